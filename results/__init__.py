@@ -1,0 +1,1 @@
+"""What came out: the event log of a run and everything derived from it. Knows no Ray and no Keras."""

@@ -1,0 +1,1 @@
+"""What may vary: declared, validated and fingerprinted search spaces. Standard library only."""

@@ -1,0 +1,1 @@
+"""What is trained: data, the course network, training and evaluation. Knows no Ray."""

@@ -1,0 +1,158 @@
+"""The typed configuration of one training: network, training and augmentation, checked once at the boundary."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast, get_type_hints
+
+Value = bool | int | float | str
+MAX_BLOCKS = 4
+PRECISIONS = ("float32", "mixed_bfloat16")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be trained: the message names the field, its value and what is expected."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The course CNN with its choices as fields; the defaults are the course's (33 616 132 parameters at 64x128).
+
+    A block is Conv(same), batch normalisation, ReLU, MaxPool 2, Dropout; then Flatten, Dense, batch
+    normalisation, ReLU, Dropout, and a softmax over the classes. Only the first `blocks` of `filters_1..4` count.
+    """
+
+    blocks: int = 2
+    filters_1: int = 32
+    filters_2: int = 64
+    filters_3: int = 64
+    filters_4: int = 64
+    kernel: int = 5
+    conv_dropout: float = 0.25
+    dense_units: int = 1024
+    dense_dropout: float = 0.4
+    batch_norm_momentum: float = 0.99
+    standardise: bool = False  # subtract the mean and divide by the deviation of the training pixels
+
+    @property
+    def filters(self) -> tuple[int, ...]:
+        """Filter counts of the convolutions in use, first block first."""
+        return (self.filters_1, self.filters_2, self.filters_3, self.filters_4)[: self.blocks]
+
+    def __post_init__(self) -> None:
+        _within("network.blocks", self.blocks, 1, MAX_BLOCKS)
+        for block in range(1, MAX_BLOCKS + 1):
+            _within(f"network.filters_{block}", getattr(self, f"filters_{block}"), 1, 4096)
+        _within("network.kernel", self.kernel, 1, 31)
+        _within("network.dense_units", self.dense_units, 1, 65536)
+        _within("network.conv_dropout", self.conv_dropout, 0.0, 0.95)
+        _within("network.dense_dropout", self.dense_dropout, 0.0, 0.95)
+        _within("network.batch_norm_momentum", self.batch_norm_momentum, 0.0, 0.9999)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long and how fast: Adam on categorical cross-entropy, staircase exponential decay.
+
+    The rate of batch `b` (counted from 0 over the whole training) is
+    `learning_rate * decay_rate ** (b // decay_steps)`. The defaults are the course's.
+    """
+
+    epochs: int = 12
+    batch_size: int = 32
+    learning_rate: float = 0.005
+    decay_rate: float = 0.96
+    decay_steps: int = 5  # batches
+    precision: str = "float32"
+    # Training batches over which batch-normalisation statistics are recomputed before each validation; 0 keeps
+    # the moving averages. Without it early validation accuracy measures their lag, not the configuration.
+    recalibration_batches: int = 16
+
+    def __post_init__(self) -> None:
+        _within("training.epochs", self.epochs, 1, 100_000)
+        _within("training.batch_size", self.batch_size, 1, 65536)
+        _within("training.learning_rate", self.learning_rate, 1e-12, 1e6)
+        _within("training.decay_rate", self.decay_rate, 1e-6, 1.0)
+        _within("training.decay_steps", self.decay_steps, 1, 10**9)
+        _within("training.recalibration_batches", self.recalibration_batches, 0, 100_000)
+        if self.precision not in PRECISIONS:
+            raise ConfigError(
+                f"training.precision: {self.precision!r} is unknown; choose one of {', '.join(PRECISIONS)}"
+            )
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Random changes of training images; never applied in validation. The course flips along frequency only."""
+
+    flip_time: bool = False
+    flip_frequency: bool = True
+    shift_time: int = 0  # largest cyclic shift, pixels
+    shift_frequency: int = 0  # largest cyclic shift, pixels
+    noise: float = 0.0  # deviation of added Gaussian noise, in units of the full scale 0..1
+
+    def __post_init__(self) -> None:
+        _within("augment.shift_time", self.shift_time, 0, 4096)
+        _within("augment.shift_frequency", self.shift_frequency, 0, 4096)
+        _within("augment.noise", self.noise, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One point of the space, complete: every field has a value. The default is the baseline."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, object]) -> Configuration:
+        """Build from names like `"network.filters_1"`; what is not named keeps the baseline's value.
+
+        Raises:
+            ConfigError: An unknown name, a value of the wrong type or outside its range.
+        """
+        sections: dict[str, dict[str, Value]] = {}
+        fields = field_types()
+        for name, value in values.items():
+            if name not in fields:
+                raise ConfigError(f"{name!r} is no field of the configuration; known: {', '.join(sorted(fields))}")
+            section, key = name.split(".")
+            sections.setdefault(section, {})[key] = _typed(name, value, fields[name])
+        return cls(
+            network=NetworkConfig(**sections.get("network", {})),  # type: ignore[arg-type]
+            training=TrainingConfig(**sections.get("training", {})),  # type: ignore[arg-type]
+            augment=AugmentConfig(**sections.get("augment", {})),  # type: ignore[arg-type]
+        )
+
+    def to_mapping(self) -> dict[str, Value]:
+        """Return every field by its full name, in the order of declaration."""
+        return {
+            f"{section}.{key}": value
+            for section, values in dataclasses.asdict(self).items()
+            for key, value in values.items()
+        }
+
+
+def field_types() -> Mapping[str, type]:
+    """Return the type of every field by its full name, e.g. `{"training.batch_size": int, ...}`."""
+    sections = {"network": NetworkConfig, "training": TrainingConfig, "augment": AugmentConfig}
+    return types.MappingProxyType(
+        {f"{section}.{name}": hint for section, cls in sections.items() for name, hint in get_type_hints(cls).items()}
+    )
+
+
+def _typed(name: str, value: object, expected: type) -> Value:
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, expected) and (expected is bool or not isinstance(value, bool)):
+        return cast(Value, value)
+    raise ConfigError(f"{name}: {value!r} is of type {type(value).__name__}, expected {expected.__name__}")
+
+
+def _within(name: str, value: Any, low: float, high: float) -> None:
+    if not low <= value <= high:  # also refuses NaN
+        raise ConfigError(f"{name}: {value!r} lies outside {low}..{high}; choose a value within")
