@@ -1,0 +1,132 @@
+"""How sure a number is: intervals for an accuracy and for the difference of two networks on the same images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class IntervalError(ValueError):
+    """Counts or flags from which no interval follows: the message says which and what is expected."""
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Accuracy of network a minus that of network b on the same `n` images, as fractions.
+
+    `low..high` is the interval at `level`; `only_a` images were right with a and wrong with b, `only_b` the
+    reverse; `p_value` belongs to the hypothesis that both are equally often right. The exact test is a little more
+    cautious than the interval: near 0.05 the interval may exclude zero while the p value is above 0.05.
+    """
+
+    difference: float
+    low: float
+    high: float
+    n: int
+    only_a: int
+    only_b: int
+    p_value: float
+    level: float = 0.95
+
+
+def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the score interval (low, high) of a proportion, both in 0..1.
+
+    Raises:
+        IntervalError: No trials, successes outside 0..n, a level outside 0..1.
+
+    Source: E. B. Wilson (1927), J. Am. Stat. Assoc. 22, 209, doi:10.1080/01621459.1927.10502953.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise IntervalError(f"{successes} successes of {n}: expected 0 <= successes <= n and n >= 1; check the counts")
+    z = _normal_quantile(level)
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    # At the ends the formula is exact, its rounding is not.
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == n else centre + half
+    return low, high
+
+
+def paired_difference_interval(
+    correct_a: Sequence[bool] | npt.NDArray[Any], correct_b: Sequence[bool] | npt.NDArray[Any], level: float = 0.95
+) -> PairedDifference:
+    """Compare two networks on the same images.
+
+    Args:
+        correct_a: Whether network a was right, bool (n,).
+        correct_b: The same for network b, image by image.
+        level: Probability that the interval covers the true difference.
+
+    Raises:
+        IntervalError: Not two arrays of equal length of true and false, or a level outside 0..1.
+
+    Source: interval: R. G. Newcombe (1998), Stat. Med. 17, 2635, method 10 (Wilson limits of both accuracies,
+    squared and added with their correlation); p value: exact test of McNemar (1947), two-sided.
+    """
+    a, b = _flags("correct_a", correct_a), _flags("correct_b", correct_b)
+    if a.size != b.size or a.size == 0:
+        raise IntervalError(
+            f"correct_a has {a.size} images and correct_b {b.size}; give the same images, at least one, for both"
+        )
+    n, both = int(a.size), int(np.sum(a & b))
+    only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
+    low, high = _newcombe_limits(both, only_a, only_b, n - both - only_a - only_b, level)
+    return PairedDifference((only_a - only_b) / n, low, high, n, only_a, only_b, _mcnemar_exact(only_a, only_b), level)
+
+
+def _newcombe_limits(both: int, only_a: int, only_b: int, neither: int, level: float) -> tuple[float, float]:
+    n = both + only_a + only_b + neither
+    share_a, share_b = (both + only_a) / n, (both + only_b) / n
+    low_a, high_a = wilson_interval(both + only_a, n, level)
+    low_b, high_b = wilson_interval(both + only_b, n, level)
+    correlation = _corrected_correlation(both, only_a, only_b, neither)
+
+    def combine(x: float, y: float) -> float:
+        return math.sqrt(max(0.0, x * x - 2 * correlation * x * y + y * y))
+
+    difference = (only_a - only_b) / n
+    low = difference - combine(share_a - low_a, high_b - share_b)
+    high = difference + combine(high_a - share_a, share_b - low_b)
+    return max(-1.0, low), min(1.0, high)
+
+
+def _corrected_correlation(both: int, only_a: int, only_b: int, neither: int) -> float:
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    if margins == 0:
+        return 0.0
+    excess = float(both * neither - only_a * only_b)
+    if excess > 0:  # Newcombe's continuity correction; without it the interval is too short
+        excess = max(0.0, excess - (both + only_a + only_b + neither) / 2)
+    return excess / math.sqrt(margins)
+
+
+def _mcnemar_exact(only_a: int, only_b: int) -> float:
+    discordant = only_a + only_b
+    ways = tail = 1  # exact integers: the number of ways to have at most k of the discordant images on one side
+    for k in range(min(only_a, only_b)):
+        ways = ways * (discordant - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / (1 << discordant))
+
+
+def _normal_quantile(level: float) -> float:
+    if not 0 < level < 1:
+        raise IntervalError(f"level={level!r}: expected a probability between 0 and 1, e.g. 0.95")
+    return NormalDist().inv_cdf(0.5 + level / 2)
+
+
+def _flags(name: str, values: Sequence[bool] | npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size > 0 and array.dtype != np.bool_):
+        raise IntervalError(
+            f"{name}: shape {array.shape} of {array.dtype}, expected bool (n,); give predicted == true, image by image"
+        )
+    return array.astype(np.bool_)

@@ -1,0 +1,279 @@
+"""The events of a run: what one line of `events.jsonl` may say, as frozen records and back.
+
+Every event has a `kind`, a UTC `time` and, where they apply, the trial it speaks of. A trial is named by its
+number; `repeat` is None in the search and counts the retrainings of that configuration in the finals.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+SCHEMA_VERSION = 1
+Value = bool | int | float | str
+TrialKey = tuple[int, int | None]  # (trial, repeat)
+
+COMPLETED, STOPPED, DIVERGED, FAILED, RUNNING = "completed", "stopped", "diverged", "failed", "running"
+ENDED = (COMPLETED, STOPPED, DIVERGED, FAILED)
+
+
+class RecordError(ValueError):
+    """A record that cannot be read or written: the message names the file and line and what to do."""
+
+
+def utc_now() -> str:
+    """Return the time in UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """What all events share."""
+
+    kind: ClassVar[str]
+    time: str = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyStarted(Event):
+    """The first line: the resolved study and where and with what it runs."""
+
+    kind: ClassVar[str] = "study_started"
+    study: Mapping[str, Any]
+    space: Mapping[str, Any]
+    space_fingerprint: str
+    data_digest: str | None
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResumed(Event):
+    """A driver took the run up again; `study` is as it is from now on (its number of trials may have grown)."""
+
+    kind: ClassVar[str] = "study_resumed"
+    study: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStarted(Event):
+    """A configuration was proposed; written before any worker sees it."""
+
+    kind: ClassVar[str] = "trial_started"
+    trial: int
+    repeat: int | None = None
+    parameters: Mapping[str, Value]  # the point of the space: active parameters only
+    configuration: Mapping[str, Value]  # complete: what the training function is given
+    seed: int
+    is_baseline: bool = False
+    max_epochs: int
+
+    @property
+    def key(self) -> TrialKey:
+        """The trial's identity."""
+        return self.trial, self.repeat
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptStarted(Event):
+    """An attempt was handed to Ray; it continues from `resume_from`, a path relative to the run folder."""
+
+    kind: ClassVar[str] = "attempt_started"
+    trial: int
+    repeat: int | None = None
+    attempt: int
+    resume_from: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptRunning(Event):
+    """A worker entered the training function."""
+
+    kind: ClassVar[str] = "attempt_running"
+    trial: int
+    repeat: int | None = None
+    attempt: int
+    node: str
+    pid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptEnded(Event):
+    """An attempt is over; `counts` says whether it counts towards the limit of retries."""
+
+    kind: ClassVar[str] = "attempt_ended"
+    trial: int
+    repeat: int | None = None
+    attempt: int
+    why: str
+    counts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch(Event):
+    """One epoch of one attempt; losses are mean cross-entropies, accuracies fractions, `seconds` wall time."""
+
+    kind: ClassVar[str] = "epoch"
+    trial: int
+    repeat: int | None = None
+    attempt: int
+    epoch: int
+    validation_accuracy: float
+    validation_loss: float | None = None
+    train_accuracy: float | None = None
+    train_loss: float | None = None
+    learning_rate: float | None = None
+    seconds: float | None = None
+    build_seconds: float | None = None
+    images_per_s: float | None = None
+    resident_mb: float | None = None
+    model_parameters: int | None = None
+    weights_digest: str | None = None
+    best_weights_digest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Event):
+    """A checkpoint that exists; `path` is relative to the run folder."""
+
+    kind: ClassVar[str] = "checkpoint"
+    trial: int
+    repeat: int | None = None
+    attempt: int
+    epoch: int
+    path: str
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung(Event):
+    """A decision of ASHA: `value` is the trial's best so far, `better` of `seen` values lie above it."""
+
+    kind: ClassVar[str] = "rung"
+    trial: int
+    repeat: int | None = None
+    epoch: int
+    value: float
+    seen: int
+    better: int
+    cutoff: float
+    decision: str  # "go on", "stop" or "exempt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEnded(Event):
+    """How a trial ended: completed, stopped, diverged or failed."""
+
+    kind: ClassVar[str] = "trial_ended"
+    trial: int
+    repeat: int | None = None
+    status: str
+    reason: str
+    epochs: int
+    best_epoch: int | None = None
+    objective: float | None = None
+    weights_digest: str | None = None
+    best_weights_digest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinalEvaluated(Event):
+    """A retrained configuration was evaluated once on the test split; paths are relative to the run folder."""
+
+    kind: ClassVar[str] = "final_evaluated"
+    trial: int
+    repeat: int
+    role: str  # "winner" or "baseline"
+    model: str
+    model_digest: str
+    predictions: str
+    n: int
+    correct: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyEnded(Event):
+    """The driver left: `finished` or interrupted, with the reason."""
+
+    kind: ClassVar[str] = "study_ended"
+    finished: bool
+    reason: str
+
+
+EVENTS: Mapping[str, type[Event]] = {
+    cls.kind: cls
+    for cls in (
+        StudyStarted,
+        StudyResumed,
+        TrialStarted,
+        AttemptStarted,
+        AttemptRunning,
+        AttemptEnded,
+        Epoch,
+        Checkpoint,
+        Rung,
+        TrialEnded,
+        FinalEvaluated,
+        StudyEnded,
+    )
+}
+
+
+def to_line(event: Event) -> str:
+    """Return the event as one line of JSON, without the line feed.
+
+    A number that is not finite is written as null and named, with what it was, under `not_finite`.
+    """
+    line: dict[str, Any] = {"v": SCHEMA_VERSION, "kind": event.kind, "time": event.time}
+    not_finite = {}
+    for f in dataclasses.fields(event):
+        value = getattr(event, f.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            not_finite[f.name] = repr(value)
+            line[f.name] = None
+        elif value is not None or _is_required(f):
+            line[f.name] = value
+    if not_finite:
+        line["not_finite"] = not_finite
+    return json.dumps(line, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+
+
+def from_line(line: str) -> Event:
+    """Read one line.
+
+    Raises:
+        RecordError: No JSON object, another schema version, an unknown kind, an unknown or missing field.
+    """
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise RecordError(f"not JSON ({error.msg} at column {error.colno})") from error
+    if not isinstance(values, dict):
+        raise RecordError(f"a JSON object is expected, found {type(values).__name__}")
+    version = values.pop("v", None)
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"schema version {version!r}, this seti-tune reads {SCHEMA_VERSION}; use the one that wrote it"
+        )
+    kind = values.pop("kind", None)
+    if kind not in EVENTS:
+        raise RecordError(f"unknown kind {kind!r}")
+    for name, text in values.pop("not_finite", {}).items():
+        values[name] = float(text)
+    cls = EVENTS[kind]
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - set(known))
+    missing = sorted(name for name, f in known.items() if name not in values and (name == "time" or _is_required(f)))
+    if unknown or missing:
+        raise RecordError(f"kind {kind!r}: unknown fields {unknown}, missing fields {missing}")
+    return cls(**values)
+
+
+def _is_required(f: dataclasses.Field[Any]) -> bool:
+    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING

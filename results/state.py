@@ -1,0 +1,152 @@
+"""The state of a run, folded from its events: the same code serves the driver that writes and everyone who reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from results.records import (
+    RUNNING,
+    AttemptEnded,
+    AttemptRunning,
+    AttemptStarted,
+    Checkpoint,
+    Epoch,
+    Event,
+    FinalEvaluated,
+    RecordError,
+    Rung,
+    StudyEnded,
+    StudyResumed,
+    StudyStarted,
+    TrialEnded,
+    TrialKey,
+    TrialStarted,
+)
+from results.store import read_events
+
+
+@dataclass
+class TrialState:
+    """What is known of one trial. Epochs repeated after a crash supersede the earlier ones."""
+
+    started: TrialStarted
+    epochs: dict[int, Epoch] = field(default_factory=dict)
+    rungs: dict[int, Rung] = field(default_factory=dict)
+    attempts: dict[int, AttemptStarted] = field(default_factory=dict)
+    running: dict[int, AttemptRunning] = field(default_factory=dict)
+    attempts_ended: dict[int, AttemptEnded] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
+    ended: TrialEnded | None = None
+
+    @property
+    def status(self) -> str:
+        """Completed, stopped, diverged, failed, or running while none of them."""
+        return self.ended.status if self.ended else RUNNING
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch whose weights are kept: highest finite validation accuracy, the first of equals."""
+        finite = [e for e in self.epochs.values() if e.validation_accuracy == e.validation_accuracy]
+        return max(finite, key=lambda e: (e.validation_accuracy, -e.epoch), default=None)
+
+    @property
+    def last(self) -> Epoch | None:
+        """The latest epoch."""
+        return self.epochs[max(self.epochs)] if self.epochs else None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all epochs that count."""
+        return sum(e.seconds or 0.0 for e in self.epochs.values())
+
+    def value_at(self, epoch: int) -> float:
+        """Return the best validation accuracy up to and including `epoch`: what a rung compares."""
+        return max((e.validation_accuracy for n, e in self.epochs.items() if n <= epoch), default=float("-inf"))
+
+    def open_attempt(self) -> int | None:
+        """Return the attempt that has started and not ended, if there is one."""
+        last = max(self.attempts, default=None)
+        return None if last is None or last in self.attempts_ended else last
+
+
+class RunState:
+    """All trials of a run. `apply` is the only way to change it."""
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self.started: StudyStarted | None = None
+        self.study: Mapping[str, object] = {}
+        self.trials: dict[TrialKey, TrialState] = {}
+        self.finals: dict[TrialKey, FinalEvaluated] = {}
+        self.ended: StudyEnded | None = None
+        self.last_time: str = ""
+        for event in events:
+            self.apply(event)
+
+    def search_trials(self) -> list[TrialState]:
+        """Return the trials of the search, in the order of their numbers."""
+        return [t for (_, repeat), t in sorted(self.trials.items(), key=_order) if repeat is None]
+
+    def final_trials(self) -> list[TrialState]:
+        """Return the retrainings of the finals."""
+        return [t for (_, repeat), t in sorted(self.trials.items(), key=_order) if repeat is not None]
+
+    def apply(self, event: Event) -> None:
+        """Fold one event in.
+
+        Raises:
+            RecordError: The event speaks of a trial that never started.
+        """
+        self.last_time = event.time
+        match event:
+            case StudyStarted():
+                self.started, self.study = event, event.study
+            case StudyResumed():
+                self.study, self.ended = event.study, None
+            case StudyEnded():
+                self.ended = event
+            case TrialStarted():
+                self.trials[event.key] = TrialState(event)
+            case FinalEvaluated():
+                self.finals[event.trial, event.repeat] = event
+            case _:
+                self._apply_to_trial(event)
+
+    def _apply_to_trial(self, event: Event) -> None:
+        key = (getattr(event, "trial", -1), getattr(event, "repeat", None))
+        if key not in self.trials:
+            raise RecordError(f"{event.kind} of trial {key[0]} before its trial_started; the log is not whole")
+        trial = self.trials[key]
+        match event:
+            case AttemptStarted():
+                trial.attempts[event.attempt] = event
+            case AttemptRunning():
+                trial.running[event.attempt] = event
+            case AttemptEnded():
+                trial.attempts_ended[event.attempt] = event
+            case Epoch():
+                trial.epochs[event.epoch] = event
+            case Rung():
+                trial.rungs[event.epoch] = event
+            case Checkpoint():
+                trial.checkpoint = event
+            case TrialEnded():
+                trial.ended = event
+
+
+def _order(item: tuple[TrialKey, TrialState]) -> tuple[int, int]:
+    (trial, repeat), _ = item
+    return (-1 if repeat is None else repeat), trial
+
+
+def load_run(run: Path) -> RunState:
+    """Read the log of a run folder; needs neither Ray nor Keras.
+
+    Raises:
+        RecordError: No run folder, or a damaged log.
+    """
+    state = RunState(read_events(run))
+    if state.started is None:
+        raise RecordError(f"{run}: the log holds no study_started; start the search again with the same command")
+    return state

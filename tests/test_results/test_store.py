@@ -1,0 +1,122 @@
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from results.records import Epoch, RecordError, StudyEnded
+from results.state import load_run
+from results.store import LOG_NAME, EventLog, read_events, write_atomically
+
+
+def epoch(number: int) -> Epoch:
+    return Epoch(trial=0, attempt=0, epoch=number, validation_accuracy=0.5)
+
+
+def test_what_was_appended_is_read_back_in_order(tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log:
+        log.append(epoch(1), epoch(2))
+        log.append(epoch(3), durable=True)
+        assert [e.epoch for e in read_events(tmp_path) if isinstance(e, Epoch)] == [1, 2, 3]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(cut=st.integers(0, 600))
+def test_a_log_cut_anywhere_gives_its_whole_lines_and_goes_on(tmp_path: Path, cut: int) -> None:
+    """What a crash leaves behind: reading never fails, the next writer loses only the torn line."""
+    (tmp_path / LOG_NAME).unlink(missing_ok=True)
+    with EventLog(tmp_path) as log:
+        log.append(*(epoch(n) for n in range(1, 6)))
+    path = tmp_path / LOG_NAME
+    data = path.read_bytes()[:cut]
+    path.write_bytes(data)
+    whole = data.count(b"\n")
+    assert len(list(read_events(tmp_path))) == whole
+    assert path.read_bytes() == data, "a reader repaired the log"
+    with EventLog(tmp_path) as log:
+        log.append(epoch(9))
+    numbers = [e.epoch for e in read_events(tmp_path) if isinstance(e, Epoch)]
+    assert numbers == [*range(1, whole + 1), 9]
+
+
+def test_damage_before_the_end_names_file_and_line(tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log:
+        log.append(*(epoch(n) for n in range(1, 4)))
+    path = tmp_path / LOG_NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + b"xx" + lines[1] + lines[2])
+    with pytest.raises(RecordError, match=r"events\.jsonl, line 2: damaged: not JSON.*restore the file"):
+        list(read_events(tmp_path))
+
+
+def test_a_folder_without_a_log_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"no run folder \(events\.jsonl is missing\)"):
+        list(read_events(tmp_path))
+
+
+def test_a_log_that_never_started_a_study_is_refused(tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log:
+        log.append(StudyEnded(finished=False, reason="x"))
+    with pytest.raises(RecordError, match="holds no study_started; start the search again"):
+        load_run(tmp_path)
+
+
+def test_a_second_writer_is_refused_and_a_dead_one_leaves_no_lock(tmp_path: Path) -> None:
+    code = f"""
+        import pathlib, sys, time
+        from results.store import EventLog
+        log = EventLog(pathlib.Path({str(tmp_path)!r}))
+        print("locked", flush=True)
+        time.sleep(60)
+    """
+    writer = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "locked\n"
+        with pytest.raises(RecordError, match="another process is running this study; wait for it"):
+            EventLog(tmp_path)
+    finally:
+        writer.kill()
+        writer.communicate()
+    EventLog(tmp_path).close()
+
+
+def test_a_write_that_the_disk_cuts_short_is_one_line_and_leaves_only_whole_events(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for a full disk: the kernel takes a part and then refuses."""
+    code = f"""
+        import pathlib, resource
+        from results.records import Epoch, RecordError
+        from results.store import EventLog, LOG_NAME
+        run = pathlib.Path({str(tmp_path)!r})
+        log = EventLog(run)
+        log.append(Epoch(trial=0, attempt=0, epoch=1, validation_accuracy=0.5))
+        size = (run / LOG_NAME).stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 40, resource.RLIM_INFINITY))
+        try:
+            log.append(Epoch(trial=0, attempt=0, epoch=2, validation_accuracy=0.5))
+        except RecordError as error:
+            print(error)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert (run / LOG_NAME).stat().st_size == size
+        log.append(Epoch(trial=0, attempt=0, epoch=3, validation_accuracy=0.5))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert "events.jsonl: cannot be written (File too large); free some space" in done.stdout
+    assert [e.epoch for e in read_events(tmp_path) if isinstance(e, Epoch)] == [1, 3]
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecordError, match="cannot be written to .*choose another folder with --run"):
+        EventLog(tmp_path / "file" / "run")
+
+
+def test_a_table_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "table.csv"
+    write_atomically(path, "old")
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert [p.name for p in path.parent.iterdir()] == ["table.csv"]
