@@ -1,0 +1,284 @@
+"""`seti-tune data ...` as a user types it."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seti_model.dataset import Dataset, DatasetError
+from seti_model.physics import CLASS_NAMES
+from tune.data_commands import add_parser
+
+
+def run(*words):
+    parser = argparse.ArgumentParser(prog="seti-tune")
+    add_parser(parser.add_subparsers(required=True))
+    args = parser.parse_args(["data", *map(str, words)])
+    return args.run(args)
+
+
+@pytest.fixture
+def csv_pair(tmp_path):
+    """A function that writes n random images of 64 x 128 with one-hot labels of four classes."""
+
+    def write(name, n, seed):
+        pixels = np.random.default_rng(seed).integers(0, 256, (n, 64 * 128))
+        images, labels = tmp_path / f"{name}_images.csv", tmp_path / f"{name}_labels.csv"
+        np.savetxt(images, pixels / 255, fmt="%.6f", delimiter=",")
+        np.savetxt(labels, np.eye(4)[np.arange(n) % 4], fmt="%.2e", delimiter=",")
+        return images, labels
+
+    return write
+
+
+@pytest.fixture
+def npz(tmp_path):
+    rng = np.random.default_rng(1)
+    file = tmp_path / "d.npz"
+    np.savez(
+        file,
+        x=rng.integers(0, 256, (60, 6, 8), np.uint8),
+        y=np.arange(60) % 2,
+        class_names=np.array(["tone", "noise"]),
+        groups=np.arange(60) // 3,
+    )
+    return file
+
+
+# simulate and describe
+
+
+def test_simulate_makes_what_was_asked_and_says_how_fast(tmp_path, capsys):
+    out = tmp_path / "course"
+    assert run("simulate", out, "--preset", "course", "--train", 8, "--validation", 4, "--test", 4, "--seed", 1) == 0
+    dataset = Dataset.open(out)
+    assert {name: len(split.labels) for name, split in dataset.splits.items()} == {
+        "train": 8,
+        "validation": 4,
+        "test": 4,
+    }
+    printed = capsys.readouterr()
+    assert dataset.digest in printed.out
+    assert "simulated 16 of 16 images" in printed.err
+    assert "images/s" in printed.err
+
+
+def test_simulate_without_test_images_makes_no_test_split(tmp_path):
+    run("simulate", tmp_path / "d", "--train", 4, "--validation", 4, "--test", 0)
+    assert set(Dataset.open(tmp_path / "d").splits) == {"train", "validation"}
+
+
+def test_describe_prints_counts_ranges_and_digest_and_draws_examples(tmp_path, capsys):
+    run("simulate", tmp_path / "d", "--train", 8, "--validation", 4, "--test", 4)
+    capsys.readouterr()
+    assert run("describe", tmp_path / "d") == 0
+    printed = capsys.readouterr().out
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.digest in printed
+    images = dataset.split("train").images
+    assert (
+        f"pixels train: {images.min()}..{images.max()}, mean {images.mean():.2f}, deviation {images.std():.2f}"
+        in printed
+    )
+    assert "amplitude_ratio train: 0." in printed
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["train", "validation", "test"] in lines
+    for name in CLASS_NAMES:
+        assert [name, "2", "1", "1"] in lines
+    assert ["total", "8", "4", "4"] in lines
+    with Image.open(tmp_path / "d" / "contact_sheet.png") as sheet:
+        assert min(sheet.size) > 200
+
+
+def test_describe_draws_to_a_named_file(tmp_path):
+    run("simulate", tmp_path / "d", "--train", 8, "--validation", 4)
+    run("describe", tmp_path / "d", "--out", tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").exists()
+    assert not (tmp_path / "d" / "contact_sheet.png").exists()
+
+
+@pytest.mark.parametrize("name", ["d/dataset.json/sheet.png", "sheet.docx"])
+def test_unwritable_sheet_is_one_clear_error(tmp_path, name):
+    run("simulate", tmp_path / "d", "--train", 4, "--validation", 4, "--test", 0)
+    with pytest.raises(DatasetError, match=r"sheet\..*: cannot be written .*; give another file with --out"):
+        run("describe", tmp_path / "d", "--out", tmp_path / name)
+
+
+# import
+
+
+def test_course_files_are_imported_and_every_choice_said(tmp_path, csv_pair, capsys):
+    out = tmp_path / "course"
+    train, validation = csv_pair("train", 40, 1), csv_pair("validation", 8, 2)
+    assert run("import", out, "--train", *train, "--validation", *validation, "--class-names", "course") == 0
+    dataset = Dataset.open(out)
+    dataset.verify()
+    assert dataset.class_names == CLASS_NAMES
+    assert dataset.class_counts("train") == dict.fromkeys(CLASS_NAMES, 8)
+    assert dataset.class_counts("test") == dict.fromkeys(CLASS_NAMES, 2)
+    printed = capsys.readouterr().out
+    assert "class 1: narrowbanddrd\nclass 2: narrowband\nclass 3: noise\n" in printed
+    assert (
+        "the list usually printed with the course set (squiggle, narrowband, noise, narrowbanddrd) is wrong" in printed
+    )
+    assert "no test split given: 8 images carved from the training split, stratified" in printed
+    assert dataset.origin["test_fraction"] == 0.2
+
+
+def test_usual_wrong_names_raise_a_doubt(tmp_path, csv_pair, capsys):
+    files = csv_pair("train", 40, 1)
+    usual = "squiggle,narrowband,noise,narrowbanddrd"
+    run("import", tmp_path / "d", "--train", *files, "--fractions", "0.5,0.25,0.25", "--class-names", usual)
+    assert "is the wrong order printed with it; give --class-names course" in capsys.readouterr().out
+    assert Dataset.open(tmp_path / "d").class_names == tuple(usual.split(","))
+
+
+def test_given_test_split_is_kept(tmp_path, csv_pair):
+    files = [
+        word
+        for i, split in enumerate(("train", "validation", "test"))
+        for word in (f"--{split}", *csv_pair(split, 8, i))
+    ]
+    run("import", tmp_path / "d", *files, "--class-names", "course")
+    assert [len(split.labels) for split in Dataset.open(tmp_path / "d").splits.values()] == [8, 8, 8]
+
+
+def test_no_test_split_is_carved_when_none_is_wanted(tmp_path, csv_pair):
+    files = ("--train", *csv_pair("train", 8, 1), "--validation", *csv_pair("validation", 8, 2))
+    run("import", tmp_path / "d", *files, "--class-names", "course", "--test-fraction", 0)
+    assert set(Dataset.open(tmp_path / "d").splits) == {"train", "validation"}
+
+
+def test_duplicates_across_splits_are_reported(tmp_path, csv_pair, capsys):
+    files = ("--train", *csv_pair("train", 40, 1), "--validation", *csv_pair("validation", 8, 1))  # the same seed
+    run("import", tmp_path / "d", *files, "--class-names", "course", "--test-fraction", 0)
+    assert "removed from train: 8 images that also occur, byte for byte" in capsys.readouterr().out
+
+
+def test_npz_is_imported_without_dividing_a_group(tmp_path, npz):
+    assert run("import", tmp_path / "d", "--npz", npz, "--fractions", "0.6,0.2,0.2", "--split-seed", 3) == 0
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.image_shape == (6, 8, 1)
+    assert [len(split.labels) for split in dataset.splits.values()] == [36, 12, 12]
+    groups = [set(split.groups.tolist()) for split in dataset.splits.values()]
+    assert sum(map(len, groups)) == len(set().union(*groups)) == 20
+
+
+def test_folder_of_images_is_imported(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    for name in ("tone", "noise"):
+        (tmp_path / "png" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.fromarray(rng.integers(0, 256, (5, 7), np.uint8)).save(tmp_path / "png" / name / f"{number}.png")
+    assert run("import", tmp_path / "d", "--folder", tmp_path / "png", "--fractions", "0.6,0.2,0.2") == 0
+    assert "class 0: noise\nclass 1: tone\n" in capsys.readouterr().out
+    assert Dataset.open(tmp_path / "d").class_counts("test") == {"noise": 2, "tone": 2}
+
+
+def test_genuine_galaxies_lose_the_duplicate_that_reached_two_splits(tmp_path, real_data):
+    """Each survey has one pair of equal images; where chance divides it, one of the two goes."""
+    file = real_data / "frdeep_nvss_600x150x150.npz"
+    removed = set()
+    for seed in range(4):
+        run("import", tmp_path / f"{seed}", "--npz", file, "--fractions", "0.6,0.2,0.2", "--split-seed", seed)
+        dataset = Dataset.open(tmp_path / f"{seed}")
+        pixels = [{image.tobytes() for image in split.images} for split in dataset.splits.values()]
+        assert sum(map(len, pixels)) == len(set().union(*pixels))
+        removed.add(sum(dataset.origin["duplicates_removed"].values()))
+    assert removed == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), r"give exactly one of --train, --npz and --folder; see --help"),
+        (("--npz", "a.npz", "--folder", "b"), r"give exactly one of --train, --npz and --folder"),
+        (("--npz", "a.npz", "--test", "x", "y"), r"--validation and --test go with --train; divide other sources by"),
+        (("--npz", "NPZ"), r"a single source has no splits: give --fractions 0\.6,0\.2,0\.2"),
+        (
+            ("--npz", "NPZ", "--fractions", "0.6,0.4"),
+            r"fractions 0\.6, 0\.4: expected three positive numbers with sum 1",
+        ),
+        (("--folder", ".", "--class-names", "a,b"), r"the folders are the classes of --folder; rename them instead"),
+        (("--train", "x", "y"), r"CSV files hold no class names: give --class-names A,B,… in the order of the one-hot"),
+        (
+            ("--train", "x", "y", "--class-names", "a,b"),
+            r"give either --validation IMAGES.csv LABELS.csv, or --fractions",
+        ),
+        (
+            ("--train", "x", "y", "--test", "x", "y", "--class-names", "a,b", "--fractions", "0.6,0.2,0.2"),
+            r"--fractions divides one file into all splits; leave --test out",
+        ),
+        (
+            ("--train", "x", "y", "--validation", "x", "y", "--class-names", "a,b"),
+            r"y: no such file; check the path",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(tmp_path, npz, words, message):
+    words = [npz if word == "NPZ" else word for word in words]
+    with pytest.raises(DatasetError, match=message):
+        run("import", tmp_path / "d", *words)
+    assert not (tmp_path / "d").exists()
+
+
+def test_failed_import_leaves_nothing_behind(tmp_path, csv_pair):
+    images, labels = csv_pair("train", 8, 1)
+    labels.write_text(labels.read_text().replace("1.00e+00", "1.50e+00"))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(DatasetError, match=r"train_labels.csv, row 1: 1\.5, 0, 0, 0 is not one-hot"):
+        run(
+            "import",
+            tmp_path / "d",
+            "--train",
+            images,
+            labels,
+            "--fractions",
+            "0.5,0.25,0.25",
+            "--class-names",
+            "course",
+        )
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_bad_test_fraction_is_refused(tmp_path, csv_pair):
+    files = ("--train", *csv_pair("train", 8, 1), "--validation", *csv_pair("validation", 8, 2))
+    with pytest.raises(DatasetError, match=r"test fraction 2: expected a number between 0 and 1"):
+        run("import", tmp_path / "d", *files, "--class-names", "course", "--test-fraction", 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--shape", "64x128"), "'64x128' is not a shape; write for example 64,128"),
+        (("--shape", "0,128"), "'0,128' is not a shape; both numbers must be positive"),
+        (("--fractions", "most,some,few"), "'most,some,few' is not a list of numbers; write for example 0.6,0.2,0.2"),
+    ],
+)
+def test_unreadable_option_is_refused_before_anything_is_read(words, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run("import", "out", *words)
+    assert message in capsys.readouterr().err
+
+
+# help
+
+
+@pytest.mark.parametrize("command", ["simulate", "import", "describe"])
+def test_every_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        run(command, "--help")
+    assert f"seti-tune data {command} " in capsys.readouterr().out.split("example:")[1]
+
+
+def test_help_needs_no_numpy():
+    code = (
+        "import argparse, sys; from tune.data_commands import add_parser; "
+        "add_parser(argparse.ArgumentParser().add_subparsers()); sys.exit('numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
