@@ -126,13 +126,13 @@ class Dataset:
 
     def training_data(self) -> TrainingData:
         """Return training and validation split, without the test split."""
-        train, validation = self.split("train"), self.split("validation")
-        return TrainingData(
-            Split(train.images, train.labels),
-            Split(validation.images, validation.labels),
-            self.class_names,
-            self.digest,
-        )
+        return TrainingData(self._plain("train"), self._plain("validation"), self.class_names, self.digest)
+
+    def _plain(self, name: str) -> Split:
+        # A memmap is pickled byte by byte, so every trial would get a copy; a plain array over the same file is
+        # handed through shared memory.
+        split = self.split(name)
+        return Split(np.asarray(split.images), np.asarray(split.labels))
 
     def verify(self) -> None:
         """Read everything and compare with the recorded digest.

@@ -1,0 +1,148 @@
+"""Exported networks: written as `.keras` with stock layers only, read back, and used to predict."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from seti_model.arrays import digest_arrays
+from seti_model.config import ConfigError, Configuration
+from seti_model.dataset import Images
+from seti_model.network import PixelScale, build_network, named_weights
+from seti_model.outcome import ModelError, TrainedNetwork
+from seti_model.session import INFERENCE_BATCH
+from seti_model.steps import compile_inference, moving_moments, weight_values
+
+__all__ = ["ExportedModel", "ModelError", "export_model", "load_model"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A network read from a file, with what its outputs mean."""
+
+    network: keras.Sequential
+    configuration: Configuration
+    shape: tuple[int, int, int]  # n_time, n_freq, channels
+    class_names: tuple[str, ...]
+    data_digest: str
+
+    def predict(self, images: Images) -> npt.NDArray[np.float32]:
+        """Return probabilities, float32 (n, n_classes), the same to the last bit as in the training's validation.
+
+        Args:
+            images: uint8 (n, n_time, n_freq, channels).
+
+        Raises:
+            ModelError: Images of another shape or type than the network was trained on.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.shape:
+            raise ModelError(
+                f"images are {images.dtype} {images.shape}, the model expects uint8 "
+                f"(n, {', '.join(map(str, self.shape))}); bring them to that shape"
+            )
+        infer, moments = compile_inference(self.network), moving_moments(self.network)
+        parts = [
+            np.asarray(infer(np.asarray(images[start : start + INFERENCE_BATCH]), moments)[0])
+            for start in range(0, len(images), INFERENCE_BATCH)
+        ]
+        return np.concatenate([np.empty((0, len(self.class_names)), np.float32), *parts])
+
+
+def export_model(trained: TrainedNetwork, path: Path) -> None:
+    """Write `path` (.keras) and beside it a `.json` with class names, shape, data digest and configuration.
+
+    The `.keras` file holds stock Keras layers only and opens anywhere, without this package, in safe mode. Its input
+    are pixel values 0..255, float32.
+
+    Raises:
+        ModelError: The name does not end in `.keras`.
+        OSError: The files cannot be written.
+    """
+    if path.suffix != ".keras":
+        raise ModelError(f"{path}: a model's file name ends in .keras; rename it")
+    network = build_network(
+        trained.configuration.network,
+        trained.shape,
+        len(trained.class_names),
+        seed=0,
+        pixels=PixelScale(trained.pixel_mean, trained.pixel_deviation),
+        precision=trained.configuration.training.precision,
+    )
+    for name, weight in named_weights(network).items():
+        weight.assign(trained.weights[name])
+    record = {
+        "format": FORMAT,
+        "class_names": trained.class_names,
+        "shape": trained.shape,
+        "data_digest": trained.data_digest,
+        "weights_digest": trained.digest,
+        "configuration": trained.configuration.to_mapping(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".writing-{path.name}")
+    with warnings.catch_warnings():
+        # Keras 3.15 hands TensorFlow 2.21's variables to NumPy 2 in the old way; what is written is right.
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+        network.save(temporary)
+    temporary.replace(path)
+    described = _description(path)
+    temporary = described.with_name(f".writing-{described.name}")
+    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(described)
+
+
+def load_model(path: Path) -> ExportedModel:
+    """Read what `export_model` wrote and verify its weights.
+
+    Raises:
+        ModelError: A missing or damaged file, or a model that was not exported by seti-tune.
+    """
+    record = _read_description(path)
+    try:
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: cannot be read as a Keras model ({error}); export it again") from error
+    digest = digest_arrays(weight_values(network).items())
+    if digest != record["weights_digest"]:
+        raise ModelError(
+            f"{path}: its weights have digest {digest[:12]}, {_description(path).name} says "
+            f"{record['weights_digest'][:12]}; keep the two files of one export together"
+        )
+    try:
+        configuration = Configuration.from_mapping(record["configuration"])
+    except ConfigError as error:
+        raise ModelError(f"{_description(path)}: of another version of seti-tune ({error}); export it again") from error
+    return ExportedModel(
+        network, configuration, tuple(record["shape"]), tuple(record["class_names"]), record["data_digest"]
+    )
+
+
+def _description(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _read_description(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; give a model.keras written by seti-tune")
+    described = _description(path)
+    try:
+        record: dict[str, Any] = json.loads(described.read_text(encoding="utf-8"))
+        required = ("format", "class_names", "shape", "data_digest", "weights_digest", "configuration")
+        missing = [name for name in required if name not in record]
+    except FileNotFoundError as error:
+        raise ModelError(f"{described}: missing, so the classes have no names; keep it beside {path.name}") from error
+    except ValueError as error:
+        raise ModelError(f"{described}: not JSON ({error}); export the model again") from error
+    if missing or record["format"] != FORMAT:
+        raise ModelError(f"{described}: not a description of format {FORMAT}; export the model again")
+    return record
