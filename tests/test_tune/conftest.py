@@ -1,0 +1,33 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SPACE = """
+name = "line"
+description = "One number."
+[parameters.x]
+type = "float"
+low = 0.0
+high = 1.0
+reason = "The only one."
+"""
+
+
+@pytest.fixture
+def quick_study(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a study of the millisecond trainable and returns its path."""
+
+    def write(*, trials: int = 12, max_epochs: int = 9, seed: int = 7, extra: str = "", **fixed: object) -> Path:
+        (tmp_path / "line.toml").write_text(SPACE)
+        (tmp_path / "quick_trainable.py").write_text((Path(__file__).parent / "quick_trainable.py").read_text())
+        values = "\n".join(f"{k} = {v}" for k, v in fixed.items())
+        path = tmp_path / "quick.toml"
+        path.write_text(
+            f'[study]\nspace = "line.toml"\ntrials = {trials}\nmax_epochs = {max_epochs}\nseed = {seed}\n'
+            'trainable = "quick_trainable:train"\n[asha]\ngrace_epochs = 1\n[baseline]\nx = 0.9\n'
+            f"[fixed]\n{values}\n{extra}"
+        )
+        return path
+
+    return write

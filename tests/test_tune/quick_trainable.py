@@ -1,0 +1,58 @@
+"""A trainable of milliseconds with the contract of the real one: the tests' stand-in for a network.
+
+Its accuracy is a smooth function of `x` and the epoch. Where asked to it diverges, raises, dies or waits.
+"""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import time
+
+from seti_model.dataset import TrainingData
+from tune.trial import Diverged, EpochReport, OnEpoch, Task
+
+
+def accuracy(x: float, epoch: int, seed: int) -> float:
+    wiggle = (int(hashlib.sha256(f"{seed} {epoch}".encode()).hexdigest()[:6], 16) / 0xFFFFFF - 0.5) * 0.02
+    return max(0.0, (1 - (x - 0.3) ** 2) * (1 - math.exp(-epoch / 3)) + wiggle)
+
+
+def train(task: Task, data: object, on_epoch: OnEpoch) -> None:
+    options = task.configuration
+    x = float(options["x"])
+    start = 0
+    if task.resume_from is not None:
+        start = int(json.loads((task.resume_from / "state.json").read_text())["epoch"])
+    for epoch in range(start + 1, task.max_epochs + 1):
+        time.sleep(float(options.get("sleep", 0.0)))
+        if x > float(options.get("diverges_above", 2.0)):
+            raise Diverged(f"loss is nan in epoch {epoch}")
+        if x > float(options.get("raises_above", 2.0)):
+            raise ValueError(f"cannot train x = {x:.3f}")
+        if options.get("dies_at") == epoch and task.attempt == 0 and task.trial == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        folder = task.checkpoint_folder / f"{epoch:04d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "state.json").write_text(json.dumps({"epoch": epoch}))
+        value = accuracy(x, epoch, task.seed)
+        report = EpochReport(
+            epoch=epoch,
+            validation_accuracy=value,
+            seconds=0.001,
+            weights_digest=hashlib.sha256(f"{x} {task.seed} {epoch}".encode()).hexdigest(),
+            checkpoint=folder,
+        )
+        if on_epoch(report):
+            return
+
+
+def checks_its_data(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
+    """Fail unless the images lie in Ray's shared memory: of the right type, not writeable, not owned."""
+    for split in (data.train, data.validation):
+        images = split.images
+        if images.dtype.name != "uint8" or images.flags.writeable or images.flags.owndata:
+            raise ValueError(f"a copy: {images.dtype} {images.flags}")
+    for epoch in range(1, task.max_epochs + 1):
+        on_epoch(EpochReport(epoch=epoch, validation_accuracy=float(data.train.labels[0])))

@@ -1,0 +1,275 @@
+"""The search loop without Ray: whole studies in milliseconds, interrupted anywhere, rebuilt from the log."""
+
+import importlib.util
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from results.leaderboard import rank_trials
+from results.records import Rung, StudyStarted
+from results.state import RunState
+from results.store import LOG_NAME, EventLog, read_events
+from tune.coordinator import MAX_DEATHS, MAX_RETRIES, Coordinator
+from tune.study import Study, load_study
+from tune.trial import Entered, EpochReport, Left, Task
+
+spec = importlib.util.spec_from_file_location("quick", Path(__file__).parent / "quick_trainable.py")
+assert spec is not None
+assert spec.loader is not None
+quick = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(quick)
+
+
+class Crash(Exception):  # noqa: N818 - an event, not an error
+    """The driver is gone."""
+
+
+class Bench:
+    """Runs a coordinator's tasks one epoch at a time in one process, and crashes where told to."""
+
+    def __init__(self, study: Study, run: Path, *, workers: int = 1, crash_after: int | None = None) -> None:
+        self.log = EventLog(run)
+        self.state = RunState(read_events(run))
+        if self.state.started is None:
+            started = StudyStarted(
+                study=study.to_mapping(),
+                space=study.space.to_mapping(),
+                space_fingerprint=study.space.fingerprint,
+                data_digest=None,
+                provenance={},
+            )
+            self.log.append(started)
+            self.state.apply(started)
+        self.left = math.inf if crash_after is None else crash_after
+        try:
+            self.coordinator = Coordinator(study, self.log, self.state, run=run, on_event=self._count)
+        except Crash:
+            self.log.close()
+            raise
+        self.coordinator.max_concurrent = workers
+        self.study = study
+
+    def _count(self, event: object) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Crash
+
+    def run(self, rng: random.Random | None = None) -> RunState:
+        live: list[Any] = []
+        try:
+            for _ in range(100_000):
+                while (task := self.coordinator.next_task()) is not None:
+                    live.append(self._epochs(task))
+                if not live:
+                    assert self.coordinator.is_finished()
+                    return self.state
+                worker = rng.choice(live) if rng else live[0]
+                if next(worker, True):
+                    live.remove(worker)
+            raise AssertionError("the study does not end")
+        finally:
+            self.log.close()
+
+    def _epochs(self, task: Task) -> Any:
+        self.coordinator.receive(task, Entered(node="here", pid=1))
+        x = float(task.configuration["x"])
+        start = int(task.resume_from.name) if task.resume_from else 0
+        for epoch in range(start + 1, task.max_epochs + 1):
+            if x > float(self.study.fixed.get("diverges_above", 2.0)):
+                self.coordinator.receive(task, Left("diverged", "loss is nan"))
+                return
+            folder = task.checkpoint_folder / f"{epoch:04d}"
+            folder.mkdir(parents=True, exist_ok=True)
+            value = quick.accuracy(x, epoch, task.seed)
+            report = EpochReport(epoch=epoch, validation_accuracy=value, weights_digest=f"{x}", checkpoint=folder)
+            if self.coordinator.receive(task, report):
+                return
+            yield False
+
+
+@pytest.fixture
+def study(quick_study: Callable[..., Path]) -> Study:
+    return load_study(quick_study(trials=15, diverges_above=0.93))
+
+
+def outcome(state: RunState) -> list[Any]:
+    """What must not depend on where a run was interrupted: all but times, attempts and nodes."""
+    return [
+        (
+            key,
+            dict(t.started.configuration),
+            t.started.seed,
+            t.status,
+            {n: e.validation_accuracy for n, e in sorted(t.epochs.items())},
+            {n: (r.value, r.seen, r.better, r.cutoff, r.decision) for n, r in sorted(t.rungs.items())},
+            t.ended and (t.ended.reason, t.ended.objective, t.ended.weights_digest),
+        )
+        for key, t in sorted(state.trials.items(), key=str)
+    ]
+
+
+def test_the_baseline_is_trial_0_exempt_from_stopping_and_ranked(study: Study, tmp_path: Path) -> None:
+    state = Bench(study, tmp_path / "run").run()
+    baseline = state.trials[0, None]
+    assert baseline.started.is_baseline
+    assert baseline.started.parameters == {"x": 0.9}
+    assert baseline.status == "completed"
+    assert {r.decision for r in baseline.rungs.values()} == {"exempt"}
+    assert baseline in rank_trials(state)[0]
+
+
+def test_winner_and_baseline_are_retrained_from_fresh_seeds_to_the_last_epoch(study: Study, tmp_path: Path) -> None:
+    state = Bench(study, tmp_path / "run").run()
+    winner = rank_trials(state)[0][0]
+    assert set(state.trials) - {(n, None) for n in range(15)} == {(winner.started.trial, 0), (0, 0)}
+    for final in state.final_trials():
+        of = state.trials[final.started.trial, None]
+        assert final.started.configuration == of.started.configuration
+        assert final.started.seed != of.started.seed
+        assert len(final.epochs) == study.study.max_epochs
+        assert not final.rungs
+
+
+def test_diverged_trials_end_at_once_and_tpe_avoids_them(study: Study, tmp_path: Path) -> None:
+    bench = Bench(study, tmp_path / "run")
+    state = bench.run()
+    diverged = [t for t in state.search_trials() if t.status == "diverged"]
+    assert all(not t.epochs for t in diverged)
+    for trial in bench.coordinator._proposer.study.trials:
+        recorded = state.trials[trial.number, None]
+        expected = {"completed": "COMPLETE", "stopped": "PRUNED", "diverged": "PRUNED"}[recorded.status]
+        assert trial.state.name == expected
+        assert trial.constraints == ({"finite": 1.0} if recorded.status == "diverged" else {})
+
+
+def test_every_stop_follows_from_the_values_in_the_log(study: Study, tmp_path: Path) -> None:
+    Bench(study, tmp_path / "run").run()
+    rungs = [e for e in read_events(tmp_path / "run") if isinstance(e, Rung)]
+    for i, rung in enumerate(rungs):
+        before = [r.value for r in rungs[:i] if r.epoch == rung.epoch]
+        assert rung.seen == len(before) + 1
+        assert rung.better == sum(v > rung.value for v in before)
+        if rung.decision != "exempt":
+            assert (rung.decision == "stop") == (rung.better >= math.ceil(rung.seen / 3))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(crashes=st.lists(st.integers(0, 120), min_size=1, max_size=4), torn=st.integers(0, 30))
+def test_a_run_interrupted_anywhere_ends_like_the_uninterrupted_one(
+    study: Study, tmp_path_factory: pytest.TempPathFactory, crashes: list[int], torn: int
+) -> None:
+    folder = tmp_path_factory.mktemp("runs")
+    whole = outcome(Bench(study, folder / "whole").run())
+    for crash in crashes:
+        try:
+            bench = Bench(study, folder / "crashed", crash_after=crash)
+        except Crash:
+            continue
+        try:
+            bench.run()
+        except Crash:
+            path = folder / "crashed" / LOG_NAME
+            with path.open("ab") as file:
+                file.write(b'{"v":1,"kind":"epoch","trial":1'[:torn])
+    assert outcome(Bench(study, folder / "crashed").run()) == whole
+
+
+def test_the_same_seed_proposes_the_same_and_another_seed_does_not(
+    quick_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    first = Bench(load_study(quick_study()), tmp_path / "a").run()
+    second = Bench(load_study(quick_study()), tmp_path / "b").run()
+    third = Bench(load_study(quick_study(seed=8)), tmp_path / "c").run()
+    assert outcome(first) == outcome(second)
+    assert outcome(first) != outcome(third)
+
+
+def test_several_workers_in_any_order_lose_and_repeat_nothing(study: Study, tmp_path: Path) -> None:
+    state = Bench(study, tmp_path / "run", workers=4).run(random.Random(3))
+    assert [t.started.trial for t in state.search_trials()] == list(range(15))
+    for trial in state.trials.values():
+        assert trial.ended is not None
+        assert sorted(trial.epochs) == list(range(1, len(trial.epochs) + 1))
+
+
+def test_more_trials_extend_a_finished_study(study: Study, tmp_path: Path) -> None:
+    before = outcome(Bench(study, tmp_path / "run").run())
+    state = Bench(study.with_trials(20), tmp_path / "run").run()
+    assert len(state.search_trials()) == 20
+    after = {row[0]: row for row in outcome(state)}
+    assert all(after[row[0]] == row for row in before)
+
+
+def test_random_proposals_are_seeded_too(quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    study = load_study(quick_study(extra='[search]\nsampler = "random"\n'))
+    assert outcome(Bench(study, tmp_path / "a").run()) == outcome(Bench(study, tmp_path / "b").run())
+
+
+def start(study: Study, run: Path) -> tuple[Bench, Task]:
+    bench = Bench(study, run)
+    task = bench.coordinator.next_task()
+    assert task is not None
+    return bench, task
+
+
+def test_what_raises_is_retried_and_then_failed_with_its_reason(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    for _ in range(MAX_RETRIES):
+        assert bench.coordinator.receive(task, Left("failed", "ValueError: no"))
+        again = bench.coordinator.next_task()
+        assert again is not None
+        assert (again.trial, again.attempt) == (task.trial, task.attempt + 1)
+        task = again
+    bench.coordinator.receive(task, Left("failed", "ValueError: no"))
+    ended = bench.state.trials[0, None].ended
+    assert ended is not None
+    assert (ended.status, ended.reason) == ("failed", "ValueError: no")
+    assert bench.coordinator._proposer.study.trials[0].state.name == "FAIL"
+
+
+def test_returning_before_the_last_epoch_is_a_failure_that_says_so(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    bench.coordinator.receive(task, Left("returned", ""))
+    assert bench.state.trials[0, None].attempts_ended[0].why == "the training function returned after 0 of 9 epochs"
+
+
+def test_workers_that_die_are_repeated_without_counting_but_not_for_ever(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    for _ in range(MAX_DEATHS - 1):
+        bench.coordinator.attempt_died(task, "its worker or node died")
+        again = bench.coordinator.next_task()
+        assert again is not None
+        assert again.trial == 0
+        task = again
+    assert bench.state.trials[0, None].ended is None
+    bench.coordinator.attempt_died(task, "its worker or node died")
+    ended = bench.state.trials[0, None].ended
+    assert ended is not None
+    assert ended.reason == "10 workers died in a row, the last one: its worker or node died"
+
+
+def test_a_value_that_is_not_finite_is_diverged(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    assert bench.coordinator.receive(task, EpochReport(epoch=1, validation_accuracy=math.nan))
+    assert bench.state.trials[0, None].status == "diverged"
+
+
+def test_a_worker_that_was_given_up_is_not_listened_to(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    bench.coordinator.attempt_died(task, "lost")
+    assert bench.coordinator.receive(task, EpochReport(epoch=1, validation_accuracy=0.9))
+    assert not bench.state.trials[0, None].epochs
+
+
+def test_no_trial_starts_after_the_time_limit(quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    path = quick_study()
+    path.write_text(path.read_text().replace("[study]", "[study]\ntime_limit_h = 0"))
+    bench = Bench(load_study(path), tmp_path / "run")
+    assert bench.coordinator.next_task() is None
+    assert bench.coordinator.is_finished()

@@ -1,0 +1,287 @@
+"""Whole runs with real Ray, real processes and real signals, on the trainable of milliseconds."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from results.records import AttemptRunning, Epoch, StudyEnded, StudyResumed, TrialStarted
+from results.state import load_run
+from results.store import LOG_NAME, read_events
+from seti_model.simulator import simulate_dataset
+
+SEARCH = [sys.executable, "-m", "tune.cli", "search"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+def search(study: Path, run: Path, *more: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    command = [*SEARCH, str(study), "--run", str(run), *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@contextlib.contextmanager
+def started(study: Path, run: Path) -> Iterator[subprocess.Popen[str]]:
+    """Start a search and yield it when an epoch is in the log; whatever happens, it is ended by its own pid."""
+    command = [*SEARCH, str(study), "--run", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: (run / LOG_NAME).exists() and any(isinstance(e, Epoch) for e in read_events(run)), process)
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=60)
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def alive(processes: list[psutil.Process]) -> list[str]:
+    return [p.name() for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def values(run: Path) -> dict[Any, Any]:
+    return {
+        key: (t.status, dict(t.started.parameters), {n: e.validation_accuracy for n, e in t.epochs.items()})
+        for key, t in load_run(run).trials.items()
+    }
+
+
+def test_a_search_from_start_to_report(quick_study: Callable[..., Path], run: Path) -> None:
+    study = quick_study(trials=20, diverges_above=0.93, extra="[resources]\nmax_concurrent = 2\n")
+    done = search(study, run)
+    assert done.returncode == 0, done.stderr
+    state = load_run(run)
+    assert len(state.search_trials()) == 20
+    assert all(t.ended is not None for t in state.trials.values())
+    assert {t.status for t in state.search_trials()} <= {"completed", "stopped", "diverged"}
+    assert sum(t.status == "stopped" for t in state.search_trials()) >= 5
+    assert "ASHA decides after epochs 1, 3; one in 3 goes on, the baseline (trial 0) always" in done.stderr
+    assert "20/20 trials ended" in done.stderr
+    assert "epochs/s" in done.stderr
+    assert "Epochs spent:" in done.stdout
+    assert f"Report: {run}/report.md" in done.stdout
+    for name in ("events.jsonl", "study.toml", "leaderboard.csv", "epochs.csv", "report.md", "search.png"):
+        assert (run / name).stat().st_size > 0, name
+    assert not (run / ".ray").exists()
+    assert (run / "study.toml").read_text() == study.read_text()
+    workers = {e.pid for e in read_events(run) if isinstance(e, AttemptRunning)}
+    assert len(workers) <= 4, "workers were not reused"
+
+    log = (run / LOG_NAME).read_bytes()
+    again = search(study, run)
+    assert again.returncode == 0
+    assert again.stdout == done.stdout
+    assert (run / LOG_NAME).read_bytes() == log, "a finished run was written to"
+
+
+def test_the_same_seed_gives_the_same_search_with_one_worker(quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    study = quick_study(extra="[resources]\nmax_concurrent = 1\n")
+    for name in ("a", "b"):
+        assert search(study, tmp_path / name).returncode == 0
+    assert values(tmp_path / "a") == values(tmp_path / "b")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 3)])
+def test_a_signal_leaves_a_readable_run_no_process_and_can_be_continued(
+    quick_study: Callable[..., Path], tmp_path: Path, run: Path, number: int, code: int
+) -> None:
+    study = quick_study(sleep=0.1, extra="[resources]\nmax_concurrent = 1\n")
+    with started(study, run) as process:
+        children = descendants(process)
+        assert len(children) > 2
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert alive(children) == []
+    assert "Start the same command again to continue." in out
+    state = load_run(run)
+    assert state.trials[0, None].ended is None
+    assert all(t.open_attempt() is None for t in state.trials.values())
+    assert (run / "leaderboard.csv").read_text().startswith("rank,trial,status")
+    assert [e for e in read_events(run) if isinstance(e, StudyEnded)][-1].reason == (
+        f"interrupted by {signal.Signals(number).name}"
+    )
+
+    assert search(study, run).returncode == 0
+    assert any(isinstance(e, StudyResumed) for e in read_events(run))
+    whole = tmp_path / "whole"
+    assert search(study, whole).returncode == 0
+    assert values(run) == values(whole)
+
+
+def test_a_killed_driver_is_explained_and_its_run_continued(quick_study: Callable[..., Path], run: Path) -> None:
+    study = quick_study(trials=6, sleep=0.1)
+    with started(study, run) as process:
+        children = descendants(process)
+        driver = next(p for p in children if "tune.driver" in p.cmdline())
+        driver.kill()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert f"the driver was killed by SIGKILL; all it recorded is kept, continue with: seti-tune search {study}" in err
+    assert alive(children) == []
+    before = values(run)
+    assert search(study, run).returncode == 0
+    after = values(run)
+    assert all(after[key][1] == before[key][1] for key in before)
+
+
+def test_a_killed_parent_takes_the_driver_along(quick_study: Callable[..., Path], run: Path) -> None:
+    with started(quick_study(sleep=0.1), run) as process:
+        children = descendants(process)
+        process.kill()
+        process.wait()
+        _, left = psutil.wait_procs(children, timeout=40)
+        assert alive(left) == []
+    assert "interrupted by SIGTERM" in (run / LOG_NAME).read_text()
+
+
+def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on(quick_study: Callable[..., Path], run: Path) -> None:
+    done = search(quick_study(trials=4, dies_at=2), run)
+    assert done.returncode == 0, done.stderr
+    trial = load_run(run).trials[1, None]
+    assert trial.attempts_ended[0].why == "its worker or node died"
+    assert trial.attempts[1].resume_from == "checkpoints/0001/0/0001"
+    assert sorted(trial.epochs) == list(range(1, len(trial.epochs) + 1))
+    assert trial.ended is not None
+
+
+def test_what_raises_is_failed_with_its_reason_and_the_others_go_on(
+    quick_study: Callable[..., Path], run: Path
+) -> None:
+    done = search(quick_study(trials=8, raises_above=0.5), run)
+    assert done.returncode == 0, done.stderr
+    state = load_run(run)
+    failed = [t for t in state.search_trials() if t.status == "failed"]
+    assert failed
+    assert all(t.ended and "ValueError: cannot train x = 0." in t.ended.reason for t in failed)
+    assert all(len(t.attempts) == 3 for t in failed), "tried three times"
+    assert "ValueError: cannot train" in done.stdout
+
+
+def test_another_study_in_the_run_folder_is_refused_and_nothing_is_lost(
+    quick_study: Callable[..., Path], run: Path
+) -> None:
+    assert search(quick_study(trials=3), run).returncode == 0
+    log = (run / LOG_NAME).read_bytes()
+    refused = search(quick_study(trials=3, max_epochs=5), run)
+    assert refused.returncode == 2
+    assert "holds another study: [study] max_epochs was 9, is now 5; set it back or choose" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert (run / LOG_NAME).read_bytes() == log
+
+
+def test_trials_extends_a_finished_run(quick_study: Callable[..., Path], run: Path) -> None:
+    study = quick_study(trials=3)
+    assert search(study, run).returncode == 0
+    before = values(run)
+    assert search(study, run, "--trials", "6").returncode == 0
+    after = values(run)
+    assert sum(repeat is None for _, repeat in after) == 6
+    assert {key: after[key] for key in before} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.toml"], "nowhere.toml: cannot be read (No such file or directory); give a study file or one of:"),
+        (["quickstart", "--address", "127.0.0.1:1"], "--address 127.0.0.1:1: nobody answers (Connection refused)"),
+        (["quickstart", "--address", "ray://127.0.0.1:1"], "submit it there with `ray job submit"),
+        (["quickstart", "--address", "here"], "--address here: HOST:PORT is expected"),
+        (["quickstart", "--trials", "0"], "--trials 0: at least 1 is expected"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = subprocess.run([*SEARCH, *arguments], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [], "something was left behind"
+
+
+def test_the_data_set_reaches_the_workers_without_a_copy(quick_study: Callable[..., Path], run: Path) -> None:
+    simulate_dataset(run.parent / "data", "course", {"train": 8, "validation": 8, "test": 8}, 1)
+    study = quick_study(trials=2, extra=f'[data]\npath = "{run.parent / "data"}"\n')
+    study.write_text(study.read_text().replace("quick_trainable:train", "quick_trainable:checks_its_data"))
+    done = search(study, run)
+    assert done.returncode == 0, done.stderr
+    assert {t.status for t in load_run(run).search_trials()} == {"completed"}
+
+
+def test_a_trainable_that_is_not_there_is_one_line(quick_study: Callable[..., Path], run: Path) -> None:
+    study = quick_study()
+    study.write_text(study.read_text().replace("quick_trainable:train", "quick_trainable:nothing"))
+    done = search(study, run)
+    assert done.returncode == 2
+    assert "trainable = 'quick_trainable:nothing': module 'quick_trainable' has no attribute" in done.stderr
+
+
+def test_a_trial_that_asks_for_more_than_there_is_is_refused(quick_study: Callable[..., Path], run: Path) -> None:
+    done = search(quick_study(extra="[resources]\ncpus_per_trial = 4096\n"), run)
+    assert done.returncode == 2
+    assert "a trial asks for 4096 CPUs and 0 GPUs, there are" in done.stderr
+
+
+def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path) -> None:
+    command = [*SEARCH, "course", "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0
+    assert "40 trials of at most 12 epochs" in done.stdout
+    assert "ASHA decides after epochs 4; one in 3 goes on, the baseline (trial 0) always" in done.stdout
+    assert "GB of memory" in done.stdout
+    assert "GB on disk" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_configuration_is_in_the_log_before_a_worker_sees_it(quick_study: Callable[..., Path], run: Path) -> None:
+    assert search(quick_study(trials=5), run).returncode == 0
+    kinds = [json.loads(line)["kind"] for line in (run / LOG_NAME).read_text().splitlines()]
+    assert kinds[0] == "study_started"
+    assert kinds[-1] == "study_ended"
+    seen: set[Any] = set()
+    for event in read_events(run):
+        key = (getattr(event, "trial", None), getattr(event, "repeat", None))
+        if isinstance(event, TrialStarted):
+            seen.add(key)
+        elif key[0] is not None:
+            assert key in seen, event
+
+
+def test_a_run_with_a_free_interpreter_of_its_own_needs_no_terminal(
+    quick_study: Callable[..., Path], run: Path
+) -> None:
+    """Standard input closed, output to a file: as under cron or a batch system."""
+    with (run.parent / "out.txt").open("w") as out:
+        done = subprocess.run(
+            [*SEARCH, str(quick_study(trials=2)), "--run", str(run)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=os.environ | {"TERM": "dumb"},
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert "\x1b" not in (run.parent / "out.txt").read_text()

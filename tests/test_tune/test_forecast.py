@@ -1,0 +1,61 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from seti_model.config import NetworkConfig
+from tune.forecast import forecast, forecast_text, measure_flops, network_cost, seconds_per_image
+from tune.study import load_study
+
+SHAPE = (64, 128, 1)
+
+
+def test_the_course_network_is_counted_to_the_last_trainable_weight() -> None:
+    """33 616 132 parameters, of which the moving statistics are not trained."""
+    moving_statistics = 2 * (32 + 64 + 1024)
+    assert network_cost(NetworkConfig(), SHAPE, 4).parameters == 33_616_132 - moving_statistics
+
+
+def test_the_arithmetic_of_a_step_follows_from_the_shapes() -> None:
+    """Second convolution of the course network: 5x5x32x64 weights at 32x64 places, three passes, 2 FLOP each."""
+    one = network_cost(NetworkConfig(blocks=1, dense_units=1), SHAPE, 4)
+    two = network_cost(NetworkConfig(blocks=2, dense_units=1), SHAPE, 4)
+    dense = 6 * (32 * 64 * 32 - 16 * 32 * 64)
+    assert two.flops - one.flops == pytest.approx(6 * 25 * 32 * 64 * 32 * 64 - dense)
+
+
+def test_the_course_network_is_forecast_near_what_was_measured() -> None:
+    """82-91 images/s of CPU time were measured where a core does 180 GFLOP/s (FACTS of the project)."""
+    rate = 1 / seconds_per_image(network_cost(NetworkConfig(), SHAPE, 4), 32, flops_per_s=180e9)
+    assert 60 < rate < 120
+
+
+def test_half_the_speed_takes_twice_as_long() -> None:
+    cost = network_cost(NetworkConfig(), SHAPE, 4)
+    slow = seconds_per_image(cost, 32, flops_per_s=90e9)
+    assert slow == pytest.approx(2 * seconds_per_image(cost, 32, flops_per_s=180e9))
+
+
+def test_a_core_is_timed_in_gflops() -> None:
+    assert 1e9 < measure_flops() < 5e12
+
+
+def test_the_forecast_counts_epochs_rungs_and_disk() -> None:
+    study = load_study("course")
+    plan = forecast(study, shape=SHAPE, n_classes=4, n_train=3200, concurrent=2, flops_per_s=180e9)
+    assert plan.rungs == (4,)
+    assert plan.epochs == (40 * 4 + round(40 / 3 * 8), 40 * 12)
+    assert plan.hours is not None
+    assert plan.disk_gb is not None
+    assert 1 < plan.hours[0] < plan.hours[1] < 24
+    assert 2 < plan.disk_gb < 20
+    text = forecast_text(study, plan, 2)
+    assert "ASHA decides after epochs 4; one in 3 goes on, the baseline (trial 0) always" in text
+    assert "267 to 480 epochs" in text
+
+
+def test_nothing_is_forecast_of_an_unknown_trainable(quick_study: Callable[..., Path]) -> None:
+    study = load_study(quick_study())
+    plan = forecast(study, shape=None, n_classes=0, n_train=0, concurrent=1, flops_per_s=1e9)
+    assert plan.hours is None
+    assert forecast_text(study, plan, 1).endswith("forecast: 28 to 108 epochs")

@@ -1,0 +1,77 @@
+"""What is installed: the wheel holds four packages and their TOML files; the lock works with any index."""
+
+import re
+import site
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build from a copy, so that no build folder is left in the checkout."""
+    copy = tmp_path_factory.mktemp("source")
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, files):
+        if (ROOT / name).is_file():
+            target = copy / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", out, copy]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_holds_exactly_our_packages_and_their_declarations(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"tune", "search_spaces", "seti_model", "results"}
+    for needed in ("tune/studies/quickstart.toml", "search_spaces/baseline.toml", "results/py.typed"):
+        assert needed in names
+    assert not [name for name in names if "test" in name]
+
+
+def test_the_installed_wheel_runs_a_command_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    scheme = {"base": str(tmp_path / "venv"), "platbase": str(tmp_path / "venv")}
+    target = Path(sysconfig.get_path("purelib", vars=scheme))
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    # Dependencies come from the environment of the tests; our own packages must not.
+    (target / "dependencies.pth").write_text("\n".join(p for p in site.getsitepackages()) + "\n")
+    code = "from tune.cli import main; import sys; sys.exit(main(['search', 'course', '--dry-run']))"
+    done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "study course: 40 trials" in done.stdout
+    where = subprocess.run(
+        [python, "-c", "import tune; print(tune.__file__)"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert where.stdout.startswith(str(tmp_path))
+
+
+def test_every_locked_package_has_hashes_and_no_address() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text
+    assert "--index-url" not in text
+    assert "--find-links" not in text
+    blocks = re.split(r"\n(?=[a-z])", text)
+    assert all("--hash=sha256:" in block for block in blocks if "==" in block)
+
+
+def test_the_lock_holds_every_direct_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE))
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    assert {re.split(r"[\[<>=~]", name)[0] for name in wanted} <= locked

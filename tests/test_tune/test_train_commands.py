@@ -1,0 +1,192 @@
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seti_model.simulator import simulate_dataset
+from tune.cli import main
+
+SMALL = ["network.filters_1=4", "network.filters_2=4", "network.kernel=3", "network.dense_units=8", "training.epochs=2"]
+
+
+def arguments(data, out, *more):
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    return ["train", "--data", str(data), "--out", str(out), "--threads", "1", *settings, *more]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "simulated"
+    simulate_dataset(path, "wide", {"train": 40, "validation": 12, "test": 8}, 1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("train") / "out"
+    assert main(arguments(data, out)) == 0
+    return out
+
+
+@pytest.fixture
+def error(capsys):
+    """Return a function: arguments -> the one line on standard error of a command that ends with exit code 2."""
+
+    def run(arguments):
+        assert main(arguments) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        return line
+
+    return run
+
+
+def test_training_leaves_history_curves_report_model_and_checkpoint(trained):
+    history = json.loads((trained / "history.json").read_text())
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert all(row["images_per_s"] > 0 for row in history)
+    with Image.open(trained / "curves.png") as picture:
+        assert picture.width > 500
+    assert "narrowbanddrd" in (trained / "report.txt").read_text()
+    assert [path.name for path in (trained / "checkpoints").iterdir()] == ["0002"]
+    assert {"model.keras", "model.json", "settings.json"} <= {path.name for path in trained.iterdir()}
+
+
+def test_continuing_needs_no_settings_repeated_and_prolongs(data, trained, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(arguments(data, out, "--set", "training.epochs=1")) == 0
+    assert main(["train", "--data", str(data), "--out", str(out), "--continue", "--set", "training.epochs=2"]) == 0
+    assert "epoch   2/2" in capsys.readouterr().out
+    rows, straight = (json.loads((folder / "history.json").read_text()) for folder in (out, trained))
+    assert [row["weights_digest"] for row in rows] == [row["weights_digest"] for row in straight]
+
+
+def test_continuing_with_another_network_is_refused_and_spoils_nothing(data, trained, error):
+    before = (trained / "settings.json").read_text()
+    message = error(arguments(data, trained, "--continue", "--set", "network.filters_1=9"))
+    assert "made with network.filters_1=4, this training has 9" in message
+    assert (trained / "settings.json").read_text() == before
+
+
+def test_finished_training_is_not_overwritten(data, trained, error):
+    assert "holds a training already; add --continue, or give another folder" in error(arguments(data, trained))
+
+
+def test_nothing_to_continue_is_said(data, tmp_path, error):
+    assert "holds no training to continue" in error(arguments(data, tmp_path / "none", "--continue"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.epochs", "--set training.epochs: expected FIELD=VALUE"),
+        ("training.epochs=many", "--set training.epochs=many: 'many' is no int; write a whole number"),
+        ("training.lr=3", "'training.lr' is no field of the configuration"),
+        ("training.epochs=2.5", "training.epochs: 2.5 is of type float, expected int"),
+        ("training.precision=half", "training.precision: 'half' is unknown"),
+    ],
+)
+def test_wrong_setting_is_one_line(data, tmp_path, error, setting, message):
+    assert message in error(arguments(data, tmp_path / "out", "--set", setting))
+    assert not (tmp_path / "out").exists()
+
+
+def test_missing_data_set_is_one_line(tmp_path, error):
+    assert "absent" in error(arguments(tmp_path / "absent", tmp_path / "out"))
+
+
+def test_evaluation_repeats_the_validation_accuracy_of_the_training(data, trained, capsys):
+    assert main(["evaluate", str(trained / "model.keras"), str(data), "--threads", "1"]) == 0
+    out = capsys.readouterr().out
+    best = max(row["validation_accuracy"] for row in json.loads((trained / "history.json").read_text()))
+    assert f"accuracy {best:.3f} (95 % " in out
+    assert "true \\ predicted" in out
+    assert "another data set" not in out
+
+
+def test_evaluation_on_other_data_says_so_and_on_other_classes_is_refused(data, trained, tmp_path, capsys, error):
+    simulate_dataset(tmp_path / "other", "course", {"train": 8, "validation": 8, "test": 8}, 2)
+    model = str(trained / "model.keras")
+    assert main(["evaluate", model, str(tmp_path / "other"), "--split", "test", "--threads", "1"]) == 0
+    assert "note: trained on another data set" in capsys.readouterr().out
+    file = tmp_path / "other" / "dataset.json"
+    file.write_text(file.read_text().replace("squiggle", "wiggle"))
+    assert "classes wiggle, " in error(["evaluate", model, str(tmp_path / "other"), "--threads", "1"])
+
+
+@pytest.fixture
+def same_images_in_every_format(data, tmp_path):
+    images = np.load(data / "test_images.npy")
+    np.savez(tmp_path / "a.npz", x=images[..., 0])
+    np.savetxt(tmp_path / "b.csv", images.reshape(8, -1) / 255, delimiter=",", fmt="%.6f")
+    (tmp_path / "c").mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / "c" / f"{number}.png")
+    return [tmp_path / name for name in ("a.npz", "b.csv", "c")]
+
+
+def test_predictions_do_not_depend_on_the_format_of_the_images(
+    data, trained, same_images_in_every_format, tmp_path, capsys
+):
+    table = tmp_path / "predictions.csv"
+    files = [str(path) for path in same_images_in_every_format]
+    model = str(trained / "model.keras")
+    assert main(["predict", model, *files, "--csv", str(table), "--threads", "1"]) == 0
+    assert "24 images in" in capsys.readouterr().err
+    with table.open() as file:
+        header, *rows = csv.reader(file)
+    names = json.loads((trained / "model.json").read_text())["class_names"]
+    assert header == ["file", "index", "predicted", *(f"p_{name}" for name in names)]
+    assert [row[1] for row in rows[:8]] == [str(index) for index in range(8)]
+    assert [row[0] for row in rows[16:]] == [str(tmp_path / "c" / f"{number}.png") for number in range(8)]
+    by_file = [[row[2:] for row in rows[start : start + 8]] for start in (0, 8, 16)]
+    assert by_file[0] == by_file[1] == by_file[2]
+    probabilities = np.array([row[3:] for row in rows], float)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert [row[2] for row in rows] == [names[best] for best in probabilities.argmax(axis=1)]
+    assert main(["predict", model, files[0], "--threads", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 9
+
+
+def test_images_that_cannot_be_predicted_are_named(trained, tmp_path, error):
+    model = str(trained / "model.keras")
+
+    def message(name):
+        return error(["predict", model, str(tmp_path / name), "--threads", "1"])
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("hello")
+    np.savez(tmp_path / "y.npz", y=np.zeros(3))
+    np.savez(tmp_path / "small.npz", x=np.zeros((2, 8, 8), np.uint8))
+    (tmp_path / "short.csv").write_text("0.1,0.2\n")
+    assert "no PNG files in this folder" in message("empty")
+    assert "absent.npz: no such file" in message("absent.npz")
+    assert "notes.txt: unknown kind of file" in message("notes.txt")
+    assert "y.npz: no array 'x'" in message("y.npz")
+    assert (
+        "small.npz: images of shape (8, 8, 1), the model expects (n_time, n_freq, channels) = (64, 128, 1)"
+        in message("small.npz")
+    )
+    assert "short.csv, row 1: 2 columns, the model expects 64 x 128 x 1 = 8192" in message("short.csv")
+
+
+def test_missing_model_is_one_line(data, tmp_path, error):
+    assert "m.keras: no such file" in error(["evaluate", str(tmp_path / "m.keras"), str(data), "--threads", "1"])
+
+
+def test_help_has_examples_and_loads_nothing_heavy():
+    for command in ("train", "evaluate", "predict"):
+        code = f"""
+import sys
+from tune.cli import main
+try:
+    main([{command!r}, "--help"])
+except SystemExit:
+    print("heavy:", sorted({{"tensorflow", "keras", "ray", "numpy", "pandas"}} & set(sys.modules)))
+"""
+        out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert f"seti-tune {command} " in out.split("examples:")[1]
+        assert out.endswith("heavy: []\n")

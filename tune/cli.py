@@ -1,0 +1,51 @@
+"""The command line: parses, hands over to the command, and turns a user's mistake into one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tune.errors import guarded
+
+EPILOG = """examples:
+  seti-tune search quickstart                     the shipped five-minute study
+  seti-tune data import data/mine --npz mine.npz --fractions 0.6,0.2,0.2
+  seti-tune search study.toml                     your own study; the same command continues it
+  seti-tune leaderboard runs/quickstart
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with all commands; imports nothing heavy."""
+    from tune import data_commands, search_commands, train_commands
+
+    parser = argparse.ArgumentParser(
+        prog="seti-tune",
+        description="Hyperparameter search for CNNs on radio spectrograms, with a record one can trust.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    search_commands.add_parsers(commands)
+    data_commands.add_parser(commands)
+    train_commands.add_parsers(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0, 2 for a user's mistake, 3 for a run that can be continued, 130 for Ctrl-C."""
+    options = build_parser().parse_args(arguments)
+
+    def command() -> int:
+        from tune.provenance import check_installation
+
+        check_installation()
+        code: int = options.run(options)
+        return code
+
+    return guarded(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

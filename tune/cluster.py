@@ -1,0 +1,125 @@
+"""Ray: connect to a cluster or start one on this machine, and leave nothing of it behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import dataclass
+
+from tune.study import ResourcesSection, StudyError
+
+CONNECT_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What there is to run on; `max_concurrent` trials fit, or as many as the study allows."""
+
+    nodes: int
+    cpus: float
+    gpus: float
+    max_concurrent: int
+    address: str | None
+
+
+def concurrency(resources: ResourcesSection, cpus: float, gpus: float) -> int:
+    """Return how many trials run at once.
+
+    Raises:
+        StudyError: Not even one fits.
+    """
+    fit = cpus / resources.cpus_per_trial
+    if resources.gpus_per_trial > 0:
+        fit = min(fit, gpus / resources.gpus_per_trial)
+    if fit < 1:
+        raise StudyError(
+            f"[resources] a trial asks for {resources.cpus_per_trial} CPUs and {resources.gpus_per_trial:g} GPUs, "
+            f"there are {cpus:g} and {gpus:g}; ask for less or give --address of a larger cluster"
+        )
+    return min(int(fit), resources.max_concurrent or int(fit))
+
+
+def check_address(address: str) -> None:
+    """Refuse an address that cannot work, before anything is started.
+
+    Raises:
+        StudyError: A `ray://` address, one without a port, or nobody answers there.
+    """
+    if address.startswith("ray://"):
+        raise StudyError(
+            f"--address {address}: the search must run inside the cluster to keep its record; submit it there with "
+            "`ray job submit -- seti-tune search STUDY.toml --address auto`"
+        )
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise StudyError(f"--address {address}: HOST:PORT is expected, e.g. 10.0.0.1:6379, or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise StudyError(
+            f"--address {address}: nobody answers ({error.strerror or error}); start the head with `ray start --head` "
+            "there, or leave --address out to use this machine"
+        ) from error
+
+
+def connect(address: str | None, resources: ResourcesSection, *, data_bytes: int = 0) -> Cluster:
+    """Connect to a cluster, or start Ray on this machine with as many CPUs as it may use.
+
+    Raises:
+        StudyError: The cluster cannot be reached or a trial does not fit into it.
+    """
+    # Ours is the only record, so Ray's own loggers, progress tables, uploads and signal handler stay off.
+    os.environ.update(
+        TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+        TUNE_DISABLE_SIGINT_HANDLER="1",
+        TUNE_WARN_THRESHOLD_S="30",
+        RAY_AIR_NEW_OUTPUT="0",
+        RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS="0",
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_CHDIR_TO_TRIAL_DIR="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+    )
+    import ray
+
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    if address is None or address == "local":
+        ray.init(
+            address="local",
+            num_cpus=local_cpus(),
+            include_dashboard=False,
+            object_store_memory=max(256 * 2**20, 3 * data_bytes),
+            **quiet,
+        )
+    else:
+        check_address(address)
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise StudyError(
+                f"--address {address}: cannot be joined ({first}); check the head with `ray status`, and its token "
+                "if it uses one"
+            ) from error
+    total = ray.cluster_resources()
+    cpus, gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    try:
+        return Cluster(nodes, cpus, gpus, concurrency(resources, cpus, gpus), address)
+    except StudyError:
+        disconnect()
+        raise
+
+
+def local_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def disconnect() -> None:
+    """Leave the cluster; one started here ends with all its processes."""
+    import ray
+
+    ray.shutdown()

@@ -1,0 +1,80 @@
+"""The last mile of a run: what was retrained is exported and predicts the test split, once."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from results.records import COMPLETED, FinalEvaluated
+from results.report import PREDICTIONS, write_predictions
+from results.state import RunState, TrialState
+from results.store import EventLog
+from tune.coordinator import finalists
+from tune.study import Study, StudyError
+
+
+def evaluate_finals(study: Study, run: Path, log: EventLog, state: RunState, dataset: Path) -> None:
+    """Export winner and baseline into `final/<role>/` and predict the test split with each that has not yet.
+
+    Raises:
+        StudyError: The checkpoint of a retrained trial is gone.
+        DatasetError: The data set cannot be used.
+    """
+    chosen = [t.started.trial for t in finalists(study, state)]
+    for trial in state.final_trials():
+        number = trial.started.trial
+        if trial.status != COMPLETED or number not in chosen or (number, 0) in state.finals:
+            continue
+        role = "winner" if number == chosen[0] else "baseline"
+        event = _evaluate(run, trial, role, dataset, threads=study.resources.cpus_per_trial)
+        log.append(event, durable=True)
+        state.apply(event)
+
+
+def drop_training_state(run: Path, trial: TrialState) -> None:
+    """Delete what only continuing needs: checkpoints before the last, and the optimiser's state in that one.
+
+    The best weights and the validation probabilities of the trial stay.
+    """
+    if trial.checkpoint is None:
+        return
+    last = run / trial.checkpoint.path
+    for attempt in last.parent.parent.iterdir():
+        for folder in attempt.iterdir():
+            if folder != last:
+                shutil.rmtree(folder, ignore_errors=True)
+    (last / "state.npz").unlink(missing_ok=True)
+
+
+def _evaluate(run: Path, trial: TrialState, role: str, dataset: Path, *, threads: int) -> FinalEvaluated:
+    from seti_model.seeding import prepare_process
+
+    prepare_process(threads)
+    from seti_model.checkpoint import load_best
+    from seti_model.dataset import Dataset
+    from seti_model.evaluation import export_model, load_model
+
+    if trial.checkpoint is None or not (run / trial.checkpoint.path).is_dir():
+        raise StudyError(
+            f"{run}: the checkpoint of the retrained trial {trial.started.trial} is gone; "
+            "run the study again in another folder with --run"
+        )
+    folder = run / "final" / role
+    folder.mkdir(parents=True, exist_ok=True)
+    model_path = folder / "model.keras"
+    export_model(load_best(run / trial.checkpoint.path), model_path)
+    model = load_model(model_path)
+    split = Dataset.open(dataset).split("test")
+    y_prob = model.predict(split.images)
+    write_predictions(folder / PREDICTIONS, split.labels, y_prob, model.class_names)
+    return FinalEvaluated(
+        trial=trial.started.trial,
+        repeat=trial.started.repeat or 0,
+        role=role,
+        model=model_path.relative_to(run).as_posix(),
+        model_digest=hashlib.sha256(model_path.read_bytes()).hexdigest(),
+        predictions=(folder / PREDICTIONS).relative_to(run).as_posix(),
+        n=len(split.labels),
+        correct=int((y_prob.argmax(axis=1) == split.labels).sum()),
+    )

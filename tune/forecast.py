@@ -1,0 +1,159 @@
+"""What a study will cost, before it starts: rungs, epochs, time, memory and disk, from shapes and a short timing."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from seti_model.config import Configuration, NetworkConfig
+from tune.scheduler import rung_epochs
+from tune.study import Study, Value
+
+# Calibrated on one core of a Xeon with AVX-512 whose float32 matrix product runs at 180 GFLOP/s (DECISIONS.md):
+# one training image costs its arithmetic, its activations and its share of the optimiser's passes over memory.
+REFERENCE_FLOPS = 180e9
+SECONDS_PER_ACTIVATION_BYTE = 1.2e-9
+SECONDS_PER_PARAMETER_BYTE = 0.9e-9
+WORKER_BYTES = 600e6  # a process with TensorFlow and nothing trained
+DRAWS = 32
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One network: trainable parameters, training FLOPs and activation bytes per image."""
+
+    parameters: int
+    flops: float
+    activation_bytes: float
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a study will cost; `hours` with stopping and without, None where nothing is known of the trainable."""
+
+    rungs: tuple[int, ...]
+    epochs: tuple[int, int]
+    hours: tuple[float, float] | None
+    memory_gb: float | None
+    disk_gb: float | None
+
+
+def network_cost(config: NetworkConfig, shape: tuple[int, int, int], n_classes: int) -> Cost:
+    """Count one network. A training step passes forward once and backward twice."""
+    height, width, channels = shape
+    parameters, flops, activations = 0, 0.0, 0.0
+    for filters in config.filters:
+        weights = config.kernel**2 * channels * filters
+        parameters += weights + 3 * filters
+        flops += 6 * weights * height * width
+        activations += 4 * height * width * filters
+        height, width, channels = height // 2, width // 2, filters
+    flat = height * width * channels
+    parameters += flat * config.dense_units + 3 * config.dense_units + (config.dense_units + 1) * n_classes
+    flops += 6 * (flat * config.dense_units + config.dense_units * n_classes)
+    return Cost(parameters, flops, activations)
+
+
+def seconds_per_image(cost: Cost, batch_size: int, *, flops_per_s: float) -> float:
+    """Estimate the time of one training image on one core, seconds."""
+    at_reference = (
+        cost.flops / REFERENCE_FLOPS
+        + cost.activation_bytes * SECONDS_PER_ACTIVATION_BYTE
+        + 4 * cost.parameters * SECONDS_PER_PARAMETER_BYTE / batch_size
+    )
+    return at_reference * REFERENCE_FLOPS / flops_per_s
+
+
+def measure_flops() -> float:
+    """Time float32 matrix products on one thread; return FLOP/s."""
+    from threadpoolctl import threadpool_limits
+
+    a = np.ones((768, 768), np.float32)
+    with threadpool_limits(1):
+        a @ a
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            a @ a
+            times.append(time.perf_counter() - start)
+    return float(2 * 768**3 / min(times))
+
+
+def forecast(
+    study: Study,
+    *,
+    shape: tuple[int, int, int] | None,
+    n_classes: int,
+    n_train: int,
+    concurrent: int,
+    flops_per_s: float,
+) -> Forecast:
+    """Forecast a study from draws of its space.
+
+    Args:
+        study: The study.
+        shape: (n_time, n_freq, channels) of an image; None where there is no data.
+        n_classes: Number of classes.
+        n_train: Images of one epoch.
+        concurrent: Trials that run at once.
+        flops_per_s: What one core does, from `measure_flops`.
+    """
+    rungs = rung_epochs(study.asha.grace_epochs, study.asha.reduction_factor, study.study.max_epochs)
+    epochs = (_epochs_with_stopping(study, rungs), study.study.trials * study.study.max_epochs)
+    if not study.is_network or shape is None or study.resources.gpus_per_trial > 0:
+        return Forecast(rungs, epochs, None, None, None)
+    rng = random.Random(0)  # noqa: S311 - draws for an estimate
+    points: list[Mapping[str, Value]] = [study.space.sample(rng) for _ in range(DRAWS)]
+    configurations = [Configuration.from_mapping(study.configuration(p)) for p in points]
+    costs = [network_cost(c.network, shape, n_classes) for c in configurations]
+    images = [
+        seconds_per_image(cost, c.training.batch_size, flops_per_s=flops_per_s)
+        for cost, c in zip(costs, configurations, strict=True)
+    ]
+    finals = 2 * study.study.max_epochs if study.finals.enabled else 0
+    per_epoch = statistics.mean(images) * n_train * 1.15 / study.resources.cpus_per_trial  # validation and statistics
+    hours = tuple((e + finals) * per_epoch / concurrent / 3600 for e in epochs)
+    largest = max(costs, key=lambda cost: cost.parameters)
+    batch = max(c.training.batch_size for c in configurations)
+    worker = WORKER_BYTES + 5 * 4 * largest.parameters + 4 * batch * max(c.activation_bytes for c in costs)
+    kept = 4 * statistics.mean(c.parameters for c in costs) * study.study.trials
+    being_written = 2 * 4 * 4 * largest.parameters * concurrent
+    return Forecast(rungs, epochs, (hours[0], hours[1]), worker * concurrent / 1e9, (kept + being_written) / 1e9)
+
+
+def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
+    """Return the plan of a study in a few lines."""
+    s = study.study
+    rungs = ", ".join(map(str, plan.rungs)) or "no epoch"
+    lines = [
+        f"study {s.name}: {s.trials} trials of at most {s.max_epochs} epochs, {concurrent} at a time, "
+        f"{study.search.sampler} over the {len(study.space.parameters)} parameters of space {study.space.name!r}, "
+        f"seed {s.seed}",
+        f"ASHA decides after epochs {rungs}; one in {study.asha.reduction_factor} goes on"
+        + (", the baseline (trial 0) always" if study.baseline_parameters() is not None else ""),
+        f"forecast: {plan.epochs[0]} to {plan.epochs[1]} epochs",
+    ]
+    if plan.hours is not None:
+        lines[-1] += (
+            f", {_duration(plan.hours[0])} to {_duration(plan.hours[1])}; {plan.memory_gb:.1f} GB of memory, "
+            f"{plan.disk_gb:.1f} GB on disk (estimates, good to a factor of two)"
+        )
+    return "\n".join(lines)
+
+
+def _epochs_with_stopping(study: Study, rungs: tuple[int, ...]) -> int:
+    """Epochs if at each rung one in `reduction_factor` goes on."""
+    alive, spent, before = float(study.study.trials), 0.0, 0
+    for rung in (*rungs, study.study.max_epochs):
+        spent += alive * (rung - before)
+        alive, before = max(1.0, alive / study.asha.reduction_factor), rung
+    return round(spent)
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min" if hours >= 1 / 60 else f"{3600 * hours:.0f} s"

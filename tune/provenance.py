@@ -1,0 +1,69 @@
+"""Where a run came from: versions, commit, machine. Written once into the log, read by people and by receipts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("seti-tune", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
+OURS = ("tune", "search_spaces", "seti_model", "results")
+
+
+class InstallationError(RuntimeError):
+    """The installation is not whole: the message says what stands in the way and what to do."""
+
+
+def provenance(cluster: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return what a run was made with, as JSON can hold it."""
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "machine": {
+            "node": platform.node(),
+            "system": f"{platform.system()} {platform.release()}",
+            "processor": platform.machine(),
+            "cpus": os.cpu_count(),
+        },
+        "cluster": cluster or {},
+    }
+
+
+def check_installation() -> None:
+    """Make sure that our four packages are ours: other distributions install modules called `tune` and `results`.
+
+    Raises:
+        InstallationError: One of them was put over ours, or lies in a folder that is searched before it.
+    """
+    home = Path(__file__).resolve().parent.parent
+    for name in OURS:
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin is None or origin.parent.parent != home:
+            raise InstallationError(
+                f"the package {name!r} is taken by {origin.parent if origin else 'nothing'}, expected {home / name}; "
+                "uninstall the other distribution and install seti-tune again, best in a virtual environment of its own"
+            )
+
+
+def _commit() -> str | None:
+    """Return the commit this code runs from, with "+changes" where the checkout differs; None outside a checkout."""
+    home = Path(__file__).resolve().parent.parent
+    if not (home / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", home, *arguments], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"the commit is not recorded: {error}", file=sys.stderr)
+        return None

@@ -1,0 +1,100 @@
+"""The commands `search` and `leaderboard`: what they accept and print. The search runs in a child process."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tune.study import Study
+
+SEARCH_EPILOG = """examples:
+  seti-tune search quickstart                          the shipped study, into runs/quickstart
+  seti-tune search study.toml --dry-run                what it would do: rungs, time, memory, disk
+  seti-tune search study.toml --trials 80              the same study with 80 trials in all
+  seti-tune search study.toml --address 10.0.0.1:6379  on a Ray cluster
+Start the same command again to continue an interrupted run or to see a finished one.
+exit codes: 0 finished, 2 a mistake in what was asked for, 3 interrupted and to be continued, 130 Ctrl-C
+"""
+LEADERBOARD_EPILOG = """examples:
+  seti-tune leaderboard runs/quickstart
+  seti-tune leaderboard runs/quickstart --csv best.csv     also while the search runs
+"""
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `search` and `leaderboard`."""
+    raw = argparse.RawDescriptionHelpFormatter
+    search = commands.add_parser("search", help="run or continue a study", epilog=SEARCH_EPILOG, formatter_class=raw)
+    search.add_argument("study", metavar="STUDY", help="a study file (.toml) or a shipped study's name")
+    search.add_argument(
+        "--run", dest="run_folder", type=Path, metavar="RUN", help="the run folder (default: runs/<name of the study>)"
+    )
+    search.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the study's")
+    search.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
+    search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
+    search.set_defaults(run=_search)
+    board = commands.add_parser(
+        "leaderboard", help="show a run's leaderboard", epilog=LEADERBOARD_EPILOG, formatter_class=raw
+    )
+    board.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
+    board.add_argument("--csv", type=Path, metavar="FILE", help="write it there too")
+    board.set_defaults(run=_leaderboard)
+
+
+def _search(options: argparse.Namespace) -> int:
+    from results.store import LOG_NAME
+    from tune.cluster import check_address
+    from tune.study import load_study
+    from tune.supervisor import supervise
+
+    study = load_study(options.study)
+    if options.trials is not None:
+        study = study.with_trials(options.trials)
+    run = options.run_folder or Path("runs") / study.study.name
+    arguments = [options.study, "--run", str(run), "--trials", str(study.study.trials)]
+    again = ["seti-tune search", options.study] + (["--run", str(run)] if options.run_folder else [])
+    if options.address is not None:
+        check_address(options.address)
+        arguments += ["--address", options.address]
+        again += ["--address", options.address]
+    if options.dry_run or not (run / LOG_NAME).exists():
+        print(_plan(study, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
+    if options.dry_run:
+        return 0
+    return supervise(arguments, again=" ".join(again))
+
+
+def _plan(study: Study, *, local: bool) -> str:
+    from seti_model.dataset import Dataset
+    from tune.cluster import concurrency, local_cpus
+    from tune.forecast import forecast, forecast_text, measure_flops
+
+    shape, n_classes, n_train = None, 0, 0
+    if study.data.simulate is not None:
+        shape, n_classes, n_train = (64, 128, 1), 4, study.data.train
+    elif study.data.path is not None:
+        data = Dataset.open(study.data.path)
+        shape, n_classes, n_train = data.image_shape, len(data.class_names), len(data.split("train").labels)
+    concurrent = study.resources.max_concurrent or 1
+    if local and not study.resources.gpus_per_trial:
+        concurrent = concurrency(study.resources, local_cpus(), 0)
+    plan = forecast(
+        study, shape=shape, n_classes=n_classes, n_train=n_train, concurrent=concurrent, flops_per_s=measure_flops()
+    )
+    return forecast_text(study, plan, concurrent)
+
+
+def _leaderboard(options: argparse.Namespace) -> int:
+    from results.leaderboard import leaderboard_frame, leaderboard_text
+    from results.state import load_run
+    from results.store import write_atomically
+
+    state = load_run(options.folder)
+    print(leaderboard_text(state))
+    if options.csv is not None:
+        write_atomically(options.csv, leaderboard_frame(state).to_csv(index=False))
+        print(f"written: {options.csv}", file=sys.stderr)
+    return 0

@@ -1,0 +1,82 @@
+"""The thin parent of a search: it survives what the driver does not, and leaves no process behind.
+
+When Ray's head dies, Ray ends the driver's process from C++ without an exception or a `finally`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import psutil
+
+# The driver's own bugs; 1 is what Ray's C++ exits with when the head is gone.
+EXIT_BUG = 70
+EXIT_CODES = (0, 2, 3, 130)
+SWEEP_WAIT_S = 5.0
+
+
+def supervise(arguments: Sequence[str], *, again: str) -> int:
+    """Run the driver in a session of its own until it ends; return the exit code for the user.
+
+    Args:
+        arguments: What the driver is given.
+        again: The command that continues the run, for the message after an accident.
+    """
+    readable, writable = os.pipe()
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tune.driver", *arguments], stdin=readable, start_new_session=True
+        )
+        os.close(readable)
+
+        def forward(number: int, frame: FrameType | None) -> None:
+            if child.poll() is None:
+                child.send_signal(number)
+
+        former = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            code = child.wait()
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+            sweep(child.pid)
+    finally:
+        # The driver reads the other end: should this process be killed, it notices and ends in order.
+        os.close(writable)
+    if code in EXIT_CODES:
+        return code
+    if code == EXIT_BUG:
+        return 1
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "ended because Ray's head is gone"
+    print(f"seti-tune: the driver {how}; all it recorded is kept, continue with: {again}", file=sys.stderr)
+    return 3
+
+
+def sweep(session: int) -> None:
+    """End every process of a session: what Ray started and could not end itself."""
+    left = [process for process in psutil.process_iter() if _session_of(process.pid) == session]
+    for process in left:
+        _quietly(process, signal.SIGTERM)
+    _, alive = psutil.wait_procs(left, timeout=SWEEP_WAIT_S)
+    for process in alive:
+        _quietly(process, signal.SIGKILL)
+    psutil.wait_procs(alive, timeout=SWEEP_WAIT_S)
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _quietly(process: psutil.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return

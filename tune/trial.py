@@ -1,0 +1,184 @@
+"""What a worker runs: one attempt of one trial, and the contract of anything that can be trained.
+
+A trainable is a function `trainable(task, data, on_epoch)`. It trains `task.configuration` from `task.seed`,
+continues from `task.resume_from` where that is not None, and calls `on_epoch(EpochReport(...))` after each epoch;
+when that returns True it returns at once. It knows no Ray, so the same function runs in a search, in the finals
+and on a laptop.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tune.study import StudyError
+
+if TYPE_CHECKING:
+    from seti_model.dataset import TrainingData
+
+Value = bool | int | float | str
+
+
+class Diverged(Exception):  # noqa: N818 - an outcome that is recorded, not an error
+    """Raised by a trainable whose loss or weights are not finite any more."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One attempt: everything a worker needs to know, nothing it could look up elsewhere.
+
+    `checkpoint_folder` belongs to this attempt alone; `resume_from` is a checkpoint of an earlier one.
+    """
+
+    trial: int
+    repeat: int | None
+    attempt: int
+    configuration: Mapping[str, Value]
+    seed: int
+    max_epochs: int
+    checkpoint_folder: Path
+    resume_from: Path | None = None
+    threads: int = 1
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a trainable says after an epoch (counted from 1). Only the first two fields are required.
+
+    Losses are mean cross-entropies, accuracies fractions, seconds wall time of this epoch. `checkpoint` is a
+    folder or file below `task.checkpoint_folder` from which this very epoch can be continued.
+    """
+
+    epoch: int
+    validation_accuracy: float
+    validation_loss: float | None = None
+    train_accuracy: float | None = None
+    train_loss: float | None = None
+    learning_rate: float | None = None
+    seconds: float | None = None
+    build_seconds: float | None = None
+    images_per_s: float | None = None
+    resident_mb: float | None = None
+    model_parameters: int | None = None
+    weights_digest: str | None = None
+    best_weights_digest: str | None = None
+    checkpoint: Path | None = None
+    checkpoint_bytes: int = 0
+    checkpoint_digest: str = ""
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A worker entered the training function."""
+
+    node: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Left:
+    """The training function is over: it returned, diverged or raised."""
+
+    outcome: str  # "returned", "diverged" or "failed"
+    reason: str
+
+
+OnEpoch = Callable[[EpochReport], bool]
+Trainable = Callable[[Task, Any, OnEpoch], None]
+
+
+def load_trainable(name: str, folder: Path | None = None) -> Trainable:
+    """Import `module:function`; `folder`, where the study file lies, is searched as well.
+
+    Raises:
+        StudyError: No such module or function.
+    """
+    module, function = name.split(":")
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    try:
+        found: Trainable = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise StudyError(
+            f"[study] trainable = {name!r}: {error}; put the module beside the study file or install it on every node"
+        ) from error
+    return found
+
+
+def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
+    """Train the course network: the trainable of every study that names no other."""
+    from seti_model.config import Configuration
+    from seti_model.seeding import prepare_process
+
+    prepare_process(task.threads, gpu=task.gpus > 0)
+    from seti_model import training
+
+    def report(result: training.EpochResult) -> bool:
+        saved = result.checkpoint
+        return on_epoch(
+            EpochReport(
+                epoch=result.epoch,
+                validation_accuracy=result.validation_accuracy,
+                validation_loss=result.validation_loss,
+                train_accuracy=result.train_accuracy,
+                train_loss=result.train_loss,
+                learning_rate=result.learning_rate,
+                seconds=result.seconds,
+                build_seconds=result.build_seconds,
+                images_per_s=result.images_per_s,
+                resident_mb=result.resident_mb,
+                model_parameters=result.model_parameters,
+                weights_digest=result.weights_digest,
+                best_weights_digest=result.best_weights_digest,
+                checkpoint=saved.path if saved else None,
+                checkpoint_bytes=saved.bytes if saved else 0,
+                checkpoint_digest=saved.digest if saved else "",
+            )
+        )
+
+    try:
+        training.train(
+            Configuration.from_mapping(task.configuration),
+            data,
+            seed=task.seed,
+            on_epoch=report,
+            checkpoint_folder=task.checkpoint_folder,
+            resume_from=task.resume_from,
+        )
+    except training.Diverged as error:
+        raise Diverged(str(error)) from error
+
+
+def run_attempt(config: Mapping[str, Any], data: Any, name: str, folder: Path | None) -> None:
+    """Run one attempt on a Ray worker, reporting to the driver; what the trainable raises is reported too."""
+    from ray import tune as ray_tune
+
+    # After "stop" Ray waits this long for the function to return before it gives the worker up; 2 s by default,
+    # too short where several hundred MB are handed back.
+    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "60"
+    task: Task = config["task"]
+    ray_tune.report({"message": Entered(node=os.uname().nodename, pid=os.getpid())})
+
+    def on_epoch(report: EpochReport) -> bool:
+        # Where the driver says "stop", Ray ends this thread from inside report().
+        ray_tune.report({"message": report})
+        return False
+
+    try:
+        load_trainable(name, folder)(task, data, on_epoch)
+    except Diverged as error:
+        left = Left("diverged", str(error) or "not finite")
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+        left = Left("failed", f"{type(error).__name__}: {error}{place}")
+    else:
+        left = Left("returned", "")
+    ray_tune.report({"message": left})
