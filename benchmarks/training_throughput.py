@@ -20,13 +20,13 @@ ROUNDS = 2
 # name: (what it is, batches measured)
 VARIANTS = {
     # Keras 3.15 chooses "auto" = False on machines without a GPU and True on those with one, even if it is hidden.
-    "fit_xla": ("Keras model.fit, jit_compile=True", 3),
-    "fit": ("Keras model.fit, jit_compile=False", 8),
-    "our_adam": ("Keras layers, our Adam", 8),
-    "our_layers": ("our batch norm and dropout, Keras Adam", 8),
-    "undeterministic": ("both, without op determinism", 12),
-    "ours": ("both: what `train` runs", 12),
-    "bfloat16": ("the same, mixed_bfloat16", 12),
+    "fit_xla": ("Keras model.fit, jit_compile=True", 2),
+    "fit": ("Keras model.fit, jit_compile=False", 6),
+    "our_adam": ("Keras layers, our Adam", 6),
+    "our_layers": ("our batch norm and dropout, Keras Adam", 6),
+    "undeterministic": ("both, without op determinism", 8),
+    "ours": ("both: what `train` runs", 8),
+    "bfloat16": ("the same, mixed_bfloat16", 8),
 }
 
 

@@ -81,12 +81,13 @@ class TrialStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptStarted(Event):
-    """An attempt was handed to Ray; it continues from `resume_from`, a path relative to the run folder."""
+    """An attempt was handed to Ray; it continues after `from_epoch`, from a path relative to the run folder."""
 
     kind: ClassVar[str] = "attempt_started"
     trial: int
     repeat: int | None = None
     attempt: int
+    from_epoch: int = 0
     resume_from: str | None = None
 
 
@@ -184,12 +185,11 @@ class TrialEnded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class FinalEvaluated(Event):
-    """A retrained configuration was evaluated once on the test split; paths are relative to the run folder."""
+    """A retrained configuration predicted the test split; paths are relative to the run folder."""
 
     kind: ClassVar[str] = "final_evaluated"
     trial: int
     repeat: int
-    role: str  # "winner" or "baseline"
     model: str
     model_digest: str
     predictions: str
@@ -264,8 +264,11 @@ def from_line(line: str) -> Event:
     kind = values.pop("kind", None)
     if kind not in EVENTS:
         raise RecordError(f"unknown kind {kind!r}")
-    for name, text in values.pop("not_finite", {}).items():
-        values[name] = float(text)
+    not_finite = values.pop("not_finite", {})
+    try:
+        values |= {name: float(text) for name, text in not_finite.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RecordError(f"not_finite is {not_finite!r}, names with nan, inf or -inf are expected") from error
     cls = EVENTS[kind]
     known = {f.name: f for f in dataclasses.fields(cls)}
     unknown = sorted(set(values) - set(known))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.intervals import PairedDifference, paired_difference_interval
-from results.leaderboard import leaderboard_text, rank_trials
+from results.leaderboard import finalists, leaderboard_text
 from results.metrics import ClassificationMetrics, classification_metrics, report_markdown, write_confusion_csv
-from results.records import COMPLETED, DIVERGED, ENDED, FAILED, STOPPED
+from results.records import COMPLETED, DIVERGED, ENDED, FAILED, STOPPED, RecordError
 from results.state import RunState
 from results.store import write_atomically
 
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-ROLES = ("winner", "baseline")
 PREDICTIONS = "test_predictions.parquet"
 REPORT = "report.md"
+LEVEL_P = 0.05  # a difference is called one only where both the interval and the exact test say so
 
 
 @dataclass(frozen=True)
 class Final:
     """A retrained configuration on the test split: its numbers and which images it got right."""
 
-    role: str
+    role: str  # "winner" or "baseline"
     trial: int
     metrics: ClassificationMetrics
     correct: npt.NDArray[np.bool_]
+    folder: Path  # relative to the run folder
 
 
 @dataclass(frozen=True)
@@ -74,23 +75,40 @@ def write_predictions(
 
 
 def read_finals(run: Path, state: RunState) -> list[Final]:
-    """Return the evaluated finals of a run, the winner first, from their stored predictions."""
+    """Return the evaluated finals of the present winner and baseline, the winner first, from stored predictions.
+
+    Raises:
+        RecordError: Predictions are missing or do not give the accuracy that the log holds.
+    """
     import pandas as pd
 
     finals = []
-    for evaluated in sorted(state.finals.values(), key=lambda e: ROLES.index(e.role)):
-        frame = pd.read_parquet(run / evaluated.predictions)
+    for role, trial in finalists(state).items():
+        evaluated = state.finals.get((trial.started.trial, 0))
+        if evaluated is None:
+            continue
+        path = run / evaluated.predictions
+        if not path.is_file():
+            raise RecordError(f"{path}: missing; restore it from a copy, or run the study in another folder with --run")
+        frame = pd.read_parquet(path)
         y_true = frame.pop("y_true").to_numpy()
         y_prob = frame.to_numpy()
-        metrics = classification_metrics(y_true, y_prob, [name.removeprefix("p:") for name in frame.columns])
-        finals.append(Final(evaluated.role, evaluated.trial, metrics, y_prob.argmax(axis=1) == y_true))
+        correct = y_prob.argmax(axis=1) == y_true
+        if (len(correct), int(correct.sum())) != (evaluated.n, evaluated.correct):
+            raise RecordError(
+                f"{path}: {correct.sum()} of {len(correct)} right, the log says {evaluated.correct} of {evaluated.n}; "
+                "restore it from a copy"
+            )
+        names = [name.removeprefix("p:") for name in frame.columns]
+        metrics = classification_metrics(y_true, y_prob, names)
+        finals.append(Final(role, evaluated.trial, metrics, correct, Path(evaluated.predictions).parent))
     return finals
 
 
 def compare_finals(finals: list[Final]) -> PairedDifference | None:
     """Return accuracy of the winner minus that of the baseline on the same test images; None without both."""
     roles = {final.role: final for final in finals}
-    if set(roles) != set(ROLES):
+    if set(roles) != {"winner", "baseline"}:
         return None
     return paired_difference_interval(roles["winner"].correct, roles["baseline"].correct)
 
@@ -98,29 +116,30 @@ def compare_finals(finals: list[Final]) -> PairedDifference | None:
 def headline(state: RunState, finals: list[Final]) -> list[str]:
     """Return the result in a few sentences, for the terminal and the top of the report."""
     lines = []
-    ranked, _ = rank_trials(state)
-    if ranked and ranked[0].best is not None:
-        best = ranked[0].best
-        baseline = " (the baseline)" if ranked[0].started.is_baseline else ""
+    winner = finalists(state).get("winner")
+    if winner is not None and winner.best is not None:
+        baseline = " (the baseline)" if winner.started.is_baseline else ""
         lines.append(
-            f"Best of the search: trial {best.trial}{baseline}, validation accuracy {best.validation_accuracy:.4f} "
-            f"at epoch {best.epoch}."
+            f"Best of the search: trial {winner.started.trial}{baseline}, validation accuracy "
+            f"{winner.best.validation_accuracy:.4f} at epoch {winner.best.epoch} (the best of "
+            f"{len(state.search_trials())} trials, so optimistic)."
         )
+    elif first := next((t.ended for t in state.search_trials() if t.ended), None):
+        lines.append(f"No trial was completed; the first one {first.status}: {first.reason}")
     for final in finals:
         m = final.metrics
         lines.append(
-            f"Test accuracy of the {final.role} (trial {final.trial}, retrained): {m.accuracy:.4f}, "
+            f"Test accuracy of the {final.role} (trial {final.trial}, retrained once): {m.accuracy:.4f}, "
             f"95 % interval {m.accuracy_low:.4f}..{m.accuracy_high:.4f} ({m.n} images)."
         )
-    difference = compare_finals(finals)
-    if difference is not None:
-        lines.append(
-            f"Winner minus baseline on the same test images: {difference.difference:+.4f}, 95 % interval "
-            f"{difference.low:+.4f}..{difference.high:+.4f}, McNemar p = {difference.p_value:.3g}: "
-            + ("the winner is better." if difference.low > 0 else _no_win(difference))
-        )
-    elif finals and finals[0].role == "winner" and ranked and ranked[0].started.is_baseline:
+    lines += _lost_finals(state) + _comparison(finals)
+    if finals and winner is not None and winner.started.is_baseline:
         lines.append("The search found nothing better than the baseline, so there is nothing to compare it with.")
+    if len(state.finals) > len(finals):
+        lines.append(
+            f"The test split was also predicted by {len(state.finals) - len(finals)} earlier finalists, before the "
+            "study was extended: these figures are not its first use."
+        )
     spent = epochs_spent(state)
     lines.append(
         f"Epochs spent: {spent.spent}; without stopping the same trials take {spent.without_stopping} "
@@ -153,22 +172,42 @@ def write_report(run: Path, state: RunState) -> Path:
         lines += ["![Validation accuracy of all trials by epoch](search.png)", ""]
     lines += ["## Leaderboard", "", _counts(state), "", "```text", leaderboard_text(state), "```", ""]
     for final in finals:
-        folder = run / "final" / final.role
-        write_confusion_csv(final.metrics, folder / "confusion_matrix.csv")
-        confusion_matrix(final.metrics, folder / "confusion_matrix.png")
+        write_confusion_csv(final.metrics, run / final.folder / "confusion_matrix.csv")
+        confusion_matrix(final.metrics, run / final.folder / "confusion_matrix.png")
         lines += [f"## Test split: {final.role} (trial {final.trial})", "", report_markdown(final.metrics)]
-        lines += [f"![Confusion matrix of the {final.role}](final/{final.role}/confusion_matrix.png)", ""]
-        lines += [f"Model: `final/{final.role}/model.keras`, predictions: `final/{final.role}/{PREDICTIONS}`.", ""]
+        lines += [f"![Confusion matrix of the {final.role}]({final.folder}/confusion_matrix.png)", ""]
+        lines += [f"Model: `{final.folder}/model.keras`, predictions: `{final.folder}/{PREDICTIONS}`.", ""]
     lines += _provenance(state)
     path = run / REPORT
     write_atomically(path, "\n".join(lines))
     return path
 
 
-def _no_win(difference: PairedDifference) -> str:
-    if difference.high < 0:
-        return "the baseline is better; the search's choice was luck."
-    return f"{difference.n} test images do not show a difference."
+def _lost_finals(state: RunState) -> list[str]:
+    """Say which finalist has no test figures because its retraining did not end well."""
+    return [
+        f"The {role} (trial {trial.started.trial}) has no test figures: retrained, it {final.ended.status} "
+        f"({final.ended.reason})."
+        for role, trial in finalists(state).items()
+        if (final := state.trials.get((trial.started.trial, 0))) and final.ended and final.status != COMPLETED
+    ]
+
+
+def _comparison(finals: list[Final]) -> list[str]:
+    difference = compare_finals(finals)
+    if difference is None:
+        return []
+    if difference.p_value < LEVEL_P and difference.low > 0:
+        verdict = "the retrained winner is better."
+    elif difference.p_value < LEVEL_P and difference.high < 0:
+        verdict = "the retrained baseline is better."
+    else:
+        verdict = f"{difference.n} test images do not show a difference."
+    return [
+        f"Winner minus baseline on the same test images: {difference.difference:+.4f}, 95 % interval "
+        f"{difference.low:+.4f}..{difference.high:+.4f}, McNemar p = {difference.p_value:.3g}: {verdict} "
+        "(One retraining each; the spread over seeds is not in the interval.)"
+    ]
 
 
 def _counts(state: RunState) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from results.records import (
@@ -24,7 +26,7 @@ from results.records import (
     TrialKey,
     TrialStarted,
 )
-from results.store import read_events
+from results.store import LOG_NAME, read_events
 
 
 @dataclass
@@ -48,7 +50,7 @@ class TrialState:
     @property
     def best(self) -> Epoch | None:
         """The epoch whose weights are kept: highest finite validation accuracy, the first of equals."""
-        finite = [e for e in self.epochs.values() if e.validation_accuracy == e.validation_accuracy]
+        finite = [e for e in self.epochs.values() if math.isfinite(e.validation_accuracy)]
         return max(finite, key=lambda e: (e.validation_accuracy, -e.epoch), default=None)
 
     @property
@@ -80,7 +82,8 @@ class RunState:
         self.trials: dict[TrialKey, TrialState] = {}
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.ended: StudyEnded | None = None
-        self.last_time: str = ""
+        self.spent_s = 0.0  # wall time of all drivers of this run, without the time between them
+        self._last: datetime | None = None
         for event in events:
             self.apply(event)
 
@@ -98,7 +101,7 @@ class RunState:
         Raises:
             RecordError: The event speaks of a trial that never started.
         """
-        self.last_time = event.time
+        self._count_time(event)
         match event:
             case StudyStarted():
                 self.started, self.study = event, event.study
@@ -113,14 +116,22 @@ class RunState:
             case _:
                 self._apply_to_trial(event)
 
+    def _count_time(self, event: Event) -> None:
+        now = datetime.fromisoformat(event.time)
+        if self._last is not None and not isinstance(event, StudyResumed):
+            self.spent_s += max(0.0, (now - self._last).total_seconds())  # a clock may jump back
+        self._last = now
+
     def _apply_to_trial(self, event: Event) -> None:
         key = (getattr(event, "trial", -1), getattr(event, "repeat", None))
         if key not in self.trials:
-            raise RecordError(f"{event.kind} of trial {key[0]} before its trial_started; the log is not whole")
+            raise RecordError(f"{event.kind} of trial {key[0]} before its trial_started")
         trial = self.trials[key]
         match event:
             case AttemptStarted():
                 trial.attempts[event.attempt] = event
+                # What an earlier attempt did beyond the checkpoint is done again.
+                trial.epochs = {n: e for n, e in trial.epochs.items() if n <= event.from_epoch}
             case AttemptRunning():
                 trial.running[event.attempt] = event
             case AttemptEnded():
@@ -140,13 +151,30 @@ def _order(item: tuple[TrialKey, TrialState]) -> tuple[int, int]:
     return (-1 if repeat is None else repeat), trial
 
 
+def fold(run: Path) -> RunState:
+    """Fold the log of a run folder as far as it goes; it may be empty.
+
+    Raises:
+        RecordError: No log, or a damaged one; the message names the line.
+    """
+    state = RunState()
+    for number, event in enumerate(read_events(run), start=1):
+        try:
+            state.apply(event)
+        except (RecordError, ValueError) as error:
+            raise RecordError(
+                f"{run / LOG_NAME}, line {number}: {error}; restore the file from a copy, or cut it off there"
+            ) from error
+    return state
+
+
 def load_run(run: Path) -> RunState:
     """Read the log of a run folder; needs neither Ray nor Keras.
 
     Raises:
         RecordError: No run folder, or a damaged log.
     """
-    state = RunState(read_events(run))
+    state = fold(run)
     if state.started is None:
         raise RecordError(f"{run}: the log holds no study_started; start the search again with the same command")
     return state

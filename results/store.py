@@ -39,11 +39,21 @@ def read_events(run: Path) -> Iterator[Event]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a text file so that a reader sees the old or the new one, never a part.
+
+    Raises:
+        RecordError: It cannot be written; what was there is still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RecordError(
+            f"{path}: cannot be written ({error.strerror}); free some space or name another file"
+        ) from error
 
 
 class EventLog:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from seti_model.memory import settle_allocator
+from seti_model.memory import exempt_what_stays, settle_allocator
 
 MAX_THREADS = 1024
 # Read by TensorFlow and Keras when they are imported, never again: no chatter below warnings, no other backend.
@@ -74,6 +74,7 @@ def prepare_process(threads: int, *, gpu: bool = False, gpu_memory_mb: int | Non
     settle_allocator()
     with _without_chatter():
         _set_up(wanted)
+    exempt_what_stays()
     _settled.append(wanted)
     return wanted
 

@@ -22,7 +22,7 @@ from seti_model.checkpoint import (
 )
 from seti_model.config import Configuration
 from seti_model.dataset import TrainingData
-from seti_model.memory import outside_heap, release_memory
+from seti_model.memory import outside_heap, release_memory, trim_heap
 from seti_model.outcome import CheckpointInfo, Diverged, EpochResult, TrainedNetwork, TrainingResult
 from seti_model.seeding import process_setup
 from seti_model.session import Session
@@ -65,7 +65,7 @@ def train(
         raise CheckpointError(f"keep_checkpoints={keep_checkpoints}: at least one must be kept to continue from")
     release_memory()  # of a training that ended in an exception, now that its traceback is gone
     training = _Training(configuration, data, seed)
-    release_memory()  # a network needs its size three times while it is built
+    trim_heap()  # a network needs its size three times while it is built
     if resume_from is not None:
         training.resume(resume_from)
     stop = False

@@ -27,17 +27,27 @@ class _NotPickled:
 class LogSearcher(_NotPickled, Searcher):
     """Hands out what the coordinator says; answers "nothing yet" as long as anything lives."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
+    def __init__(self, coordinator: Coordinator, interrupted: Callable[[], bool]) -> None:
         super().__init__(metric=None, mode=None)
         self._coordinator = coordinator
+        self._interrupted = interrupted
         self.tasks: dict[str, Task] = {}  # by Ray's trial id
-        self.interrupted = False
+        self.error: Exception | None = None  # Ray would turn it into a TuneError with our traceback as its text
+
+    @property
+    def is_over(self) -> bool:
+        """Whether Ray's loop has to end: the driver was told to, or could not record something."""
+        return self.error is not None or self._interrupted()
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next attempt as Ray's configuration."""
-        if self.interrupted:
+        if self.is_over:
             return Searcher.FINISHED
-        task = self._coordinator.next_task()
+        try:
+            task = self._coordinator.next_task()
+        except Exception as error:
+            self.error = error
+            return Searcher.FINISHED
         if task is None:
             return Searcher.FINISHED if self._coordinator.is_finished() else None
         self.tasks[trial_id] = task
@@ -46,8 +56,12 @@ class LogSearcher(_NotPickled, Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note of an attempt that is gone without having said so; the others are over already."""
         task = self.tasks.pop(trial_id, None)
-        if task is not None and not self.interrupted:
+        if task is None or self.is_over:
+            return
+        try:
             self._coordinator.attempt_died(task, "its worker or node died" if error else "its worker ended early")
+        except Exception as problem:
+            self.error = problem
 
     def save(self, checkpoint_path: str) -> None:
         """Do nothing: the event log is the only state."""
@@ -70,14 +84,18 @@ class LogScheduler(_NotPickled, FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Record the report and answer "go on" or "stop"."""
         task = self._searcher.tasks.get(trial.trial_id)
-        if task is None or self._searcher.interrupted:
+        if task is None or self._searcher.is_over:
             return FIFOScheduler.STOP
-        stop = self._coordinator.receive(task, result["message"])
+        try:
+            stop = self._coordinator.receive(task, result["message"])
+        except Exception as error:
+            self._searcher.error = error
+            return FIFOScheduler.STOP
         return FIFOScheduler.STOP if stop else FIFOScheduler.CONTINUE
 
 
 class Interruptible(_NotPickled, ray_tune.Stopper):
-    """Ends Ray's loop once the driver was told to; `on_step` is called ten times a second."""
+    """Ends Ray's loop when the searcher says so; `on_step` is called ten times a second."""
 
     def __init__(self, searcher: LogSearcher, on_step: Callable[[], None]) -> None:
         self._searcher = searcher
@@ -88,6 +106,6 @@ class Interruptible(_NotPickled, ray_tune.Stopper):
         return False
 
     def stop_all(self) -> bool:
-        """Return whether the driver was told to stop."""
+        """Return whether the loop has to end."""
         self._on_step()
-        return self._searcher.interrupted
+        return self._searcher.is_over

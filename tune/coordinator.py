@@ -7,13 +7,11 @@ interrupted one would have.
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from results.leaderboard import rank_trials
 from results.records import (
     COMPLETED,
     DIVERGED,
@@ -33,9 +31,10 @@ from results.records import (
 from results.state import RunState, TrialState
 from results.store import EventLog
 from seti_model.seeding import derive_seed
+from tune.agenda import checkpoint_folder, has_work, missing_finals, within_time
 from tune.scheduler import decide, rung_epochs
 from tune.search import Proposer
-from tune.study import Study
+from tune.study import Study, StudyError
 from tune.trial import Entered, EpochReport, Left, Task
 
 MAX_RETRIES = 2  # of a training function that raises
@@ -60,9 +59,6 @@ class Coordinator:
         self._run = run
         self.max_concurrent = 1  # as many attempts live at once
         self._on_event = on_event
-        self._deadline = math.inf
-        if study.study.time_limit_h is not None:
-            self._deadline = time.monotonic() + 3600 * study.study.time_limit_h
         self._rungs = rung_epochs(study.asha.grace_epochs, study.asha.reduction_factor, study.study.max_epochs)
         self._live: dict[TrialKey, Task] = {}
         self._deaths: Counter[TrialKey] = Counter()
@@ -88,7 +84,7 @@ class Coordinator:
         waiting = [key for key, trial in self.state.trials.items() if trial.ended is None and key not in self._live]
         if waiting:
             return self._start_attempt(min(waiting, key=lambda key: (-1 if key[1] is None else key[1], key[0])))
-        if len(self.state.search_trials()) < self._study.study.trials and time.monotonic() < self._deadline:
+        if len(self.state.search_trials()) < self._study.study.trials and within_time(self._study, self.state):
             return self._start_attempt(self._start_trial())
         if not self._live_search() and (key := self._start_final()) is not None:
             return self._start_attempt(key)
@@ -96,7 +92,7 @@ class Coordinator:
 
     def is_finished(self) -> bool:
         """Whether nothing is running and nothing will be handed out any more."""
-        return not self._live and not has_work(self._study, self.state, accepting=time.monotonic() < self._deadline)
+        return not self._live and not has_work(self._study, self.state)
 
     # What the workers say -----------------------------------------------------------------------------------
 
@@ -122,8 +118,9 @@ class Coordinator:
     def attempt_died(self, task: Task, why: str) -> None:
         """Note that an attempt's worker is gone without a word; it is handed out again."""
         key = (task.trial, task.repeat)
-        if self._live.pop(key, None) != task:
+        if self._live.get(key) != task:
             return
+        del self._live[key]
         self._end_attempt(task, why)
         self._deaths[key] += 1
         if self._deaths[key] >= MAX_DEATHS:
@@ -140,28 +137,36 @@ class Coordinator:
     def _epoch(self, key: TrialKey, task: Task, report: EpochReport) -> bool:
         names: dict[str, Any] = {k: getattr(task, k) for k in ("trial", "repeat", "attempt")} | {"epoch": report.epoch}
         values = {k: v for k, v in vars(report).items() if k != "epoch" and not k.startswith("checkpoint")}
-        self._write(Epoch(**names, **values))
-        self._deaths.pop(key, None)
+        events: list[Event] = [Epoch(**names, **values)]
         if report.checkpoint is not None:
-            path = report.checkpoint.relative_to(self._run).as_posix()
-            self._write(Checkpoint(**names, path=path, bytes=report.checkpoint_bytes, digest=report.checkpoint_digest))
-        if not math.isfinite(report.validation_accuracy):
-            self._end_trial(key, DIVERGED, f"validation accuracy is {report.validation_accuracy}", task)
-        else:
-            self._settle(key, task)
+            below = _below(report.checkpoint, task.checkpoint_folder)
+            if below is None:
+                reason = f"checkpoint {report.checkpoint} does not lie below task.checkpoint_folder"
+                self._left(key, task, Left("failed", reason))
+                return True
+            path = (task.checkpoint_folder.relative_to(self._run) / below).as_posix()
+            events.append(
+                Checkpoint(**names, path=path, bytes=report.checkpoint_bytes, digest=report.checkpoint_digest)
+            )
+        self._write(*events)
+        self._deaths.pop(key, None)
+        self._settle(key, task)
         return self.state.trials[key].ended is not None
 
     def _settle(self, key: TrialKey, task: Task | None = None) -> None:
-        """Decide what the latest epoch asks for and is not decided yet: a rung, the end."""
+        """Decide what the latest epoch asks for and is not decided yet: divergence, a rung, the end."""
         trial = self.state.trials[key]
-        if trial.last is None:
+        last = trial.last
+        if last is None:
             return
-        epoch = trial.last.epoch
-        if key[1] is None and epoch in self._rungs and epoch not in trial.rungs:
-            self._write(self._rung(trial, epoch), durable=True)
-        if epoch in trial.rungs and trial.rungs[epoch].decision == "stop":
-            self._end_trial(key, STOPPED, _why_stopped(trial.rungs[epoch]), task)
-        elif epoch >= trial.started.max_epochs:
+        if not math.isfinite(last.validation_accuracy):
+            self._end_trial(key, DIVERGED, f"validation accuracy is {last.validation_accuracy}", task)
+            return
+        if key[1] is None and last.epoch in self._rungs and last.epoch not in trial.rungs:
+            self._write(self._rung(trial, last.epoch), durable=True)
+        if last.epoch in trial.rungs and trial.rungs[last.epoch].decision == "stop":
+            self._end_trial(key, STOPPED, _why_stopped(trial.rungs[last.epoch]), task)
+        elif last.epoch >= trial.started.max_epochs:
             self._end_trial(key, COMPLETED, "all epochs done", task)
 
     def _rung(self, trial: TrialState, epoch: int) -> Rung:
@@ -182,6 +187,11 @@ class Coordinator:
         )
 
     def _left(self, key: TrialKey, task: Task, left: Left) -> None:
+        if left.outcome == "no space":
+            raise StudyError(
+                f"{self._run}: a worker could not write ({left.reason}); free some space and start the same command "
+                "again, everything recorded so far is kept"
+            )
         if left.outcome == "diverged":
             self._end_trial(key, DIVERGED, left.reason, task)
             return
@@ -243,7 +253,6 @@ class Coordinator:
         saved = trial.checkpoint
         resume_from = saved.path if saved and (self._run / saved.path).exists() else None
         started = trial.started
-        repeat = "" if started.repeat is None else f"-{started.repeat}"
         task = Task(
             trial=started.trial,
             repeat=started.repeat,
@@ -251,12 +260,21 @@ class Coordinator:
             configuration=started.configuration,
             seed=started.seed,
             max_epochs=started.max_epochs,
-            checkpoint_folder=self._run / "checkpoints" / f"{started.trial:04d}{repeat}" / str(attempt),
+            checkpoint_folder=checkpoint_folder(self._run, started) / str(attempt),
             resume_from=self._run / resume_from if resume_from else None,
             threads=self._study.resources.cpus_per_trial,
             gpus=self._study.resources.gpus_per_trial,
         )
-        self._write(AttemptStarted(trial=key[0], repeat=key[1], attempt=attempt, resume_from=resume_from), durable=True)
+        self._write(
+            AttemptStarted(
+                trial=key[0],
+                repeat=key[1],
+                attempt=attempt,
+                from_epoch=saved.epoch if saved and resume_from else 0,
+                resume_from=resume_from,
+            ),
+            durable=True,
+        )
         self._live[key] = task
         return task
 
@@ -289,42 +307,30 @@ class Coordinator:
             self._write(
                 AttemptEnded(trial=key[0], repeat=key[1], attempt=open_attempt, why="the driver was interrupted")
             )
-        if trial.ended is None:
+        # The epoch after the last checkpoint is done again: its weights are gone, so it must not end the trial.
+        whole = trial.checkpoint is None or trial.last is None or trial.checkpoint.epoch >= trial.last.epoch
+        if trial.ended is None and whole:
             self._settle(key)
 
     def _end_attempt(self, task: Task, why: str, *, counts: bool = False) -> None:
         self._write(AttemptEnded(trial=task.trial, repeat=task.repeat, attempt=task.attempt, why=why, counts=counts))
 
-    def _write(self, event: Event, *, durable: bool = False) -> None:
-        self._log.append(event, durable=durable)
-        self.state.apply(event)
-        self._on_event(event)
+    def _write(self, *events: Event, durable: bool = False) -> None:
+        self._log.append(*events, durable=durable)
+        for event in events:
+            self.state.apply(event)
+        for event in events:
+            self._on_event(event)
 
     def _live_search(self) -> bool:
         return any(repeat is None for _, repeat in self._live)
 
 
-def has_work(study: Study, state: RunState, *, accepting: bool = True) -> bool:
-    """Return whether a run has trials to start, to continue or to retrain; `accepting`: new trials may start."""
-    if any(trial.ended is None for trial in state.trials.values()):
-        return True
-    if accepting and len(state.search_trials()) < study.study.trials:
-        return True
-    return bool(missing_finals(study, state))
-
-
-def missing_finals(study: Study, state: RunState) -> list[TrialState]:
-    """Return the trials whose configuration is yet to be retrained: the winner, then the baseline."""
-    return [t for t in finalists(study, state) if (t.started.trial, 0) not in state.trials]
-
-
-def finalists(study: Study, state: RunState) -> list[TrialState]:
-    """Return the winner of the search and, where it is another trial, the baseline."""
-    ranked, _ = rank_trials(state)
-    if not study.finals.enabled:
-        return []
-    return ranked[:1] + [t for t in ranked[1:] if t.started.is_baseline]
-
-
 def _why_stopped(rung: Rung) -> str:
     return f"ASHA at epoch {rung.epoch}: {rung.value:.6g} is below {rung.cutoff:.6g} ({rung.seen} seen)"
+
+
+def _below(path: Path, folder: Path) -> Path | None:
+    """Return `path` relative to `folder` if it lies in it, links followed; else None."""
+    path, folder = path.resolve(), folder.resolve()
+    return path.relative_to(folder) if folder in path.parents else None

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import os
 import shutil
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from results.leaderboard import leaderboard_text, write_tables
+from results.leaderboard import write_tables
 from results.records import Event, StudyEnded, StudyResumed, StudyStarted, TrialEnded
-from results.report import REPORT, headline, read_finals, write_report
-from results.state import RunState
-from results.store import EventLog, read_events, write_atomically
+from results.report import write_report
+from results.state import RunState, fold
+from results.store import EventLog, write_atomically
 from tune import cluster as clusters
-from tune.coordinator import Coordinator, has_work
-from tune.errors import guarded
+from tune.agenda import has_work
+from tune.coordinator import Coordinator
 from tune.finals import drop_training_state, evaluate_finals
 from tune.progress import Progress
 from tune.provenance import provenance
-from tune.study import Study, StudyError, load_study
-from tune.supervisor import EXIT_BUG
+from tune.signals import Interrupted, Signals
+from tune.study import Study, StudyError
 from tune.trial import load_trainable, run_attempt
 
 if TYPE_CHECKING:
-    from tune.adapters import LogSearcher
+    from seti_model.dataset import TrainingData
 
 RAY_FOLDER = ".ray"
 TABLES_EVERY_S = 10.0
-COMPARED = ("study", "search", "asha", "fixed", "baseline", "data")
-MAY_CHANGE = ("trials", "time_limit_h")
+COMPARED = ("study", "search", "asha", "fixed", "baseline", "data", "resources")
+# The data may move, its digest is compared; threads and GPUs of a trial change its results, their number does not.
+MAY_CHANGE = {
+    ("study", "name"),
+    ("study", "space"),
+    ("study", "trials"),
+    ("study", "time_limit_h"),
+    ("data", "path"),
+    ("resources", "max_concurrent"),
+}
 
 
 @dataclass(frozen=True)
@@ -48,30 +52,38 @@ class Outcome:
     signal: str | None = None
 
 
-def run_study(study: Study, run: Path, *, address: str | None = None) -> Outcome:
+def run_study(study: Study, run: Path, *, address: str | None = None, signals: Signals | None = None) -> Outcome:
     """Run a study in the folder `run`, or continue the one that is there; a finished one is only read.
 
+    Args:
+        study: What to run.
+        run: The run folder; made if it is not there.
+        address: A Ray cluster; None for this machine.
+        signals: Who is told of SIGINT and SIGTERM; None where the caller handles them otherwise.
+
     Raises:
-        StudyError: The folder holds another study, the trainable or the cluster is not to be had.
+        StudyError: The folder holds another study, the trainable or the cluster is not to be had, no space is left.
         DatasetError: The data set cannot be used.
         RecordError: The log is damaged, in use, or the disk is full.
     """
-    run = run.absolute()
+    run, signals = run.absolute(), signals or Signals()
     if address is not None:
         clusters.check_address(address)
+    elif not study.resources.gpus_per_trial:
+        clusters.concurrency(study.resources, clusters.local_cpus(), 0)
     load_trainable(study.study.trainable, study.folder)
     with EventLog(run) as log:
-        state = RunState(read_events(run))
-        if state.started is not None:
-            check_same_study(study, state, run)
-        data, digest = prepare_data(study, run)
-        if state.started is not None and digest != state.started.data_digest:
-            raise StudyError(
-                f"{run}: its trials saw the data set {state.started.data_digest}, {study.data.path} is {digest}; "
-                "restore the data or choose another folder with --run"
-            )
-        write_atomically(run / "study.toml", study.source)
-        return _drive(study, run, log, state, data, digest, address)
+        state = fold(run)
+        check_same_study(study, state, run)
+        try:
+            _drive(study, run, log, state, address, signals)
+        except Interrupted as interrupted:
+            if state.started is None:
+                raise
+            _write(log, state, StudyEnded(finished=False, reason=f"interrupted by {interrupted.name}"))
+            write_tables(run, state)
+            return Outcome(state, finished=False, signal=interrupted.name)
+        return Outcome(state, finished=True)
 
 
 def check_same_study(study: Study, state: RunState, run: Path) -> None:
@@ -88,28 +100,31 @@ def check_same_study(study: Study, state: RunState, run: Path) -> None:
             f"{run}: holds a study of another space than {study.space.name!r} as it is now; "
             "choose another folder with --run"
         )
-    old, new = state.study, study.to_mapping()
+    old: Any = state.study
+    new = study.to_mapping()
     for section in COMPARED:
-        before: Any = old[section]
-        for key in sorted({*before, *new[section]}):
-            if key in MAY_CHANGE or (section, key) == ("study", "space"):
-                continue
-            if before.get(key) != new[section].get(key):
+        for key in sorted({*old[section], *new[section]}):
+            before, now = old[section].get(key), new[section].get(key)
+            if before != now and (section, key) not in MAY_CHANGE:
                 raise StudyError(
-                    f"{run}: holds another study: [{section}] {key} was {before.get(key)!r}, is now "
-                    f"{new[section].get(key)!r}; set it back or choose another folder with --run"
+                    f"{run}: holds another study: [{section}] {key} was {before!r}, is now {now!r}; "
+                    "set it back or choose another folder with --run"
                 )
 
 
-def prepare_data(study: Study, run: Path) -> tuple[Any, str | None]:
+def prepare_data(study: Study, run: Path) -> tuple[TrainingData | None, str | None]:
     """Open the study's data set, simulating it into the run folder where it says so.
 
     Returns:
         What trials may see (never the test split) and the digest of the whole; (None, None) without [data].
+
+    Raises:
+        StudyError: Finals are enabled and there is no test split.
+        DatasetError: The data set cannot be used.
     """
     from seti_model.dataset import Dataset
 
-    path = dataset_path(study, run)
+    path = study.dataset_path(run)
     if path is None:
         return None, None
     if study.data.simulate is not None and not path.exists():
@@ -119,23 +134,49 @@ def prepare_data(study: Study, run: Path) -> tuple[Any, str | None]:
         print(f"simulating {sum(counts.values())} images into {path}", file=sys.stderr)
         simulate_dataset(path, study.data.simulate, counts, study.data.seed)
     dataset = Dataset.open(path)
+    if study.is_network and study.finals.enabled and "test" not in dataset.splits:
+        raise StudyError(
+            f"{path}: has no test split for the finals; import it with one, or set [finals] enabled = false"
+        )
     return dataset.training_data(), dataset.digest
 
 
-def dataset_path(study: Study, run: Path) -> Path | None:
-    """Return where the study's data set is or will be."""
-    if study.data.simulate is not None:
-        return run / "dataset"
-    return Path(study.data.path).absolute() if study.data.path is not None else None
+def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str | None, signals: Signals) -> None:
+    """Search, if anything is left to search, then evaluate and report."""
+    if state.started is None or has_work(study, state):
+        data, digest = prepare_data(study, run)
+        if state.started is not None and digest != state.started.data_digest:
+            raise StudyError(
+                f"{run}: its trials saw the data set {state.started.data_digest}, the one given now is {digest}; "
+                "restore the data or choose another folder with --run"
+            )
+        write_atomically(run / "study.toml", study.source)
+        _search(study, run, log, state, data, digest, address, signals)
+    path = study.dataset_path(run)
+    if study.is_network and path is not None:
+        evaluate_finals(study, run, log, state, path)
+    if state.ended is None or not state.ended.finished:
+        done, wanted = len(state.search_trials()), study.study.trials
+        reason = "all trials ended" if done >= wanted else f"time limit reached after {done} of {wanted} trials"
+        _write(log, state, StudyEnded(finished=True, reason=reason))
+    write_tables(run, state)
+    write_report(run, state)
 
 
-def _drive(
-    study: Study, run: Path, log: EventLog, state: RunState, data: Any, digest: str | None, address: str | None
-) -> Outcome:
-    if state.started is not None and not has_work(study, state):
-        return _finish(study, run, log, state)
-    cluster = clusters.connect(address, study.resources, data_bytes=_bytes(data))
+def _search(
+    study: Study,
+    run: Path,
+    log: EventLog,
+    state: RunState,
+    data: TrainingData | None,
+    digest: str | None,
+    address: str | None,
+    signals: Signals,
+) -> None:
+    size = 0 if data is None else data.train.images.nbytes + data.validation.images.nbytes
     try:
+        cluster = clusters.connect(address, study.resources, folder=run / RAY_FOLDER, data_bytes=size)
+        signals.install()
         come_from = provenance(dataclasses.asdict(cluster))
         if state.started is None:
             event: Event = StudyStarted(
@@ -147,30 +188,31 @@ def _drive(
             )
         else:
             event = StudyResumed(study=study.to_mapping(), provenance=come_from)
-        log.append(event, durable=True)
-        state.apply(event)
+        _write(log, state, event)
         progress = Progress(study, state, concurrent=cluster.max_concurrent)
-        coordinator = Coordinator(study, log, state, run=run, on_event=_on_event(run, state, progress))
+        coordinator = Coordinator(study, log, state, run=run, on_event=_on_event(study, run, state, progress))
         coordinator.max_concurrent = cluster.max_concurrent
         with progress:
-            interrupted = _tune(study, run, coordinator, data, progress)
+            _tune(study, run, coordinator, data, progress, signals)
     finally:
         clusters.disconnect()
         shutil.rmtree(run / RAY_FOLDER, ignore_errors=True)
-    if interrupted is not None:
-        log.append(StudyEnded(finished=False, reason=f"interrupted by {interrupted}"), durable=True)
-        write_tables(run, state)
-        return Outcome(state, finished=False, signal=interrupted)
-    return _finish(study, run, log, state)
 
 
-def _tune(study: Study, run: Path, coordinator: Coordinator, data: Any, progress: Progress) -> str | None:
-    """Run Ray Tune until nothing is left to do; return the name of the signal that interrupted it, or None."""
+def _tune(
+    study: Study,
+    run: Path,
+    coordinator: Coordinator,
+    data: TrainingData | None,
+    progress: Progress,
+    signals: Signals,
+) -> None:
+    """Run Ray Tune until nothing is left to do."""
     from ray import tune as ray_tune
 
     from tune.adapters import Interruptible, LogScheduler, LogSearcher
 
-    searcher = LogSearcher(coordinator)
+    searcher = LogSearcher(coordinator, interrupted=lambda: signals.received is not None)
     resources: dict[str, float] = {"cpu": study.resources.cpus_per_trial, "gpu": study.resources.gpus_per_trial}
     trainable = ray_tune.with_parameters(run_attempt, data=data, name=study.study.trainable, folder=study.folder)
     tuner = ray_tune.Tuner(
@@ -190,50 +232,31 @@ def _tune(study: Study, run: Path, coordinator: Coordinator, data: Any, progress
             verbose=0,
         ),
     )
-    with _Signals(searcher) as signals:
+    signals.deferred = True
+    try:
         tuner.fit()
+    finally:
+        signals.deferred = False
+    if searcher.error is not None:
+        coordinator.interrupt("the driver could not go on")
+        raise searcher.error
     if signals.received is not None:
         coordinator.interrupt(f"interrupted by {signals.received}")
-    return signals.received
+        raise Interrupted(signals.received)
 
 
-class _Signals:
-    """Turns the first SIGINT or SIGTERM into a request to stop; a second one ends the process at once."""
-
-    def __init__(self, searcher: LogSearcher) -> None:
-        self._searcher = searcher
-        self._former: dict[int, Any] = {}
-        self.received: str | None = None
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._former[number] = signal.signal(number, self._receive)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, former in self._former.items():
-            signal.signal(number, former)
-
-    def _receive(self, number: int, frame: object) -> None:
-        if self.received is not None:
-            os._exit(exit_code(self.received))
-        self.received = signal.Signals(number).name
-        self._searcher.interrupted = True
-
-
-def exit_code(name: str | None) -> int:
-    """Return the exit code of a run left by the named signal: 130 for Ctrl-C, 3 for others, 0 for none."""
-    return 0 if name is None else 130 if name == "SIGINT" else 3
-
-
-def _on_event(run: Path, state: RunState, progress: Progress) -> Callable[[Event], None]:
+def _on_event(study: Study, run: Path, state: RunState, progress: Progress) -> Callable[[Event], None]:
     written = time.monotonic()
+    if study.is_network:
+        for trial in state.trials.values():  # what an interrupted driver left behind
+            drop_training_state(run, trial)
 
     def on_event(event: Event) -> None:
         nonlocal written
         progress.update(event)
         if isinstance(event, TrialEnded):
-            drop_training_state(run, state.trials[event.trial, event.repeat])
+            if study.is_network:
+                drop_training_state(run, state.trials[event.trial, event.repeat])
             if time.monotonic() - written > TABLES_EVERY_S:
                 write_tables(run, state)
                 written = time.monotonic()
@@ -241,51 +264,6 @@ def _on_event(run: Path, state: RunState, progress: Progress) -> Callable[[Event
     return on_event
 
 
-def _finish(study: Study, run: Path, log: EventLog, state: RunState) -> Outcome:
-    path = dataset_path(study, run)
-    if study.is_network and path is not None:
-        evaluate_finals(study, run, log, state, path)
-    if state.ended is None or not state.ended.finished:
-        event = StudyEnded(finished=True, reason="all trials ended")
-        log.append(event, durable=True)
-        state.apply(event)
-    write_tables(run, state)
-    write_report(run, state)
-    return Outcome(state, finished=True)
-
-
-def _bytes(data: Any) -> int:
-    return sum(split.images.nbytes for split in (data.train, data.validation)) if data is not None else 0
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run as the child of `tune.supervisor`; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tune.driver", description="The process behind `seti-tune search`.")
-    parser.add_argument("study")
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--trials", type=int, required=True)
-    parser.add_argument("--address")
-    options = parser.parse_args(arguments)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    study = load_study(options.study).with_trials(options.trials)
-    outcome = run_study(study, options.run, address=options.address)
-    print(leaderboard_text(outcome.state))
-    if outcome.signal is not None:
-        print(
-            f"\nInterrupted; leaderboard of what was done: {options.run}/leaderboard.csv. Start the same command again "
-            "to continue."
-        )
-    else:
-        print("\n" + "\n".join(headline(outcome.state, read_finals(options.run, outcome.state))))
-        print(f"\nLeaderboard: {options.run}/leaderboard.csv\nReport: {options.run}/{REPORT}")
-    return exit_code(outcome.signal)
-
-
-def _end_with_parent() -> None:
-    """End in order when the parent is gone: nobody writes to standard input, so reading returns only then."""
-    os.read(0, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    sys.exit(guarded(main, bug=EXIT_BUG))
+def _write(log: EventLog, state: RunState, event: Event) -> None:
+    log.append(event, durable=True)
+    state.apply(event)

@@ -6,48 +6,47 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from results.leaderboard import finalists
 from results.records import COMPLETED, FinalEvaluated
 from results.report import PREDICTIONS, write_predictions
 from results.state import RunState, TrialState
 from results.store import EventLog
-from tune.coordinator import finalists
+from tune.agenda import checkpoint_folder
 from tune.study import Study, StudyError
 
 
 def evaluate_finals(study: Study, run: Path, log: EventLog, state: RunState, dataset: Path) -> None:
-    """Export winner and baseline into `final/<role>/` and predict the test split with each that has not yet.
+    """Export winner and baseline into `final/trial-<number>/` and predict the test split with each that has not yet.
 
     Raises:
         StudyError: The checkpoint of a retrained trial is gone.
         DatasetError: The data set cannot be used.
     """
-    chosen = [t.started.trial for t in finalists(study, state)]
-    for trial in state.final_trials():
-        number = trial.started.trial
-        if trial.status != COMPLETED or number not in chosen or (number, 0) in state.finals:
-            continue
-        role = "winner" if number == chosen[0] else "baseline"
-        event = _evaluate(run, trial, role, dataset, threads=study.resources.cpus_per_trial)
-        log.append(event, durable=True)
-        state.apply(event)
+    for chosen in finalists(state).values():
+        key = (chosen.started.trial, 0)
+        trial = state.trials.get(key)
+        if trial is not None and trial.status == COMPLETED and key not in state.finals:
+            event = _evaluate(run, trial, dataset, threads=study.resources.cpus_per_trial)
+            log.append(event, durable=True)
+            state.apply(event)
 
 
 def drop_training_state(run: Path, trial: TrialState) -> None:
     """Delete what only continuing needs: checkpoints before the last, and the optimiser's state in that one.
 
-    The best weights and the validation probabilities of the trial stay.
+    Only for the course network, whose checkpoints have a known form. The best weights and the validation
+    probabilities of the trial stay.
     """
-    if trial.checkpoint is None:
+    if trial.ended is None or trial.checkpoint is None:
         return
     last = run / trial.checkpoint.path
-    for attempt in last.parent.parent.iterdir():
-        for folder in attempt.iterdir():
-            if folder != last:
-                shutil.rmtree(folder, ignore_errors=True)
+    for folder in checkpoint_folder(run, trial.started).glob("*/*"):
+        if folder != last:
+            shutil.rmtree(folder, ignore_errors=True)
     (last / "state.npz").unlink(missing_ok=True)
 
 
-def _evaluate(run: Path, trial: TrialState, role: str, dataset: Path, *, threads: int) -> FinalEvaluated:
+def _evaluate(run: Path, trial: TrialState, dataset: Path, *, threads: int) -> FinalEvaluated:
     from seti_model.seeding import prepare_process
 
     prepare_process(threads)
@@ -60,7 +59,7 @@ def _evaluate(run: Path, trial: TrialState, role: str, dataset: Path, *, threads
             f"{run}: the checkpoint of the retrained trial {trial.started.trial} is gone; "
             "run the study again in another folder with --run"
         )
-    folder = run / "final" / role
+    folder = run / "final" / f"trial-{trial.started.trial:04d}"
     folder.mkdir(parents=True, exist_ok=True)
     model_path = folder / "model.keras"
     export_model(load_best(run / trial.checkpoint.path), model_path)
@@ -71,7 +70,6 @@ def _evaluate(run: Path, trial: TrialState, role: str, dataset: Path, *, threads
     return FinalEvaluated(
         trial=trial.started.trial,
         repeat=trial.started.repeat or 0,
-        role=role,
         model=model_path.relative_to(run).as_posix(),
         model_digest=hashlib.sha256(model_path.read_bytes()).hexdigest(),
         predictions=(folder / PREDICTIONS).relative_to(run).as_posix(),

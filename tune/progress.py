@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import deque
@@ -88,7 +89,8 @@ class Progress:
 
     def _say(self, text: str) -> None:
         elapsed = time.monotonic() - self._started
-        self._console.print(f"[{elapsed:6.1f} s] {text}", markup=False, highlight=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # a reader that has left must not end the search
+            self._console.print(f"[{elapsed:6.1f} s] {text}", markup=False, highlight=False, soft_wrap=True)
 
     def _epochs_per_s(self) -> float:
         now = time.monotonic()
@@ -101,7 +103,7 @@ class Progress:
             return "time left unknown until a trial has ended"
         mean = sum(t.seconds for t in ended) / len(ended)
         running = sum(max(0.0, mean - t.seconds) for t in trials if t.ended is None)
-        search = (running + mean * (self._study.study.trials - len(trials))) / self._concurrent
+        search = (running + mean * max(0, self._study.study.trials - len(trials))) / self._concurrent
         finals = 0.0
         if self._study.finals.enabled:
             whole = [t.seconds for t in ended if t.status == COMPLETED]

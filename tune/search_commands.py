@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,19 +56,22 @@ def _search(options: argparse.Namespace) -> int:
         study = study.with_trials(options.trials)
     run = options.run_folder or Path("runs") / study.study.name
     arguments = [options.study, "--run", str(run), "--trials", str(study.study.trials)]
-    again = ["seti-tune search", options.study] + (["--run", str(run)] if options.run_folder else [])
+    again = ["seti-tune", "search", options.study]
+    again += [] if options.run_folder is None else ["--run", str(run)]
+    again += [] if options.trials is None else ["--trials", str(options.trials)]
     if options.address is not None:
         check_address(options.address)
         arguments += ["--address", options.address]
         again += ["--address", options.address]
-    if options.dry_run or not (run / LOG_NAME).exists():
-        print(_plan(study, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
+    log = run / LOG_NAME
+    if options.dry_run or not log.exists() or not log.stat().st_size:
+        print(_plan(study, run, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
     if options.dry_run:
         return 0
-    return supervise(arguments, again=" ".join(again))
+    return supervise(arguments, again=shlex.join(again))
 
 
-def _plan(study: Study, *, local: bool) -> str:
+def _plan(study: Study, run: Path, *, local: bool) -> str:
     from seti_model.dataset import Dataset
     from tune.cluster import concurrency, local_cpus
     from tune.forecast import forecast, forecast_text, measure_flops
@@ -75,8 +79,8 @@ def _plan(study: Study, *, local: bool) -> str:
     shape, n_classes, n_train = None, 0, 0
     if study.data.simulate is not None:
         shape, n_classes, n_train = (64, 128, 1), 4, study.data.train
-    elif study.data.path is not None:
-        data = Dataset.open(study.data.path)
+    elif (path := study.dataset_path(run)) is not None:
+        data = Dataset.open(path)
         shape, n_classes, n_train = data.image_shape, len(data.class_names), len(data.split("train").labels)
     concurrent = study.resources.max_concurrent or 1
     if local and not study.resources.gpus_per_trial:

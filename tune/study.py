@@ -46,7 +46,7 @@ class SearchSection:
 
 @dataclass(frozen=True)
 class DataSection:
-    """Where the data set is, or how it is simulated (into the run folder)."""
+    """Where the data set is (relative to the study file), or how it is simulated (into the run folder)."""
 
     path: str | None = None
     simulate: str | None = None
@@ -124,6 +124,12 @@ class Study:
             return dict(self.baseline) or None
         return self.space.restrict(self.configuration({}))
 
+    def dataset_path(self, run: Path) -> Path | None:
+        """Return where the data set is: in the run folder if simulated, else relative to the study file."""
+        if self.data.simulate is not None:
+            return run / "dataset"
+        return self.folder / self.data.path if self.data.path is not None else None
+
     def to_mapping(self) -> dict[str, Any]:
         """Return all sections as JSON can hold them."""
         sections: dict[str, Any] = {name: dataclasses.asdict(getattr(self, name)) for name in _SECTIONS}
@@ -171,25 +177,15 @@ def load_study(name_or_path: str | Path) -> Study:
     return _build(path, source, values)
 
 
-def study_from_mapping(values: Mapping[str, Any], space: Mapping[str, Any], source: str = "") -> Study:
-    """Rebuild a study from its record in the event log."""
-    sections = {name: cls(**values[name]) for name, cls in _SECTIONS.items()}
-    return Study(
-        space=Space.from_mapping(space),
-        fixed=values["fixed"],
-        baseline=values["baseline"],
-        source=source,
-        **sections,
-    )
-
-
 def _build(path: Path, source: str, values: dict[str, Any]) -> Study:
     unknown = sorted(set(values) - set(_SECTIONS) - {"fixed", "baseline"})
     if unknown:
         raise StudyError(
             f"{path}: unknown section [{unknown[0]}]; known: {', '.join([*_SECTIONS, 'fixed', 'baseline'])}"
         )
-    if "space" not in values.get("study", {}):
+    for name in ("fixed", "baseline"):
+        _check_values(path, name, values.get(name, {}))
+    if not isinstance(values.get("study", {}), Mapping) or "space" not in values.get("study", {}):
         raise StudyError(f'{path}: [study] has no space; add e.g. space = "baseline"')
     sections = {name: _section(path, name, cls, values.get(name, {})) for name, cls in _SECTIONS.items()}
     if not sections["study"].name:
@@ -228,6 +224,17 @@ def _section(path: Path, section: str, cls: type, values: Mapping[str, Any]) -> 
             )
         typed[key] = value
     return cls(**typed)
+
+
+def _check_values(path: Path, section: str, values: object) -> None:
+    if not isinstance(values, Mapping):
+        raise StudyError(f"{path}: {section} is {values!r}; a section [{section}] is expected")
+    for name, value in values.items():
+        if not isinstance(value, bool | int | float | str):
+            raise StudyError(
+                f"{path}: [{section}] {name!r} = {value!r} is no single value; quote names with a dot, "
+                'as in "training.batch_size" = 32'
+            )
 
 
 def _check_numbers(path: Path, study: Study) -> None:

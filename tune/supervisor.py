@@ -14,8 +14,8 @@ from types import FrameType
 
 import psutil
 
-# The driver's own bugs; 1 is what Ray's C++ exits with when the head is gone.
-EXIT_BUG = 70
+from tune.child import EXIT_BUG
+
 EXIT_CODES = (0, 2, 3, 130)
 SWEEP_WAIT_S = 5.0
 
@@ -28,30 +28,35 @@ def supervise(arguments: Sequence[str], *, again: str) -> int:
         again: The command that continues the run, for the message after an accident.
     """
     readable, writable = os.pipe()
+    forwarded: list[int] = []
+    # -P: modules in the current folder must not be taken for ours.
+    command = [sys.executable, "-P", "-m", "tune.child", *arguments]
+    child = subprocess.Popen(command, stdin=readable, start_new_session=True)
+    os.close(readable)
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        if child.poll() is None:
+            if not forwarded:
+                print("ending the running epochs; once more ends at once", file=sys.stderr)
+            forwarded.append(number)
+            child.send_signal(number)
+
+    former = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tune.driver", *arguments], stdin=readable, start_new_session=True
-        )
-        os.close(readable)
-
-        def forward(number: int, frame: FrameType | None) -> None:
-            if child.poll() is None:
-                child.send_signal(number)
-
-        former = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            code = child.wait()
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
-            sweep(child.pid)
+        code = child.wait()
+        sweep(child.pid)
     finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
         # The driver reads the other end: should this process be killed, it notices and ends in order.
         os.close(writable)
     if code in EXIT_CODES:
         return code
     if code == EXIT_BUG:
         return 1
+    if forwarded:
+        print(f"seti-tune: interrupted; all that was recorded is kept, continue with: {again}", file=sys.stderr)
+        return 130 if forwarded[0] == signal.SIGINT else 3
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "ended because Ray's head is gone"
     print(f"seti-tune: the driver {how}; all it recorded is kept, continue with: {again}", file=sys.stderr)
     return 3

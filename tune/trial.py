@@ -2,12 +2,13 @@
 
 A trainable is a function `trainable(task, data, on_epoch)`. It trains `task.configuration` from `task.seed`,
 continues from `task.resume_from` where that is not None, and calls `on_epoch(EpochReport(...))` after each epoch;
-when that returns True it returns at once. It knows no Ray, so the same function runs in a search, in the finals
-and on a laptop.
+when that returns True it returns at once. In a search a trial that is stopped never returns from `on_epoch`: it is
+left by SystemExit, so what must be tidied up belongs in a `finally`. The function knows no Ray.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -86,7 +87,7 @@ class Entered:
 class Left:
     """The training function is over: it returned, diverged or raised."""
 
-    outcome: str  # "returned", "diverged" or "failed"
+    outcome: str  # "returned", "diverged", "failed" or "no space"
     reason: str
 
 
@@ -105,9 +106,10 @@ def load_trainable(name: str, folder: Path | None = None) -> Trainable:
         sys.path.append(str(folder))
     try:
         found: Trainable = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a user's module does when it is imported
         raise StudyError(
-            f"[study] trainable = {name!r}: {error}; put the module beside the study file or install it on every node"
+            f"[study] trainable = {name!r}: {type(error).__name__}: {error}; correct it, put the module beside the "
+            "study file or install it on every node"
         ) from error
     return found
 
@@ -166,19 +168,42 @@ def run_attempt(config: Mapping[str, Any], data: Any, name: str, folder: Path | 
     task: Task = config["task"]
     ray_tune.report({"message": Entered(node=os.uname().nodename, pid=os.getpid())})
 
+    stopped = False
+
     def on_epoch(report: EpochReport) -> bool:
-        # Where the driver says "stop", Ray ends this thread from inside report().
-        ray_tune.report({"message": report})
+        nonlocal stopped
+        try:
+            ray_tune.report({"message": report})
+        except SystemExit:
+            stopped = True  # the driver said "stop": Ray ends this thread from inside report()
+            raise
         return False
 
     try:
         load_trainable(name, folder)(task, data, on_epoch)
     except Diverged as error:
         left = Left("diverged", str(error) or "not finite")
+    except SystemExit as error:
+        if stopped:
+            raise
+        left = Left("failed", f"the training function called sys.exit({error.code!r})")
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-        left = Left("failed", f"{type(error).__name__}: {error}{place}")
+        left = Left("no space" if _is_full(error) else "failed", _reason(error))
     else:
         left = Left("returned", "")
     ray_tune.report({"message": left})
+
+
+def _reason(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Return whether a full or read-only disk is behind an error: no fault of the configuration."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,6 +1,9 @@
+import dataclasses
 import io
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,13 +13,16 @@ from results.records import (
     AttemptStarted,
     Epoch,
     Event,
+    FinalEvaluated,
     RecordError,
     Rung,
+    StudyEnded,
+    StudyResumed,
     StudyStarted,
     TrialEnded,
     TrialStarted,
 )
-from results.report import epochs_spent, headline, write_report
+from results.report import PREDICTIONS, epochs_spent, headline, read_finals, write_predictions, write_report
 from results.state import RunState, load_run
 from results.store import EventLog
 
@@ -113,13 +119,15 @@ def test_tables_are_derived_again_from_the_log_alone(events: list[Event], tmp_pa
     assert (path.read_bytes(), (tmp_path / "epochs.csv").read_bytes()) == first
 
 
-def test_an_epoch_repeated_after_a_crash_supersedes_the_earlier_one(events: list[Event]) -> None:
+def test_an_attempt_repeats_what_came_after_its_checkpoint(events: list[Event]) -> None:
     again = Epoch(trial=0, attempt=1, epoch=2, validation_accuracy=0.75)
-    state = RunState([*events, AttemptStarted(trial=0, attempt=1), again])
+    state = RunState([*events, AttemptStarted(trial=0, attempt=1, from_epoch=1), again])
     frame = epochs_frame(state)
-    rows = frame[(frame["trial"] == 0) & (frame["epoch"] == 2)]
-    assert list(rows["attempt"]) == [1]
-    assert len(frame) == 3 + 1 + 3 + 2 + 0 + 3
+    mine = frame[frame["trial"] == 0]
+    assert list(zip(mine["epoch"], mine["attempt"], mine["validation_accuracy"], strict=True)) == [
+        (1, 0, 0.5),
+        (2, 1, 0.75),
+    ]
 
 
 def test_epochs_spent_are_compared_with_those_of_no_stopping(events: list[Event]) -> None:
@@ -142,7 +150,7 @@ def test_terminal_text_can_be_cut_to_the_top(events: list[Event]) -> None:
 
 def test_an_event_of_a_trial_that_never_started_is_refused(events: list[Event]) -> None:
     stray = Rung(trial=77, epoch=1, value=0.5, seen=1, better=0, cutoff=0.5, decision="go on")
-    with pytest.raises(RecordError, match="rung of trial 77 before its trial_started; the log is not whole"):
+    with pytest.raises(RecordError, match="rung of trial 77 before its trial_started"):
         RunState([*events, stray])
 
 
@@ -151,8 +159,91 @@ def test_the_report_of_a_run_without_finals_says_what_was_found(events: list[Eve
         log.append(*events)
     state = load_run(tmp_path)
     text = write_report(tmp_path, state).read_text()
-    assert "Best of the search: trial 2, validation accuracy 0.8000 at epoch 2." in text
+    assert (
+        "Best of the search: trial 2, validation accuracy 0.8000 at epoch 2 (the best of 6 trials, so optimistic)."
+        in text
+    )
     assert "Epochs spent: 12; without stopping the same trials take 14 (14% saved)." in text
     assert "6 trials: 3 completed, 1 stopped, 1 diverged, 1 failed." in text
     assert (tmp_path / "search.png").stat().st_size > 10_000
     assert headline(state, [])[0] in text
+
+
+def with_finals(run: Path, events: list[Event]) -> RunState:
+    """Winner (trial 2) and baseline retrained; of 40 test images they get 32 and 24 right."""
+    finals: list[Event] = []
+    truth = np.arange(40) % 2
+    for number, right in ((2, 32), (0, 24)):
+        folder = run / "final" / f"trial-{number:04d}"
+        folder.mkdir(parents=True)
+        predicted = np.where(np.arange(40) < right, truth, 1 - truth)
+        write_predictions(folder / PREDICTIONS, truth, np.eye(2)[predicted] * 0.8 + 0.1, ("on", "off"))
+        path = (folder / PREDICTIONS).relative_to(run).as_posix()
+        finals.append(
+            FinalEvaluated(trial=number, repeat=0, model="m", model_digest="d", predictions=path, n=40, correct=right)
+        )
+    with EventLog(run) as log:
+        log.append(*events, *finals)
+    return load_run(run)
+
+
+def test_the_report_compares_winner_and_baseline_on_the_test_split(events: list[Event], tmp_path: Path) -> None:
+    state = with_finals(tmp_path, events)
+    text = write_report(tmp_path, state).read_text()
+    assert "Test accuracy of the winner (trial 2, retrained once): 0.8000, 95 % interval 0.6524..0.8950" in text
+    assert "Test accuracy of the baseline (trial 0, retrained once): 0.6000" in text
+    assert "Winner minus baseline on the same test images: +0.2000" in text
+    assert "McNemar p = 0.00781: the retrained winner is better." in text
+    assert (tmp_path / "final/trial-0002/confusion_matrix.csv").read_text().splitlines()[1] == "on,16,4"
+    assert (tmp_path / "final/trial-0000/confusion_matrix.png").stat().st_size > 5000
+
+
+def test_an_extended_study_reports_its_present_finalists_only(events: list[Event], tmp_path: Path) -> None:
+    """A new winner has not been evaluated yet: the old one's figures are not shown as its own."""
+    state = with_finals(tmp_path, [*events, *trial(6, [0.1, 0.2, 0.95], "completed")])
+    finals = read_finals(tmp_path, state)
+    assert [(f.role, f.trial) for f in finals] == [("baseline", 0)]
+    text = "\n".join(headline(state, finals))
+    assert "Best of the search: trial 6" in text
+    assert "also predicted by 1 earlier finalists, before the study was extended" in text
+    assert "Winner minus baseline" not in text
+
+
+def test_predictions_that_do_not_fit_the_log_are_refused(events: list[Event], tmp_path: Path) -> None:
+    state = with_finals(tmp_path, events)
+    folder = tmp_path / "final"
+    shutil.copy(folder / "trial-0000" / PREDICTIONS, folder / "trial-0002" / PREDICTIONS)
+    with pytest.raises(RecordError, match="24 of 40 right, the log says 32 of 40; restore it from a copy"):
+        read_finals(tmp_path, state)
+    (folder / "trial-0002" / PREDICTIONS).unlink()
+    with pytest.raises(RecordError, match=r"test_predictions\.parquet: missing; restore it"):
+        read_finals(tmp_path, state)
+
+
+def test_a_retraining_that_failed_is_named(events: list[Event]) -> None:
+    started = TrialStarted(trial=2, repeat=0, parameters={}, configuration={}, seed=1, max_epochs=3)
+    ended = TrialEnded(trial=2, repeat=0, status="diverged", reason="loss is nan", epochs=0)
+    lines = headline(RunState([*events, started, ended]), [])
+    assert "The winner (trial 2) has no test figures: retrained, it diverged (loss is nan)." in lines
+
+
+def test_a_study_without_a_completed_trial_says_the_first_error(events: list[Event]) -> None:
+    lines = headline(RunState([events[0], *trial(0, [], "failed", "ValueError: no")]), [])
+    assert lines[0] == "No trial was completed; the first one failed: ValueError: no"
+
+
+def test_time_spent_is_that_of_the_drivers_without_the_pause_between_them(events: list[Event]) -> None:
+    first = dataclasses.replace(events[0], time="2026-01-01T00:00:00.000Z")
+    interrupted = StudyEnded(finished=False, reason="", time="2026-01-01T00:10:00.000Z")
+    resumed = StudyResumed(study={}, provenance={}, time="2026-01-02T00:00:00.000Z")
+    back = StudyEnded(finished=True, reason="", time="2026-01-01T23:00:00.000Z")
+    assert RunState([first, interrupted, resumed, back]).spent_s == 600
+
+
+def test_a_log_that_is_not_whole_names_file_and_line(events: list[Event], tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log:
+        log.append(events[0], *events[2:])
+    with pytest.raises(
+        RecordError, match=r"events\.jsonl, line 2: attempt_started of trial 0 before its trial_started"
+    ):
+        load_run(tmp_path)

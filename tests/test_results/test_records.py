@@ -66,6 +66,7 @@ def test_a_required_field_may_be_none_and_comes_back() -> None:
         ("{", "not JSON"),
         ("[1]", "a JSON object is expected, found list"),
         ('{"v":99,"kind":"epoch"}', "schema version 99, this seti-tune reads 1"),
+        ('{"v":1,"kind":"epoch","not_finite":3}', "not_finite is 3, names with nan, inf or -inf are expected"),
         ('{"v":1,"kind":"party"}', "unknown kind 'party'"),
         ('{"v":1,"kind":"study_ended","time":"t","finished":true}', r"missing fields \['reason'\]"),
         ('{"v":1,"kind":"study_ended","time":"t","finished":true,"reason":"","x":1}', r"unknown fields \['x'\]"),

@@ -120,3 +120,10 @@ def test_a_table_is_replaced_whole(tmp_path: Path) -> None:
     write_atomically(path, "new")
     assert path.read_text() == "new"
     assert [p.name for p in path.parent.iterdir()] == ["table.csv"]
+
+
+def test_a_table_that_cannot_be_written_names_it_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").mkdir()
+    with pytest.raises(RecordError, match=r"table\.csv: cannot be written \(Is a directory\); free some space or name"):
+        write_atomically(tmp_path / "table.csv", "x")
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from seti_model.arrays import read_arrays, write_arrays
-from seti_model.checkpoint import CheckpointError, _digest_of, _failed, load_best, newest_checkpoint
+from seti_model.checkpoint import (
+    CheckpointError,
+    Identity,
+    _digest_of,
+    _failed,
+    load_best,
+    load_checkpoint,
+    newest_checkpoint,
+)
 from seti_model.training import train
 
 
@@ -28,6 +36,10 @@ def trained(configure, striped_data, tmp_path_factory):
 def copied(trained, tmp_path):
     """A copy of the newest checkpoint that may be damaged."""
     return shutil.copytree(trained[2] / "0004", tmp_path / "0004")
+
+
+def identity_of(trained):
+    return Identity(trained[0].to_mapping(), 5, "d" * 64, 1)
 
 
 def test_checkpoint_reports_its_path_size_and_digest(trained):
@@ -97,7 +109,7 @@ def test_attempt_that_continues_elsewhere_writes_its_own_folder(trained, striped
 
 @pytest.mark.parametrize("name", ["state.npz", "best_weights.npz", "best_probabilities.npz", "training.json"])
 @pytest.mark.parametrize("damage", ["cut short", "one bit", "missing"])
-def test_damaged_file_is_named(trained, striped_data, copied, name, damage):
+def test_damaged_file_is_named(trained, copied, name, damage):
     file = copied / name
     content = bytearray(file.read_bytes())
     if damage == "cut short":
@@ -110,7 +122,7 @@ def test_damaged_file_is_named(trained, striped_data, copied, name, damage):
     else:
         file.unlink()
     with pytest.raises(CheckpointError, match=rf"{name}: (damaged|missing)|0004: no checkpoint there; give the folder"):
-        train(trained[0], striped_data, seed=5, resume_from=copied)
+        load_checkpoint(copied, identity_of(trained))
 
 
 def test_checkpoint_of_another_training_is_refused_by_what_differs(configure, striped_data, trained):
@@ -127,13 +139,13 @@ def test_checkpoint_of_another_training_is_refused_by_what_differs(configure, st
         train(configure(training__epochs=3), striped_data, seed=5, resume_from=folder / "0004")
 
 
-def test_thread_count_belongs_to_the_checkpoint(trained, striped_data, copied):
+def test_thread_count_belongs_to_the_checkpoint(trained, copied):
     record = json.loads((copied / "training.json").read_text())
     del record["digest"]
     record["identity"]["threads"] = 4
     (copied / "training.json").write_text(json.dumps(record | {"digest": _digest_of(record)}))
     with pytest.raises(CheckpointError, match="made with threads=4, this training has 1"):
-        train(trained[0], striped_data, seed=5, resume_from=copied)
+        load_checkpoint(copied, identity_of(trained))
 
 
 def test_half_written_folder_of_a_killed_process_is_no_checkpoint(trained, striped_data, tmp_path):

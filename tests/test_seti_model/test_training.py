@@ -42,23 +42,30 @@ def outcome(result):
     return rows, result.best.digest, result.best_epoch, result.validation_probabilities.tobytes()
 
 
-@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
-def configuration(request, configure):
-    return configure(**request.param)
+@pytest.fixture(scope="module", params=VARIANTS.values(), ids=VARIANTS.keys())
+def straight(request, configure, striped_data, tmp_path_factory):
+    """A configuration, its result without interruption, and the checkpoints of all three epochs."""
+    configuration, folder = configure(**request.param), tmp_path_factory.mktemp("straight")
+    result = train(configuration, striped_data, seed=5, checkpoint_folder=folder, keep_checkpoints=9)
+    return configuration, result, folder
 
 
-def test_twice_in_a_row_with_something_else_between_is_the_same_to_the_last_bit(configuration, configure, striped_data):
-    first = train(configuration, striped_data, seed=5)
-    train(configure(network__filters_1=7, network__blocks=1), striped_data, seed=6)
+def test_again_after_something_else_is_the_same_to_the_last_bit(straight, configure, striped_data):
+    configuration, first, _ = straight
+    train(configure(network__filters_1=7, network__blocks=1, training__epochs=1), striped_data, seed=6)
     assert outcome(train(configuration, striped_data, seed=5)) == outcome(first)
-    assert train(configuration, striped_data, seed=4).last_weights_digest != first.last_weights_digest
 
 
-def test_continued_at_every_epoch_is_the_same_as_straight_through(configuration, striped_data, tmp_path):
-    straight = train(configuration, striped_data, seed=5, checkpoint_folder=tmp_path, keep_checkpoints=9)
+def test_continued_at_every_epoch_is_the_same_as_straight_through(straight, striped_data):
+    configuration, first, folder = straight
     for epoch in range(1, 4):
-        continued = train(configuration, striped_data, seed=5, resume_from=tmp_path / f"{epoch:04d}")
-        assert outcome(continued) == outcome(straight)
+        continued = train(configuration, striped_data, seed=5, resume_from=folder / f"{epoch:04d}")
+        assert outcome(continued) == outcome(first)
+
+
+def test_another_seed_gives_other_weights(configure, striped_data):
+    digests = {train(configure(), striped_data, seed=seed).last_weights_digest for seed in (4, 5, 4)}
+    assert len(digests) == 2
 
 
 IN_A_FRESH_PROCESS = """

@@ -16,7 +16,7 @@ from results.records import Rung, StudyStarted
 from results.state import RunState
 from results.store import LOG_NAME, EventLog, read_events
 from tune.coordinator import MAX_DEATHS, MAX_RETRIES, Coordinator
-from tune.study import Study, load_study
+from tune.study import Study, StudyError, load_study
 from tune.trial import Entered, EpochReport, Left, Task
 
 spec = importlib.util.spec_from_file_location("quick", Path(__file__).parent / "quick_trainable.py")
@@ -86,7 +86,8 @@ class Bench:
                 return
             folder = task.checkpoint_folder / f"{epoch:04d}"
             folder.mkdir(parents=True, exist_ok=True)
-            value = quick.accuracy(x, epoch, task.seed)
+            nan = epoch >= 2 and x < float(self.study.fixed.get("nan_below", 0.0))
+            value = math.nan if nan else quick.accuracy(x, epoch, task.seed)
             report = EpochReport(epoch=epoch, validation_accuracy=value, weights_digest=f"{x}", checkpoint=folder)
             if self.coordinator.receive(task, report):
                 return
@@ -95,7 +96,7 @@ class Bench:
 
 @pytest.fixture
 def study(quick_study: Callable[..., Path]) -> Study:
-    return load_study(quick_study(trials=15, diverges_above=0.93))
+    return load_study(quick_study(trials=15, diverges_above=0.93, nan_below=0.15))
 
 
 def outcome(state: RunState) -> list[Any]:
@@ -106,7 +107,7 @@ def outcome(state: RunState) -> list[Any]:
             dict(t.started.configuration),
             t.started.seed,
             t.status,
-            {n: e.validation_accuracy for n, e in sorted(t.epochs.items())},
+            {n: repr(e.validation_accuracy) for n, e in sorted(t.epochs.items())},
             {n: (r.value, r.seen, r.better, r.cutoff, r.decision) for n, r in sorted(t.rungs.items())},
             t.ended and (t.ended.reason, t.ended.objective, t.ended.weights_digest),
         )
@@ -136,11 +137,16 @@ def test_winner_and_baseline_are_retrained_from_fresh_seeds_to_the_last_epoch(st
         assert not final.rungs
 
 
-def test_diverged_trials_end_at_once_and_tpe_avoids_them(study: Study, tmp_path: Path) -> None:
-    bench = Bench(study, tmp_path / "run")
+def test_diverged_trials_end_at_once_and_are_infeasible_for_optuna(
+    quick_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    bench = Bench(load_study(quick_study(trials=15, diverges_above=0.91, nan_below=0.3)), tmp_path / "run")
     state = bench.run()
-    diverged = [t for t in state.search_trials() if t.status == "diverged"]
-    assert all(not t.epochs for t in diverged)
+    by_word = [t for t in state.search_trials() if t.status == "diverged" and not t.epochs]
+    by_value = [t for t in state.search_trials() if t.status == "diverged" and t.epochs]
+    assert by_word
+    assert by_value
+    assert all(len(t.epochs) == 2 for t in by_value), "a trial ran past the epoch in which it diverged"
     for trial in bench.coordinator._proposer.study.trials:
         recorded = state.trials[trial.number, None]
         expected = {"completed": "COMPLETE", "stopped": "PRUNED", "diverged": "PRUNED"}[recorded.status]
@@ -273,3 +279,72 @@ def test_no_trial_starts_after_the_time_limit(quick_study: Callable[..., Path], 
     bench = Bench(load_study(path), tmp_path / "run")
     assert bench.coordinator.next_task() is None
     assert bench.coordinator.is_finished()
+
+
+def test_a_time_limit_is_that_of_the_run_not_of_each_driver(quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    path = quick_study()
+    path.write_text(path.read_text().replace("[study]", "[study]\ntime_limit_h = 0.000001"))
+    study = load_study(path)
+    before = Bench(study, tmp_path / "run").run()
+    assert len(before.search_trials()) < study.study.trials
+    after = Bench(study, tmp_path / "run").run()
+    assert set(after.trials) == set(before.trials)
+    longer = path.write_text(path.read_text().replace("0.000001", "1")) and load_study(path)
+    assert len(Bench(longer, tmp_path / "run").run().search_trials()) == study.study.trials
+
+
+def test_an_epoch_whose_checkpoint_was_not_recorded_is_done_again(study: Study, tmp_path: Path) -> None:
+    """The driver died between the two: the weights of that epoch are not there, so it must not end the trial."""
+    run = tmp_path / "run"
+    Bench(study, run).run()
+    lines = (run / LOG_NAME).read_text().splitlines(keepends=True)
+    last = next(i for i, line in enumerate(lines) if '"kind":"epoch","' in line and '"epoch":9' in line)
+    (run / LOG_NAME).write_text("".join(lines[: last + 1]))
+    bench = Bench(study, run)
+    task = bench.coordinator.next_task()
+    assert task is not None
+    assert task.resume_from is not None
+    assert task.resume_from.name == "0008"
+    assert 9 not in bench.state.trials[0, None].epochs
+
+
+def test_a_checkpoint_elsewhere_is_the_trials_failure_not_the_drivers(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    for checkpoint in (task.checkpoint_folder, tmp_path):
+        report = EpochReport(epoch=1, validation_accuracy=0.5, checkpoint=checkpoint)
+        assert bench.coordinator.receive(task, report)
+        again = bench.coordinator.next_task()
+        assert again is not None
+        task = again
+    whys = [a.why for a in bench.state.trials[0, None].attempts_ended.values()]
+    assert all("does not lie below task.checkpoint_folder" in why for why in whys)
+
+
+def test_a_checkpoint_may_be_a_file_and_lie_behind_a_link(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    bench, task = start(study, tmp_path / "link")
+    task.checkpoint_folder.mkdir(parents=True)
+    file = task.checkpoint_folder.resolve() / "1.json"
+    file.write_text("{}")
+    assert not bench.coordinator.receive(task, EpochReport(epoch=1, validation_accuracy=0.5, checkpoint=file))
+    saved = bench.state.trials[0, None].checkpoint
+    assert saved is not None
+    assert saved.path == "checkpoints/0000/0/1.json"
+
+
+def test_a_full_disk_in_a_worker_ends_the_run_without_counting_against_the_trial(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    with pytest.raises(StudyError, match=r"a worker could not write \(No space\); free some space and start the same"):
+        bench.coordinator.receive(task, Left("no space", "No space"))
+    assert bench.state.trials[0, None].ended is None
+    assert not bench.state.trials[0, None].attempts_ended
+
+
+def test_the_death_of_an_attempt_given_up_earlier_does_not_touch_the_present_one(study: Study, tmp_path: Path) -> None:
+    bench, first = start(study, tmp_path / "run")
+    bench.coordinator.attempt_died(first, "lost")
+    second = bench.coordinator.next_task()
+    assert second is not None
+    bench.coordinator.attempt_died(first, "lost")
+    assert not bench.coordinator.receive(second, EpochReport(epoch=1, validation_accuracy=0.5))

@@ -136,7 +136,7 @@ def test_a_killed_driver_is_explained_and_its_run_continued(quick_study: Callabl
     study = quick_study(trials=6, sleep=0.1)
     with started(study, run) as process:
         children = descendants(process)
-        driver = next(p for p in children if "tune.driver" in p.cmdline())
+        driver = next(p for p in children if "tune.child" in p.cmdline())
         driver.kill()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3
@@ -235,7 +235,10 @@ def test_a_trainable_that_is_not_there_is_one_line(quick_study: Callable[..., Pa
     study.write_text(study.read_text().replace("quick_trainable:train", "quick_trainable:nothing"))
     done = search(study, run)
     assert done.returncode == 2
-    assert "trainable = 'quick_trainable:nothing': module 'quick_trainable' has no attribute" in done.stderr
+    assert (
+        "trainable = 'quick_trainable:nothing': AttributeError: module 'quick_trainable' has no attribute"
+        in done.stderr
+    )
 
 
 def test_a_trial_that_asks_for_more_than_there_is_is_refused(quick_study: Callable[..., Path], run: Path) -> None:
@@ -285,3 +288,99 @@ def test_a_run_with_a_free_interpreter_of_its_own_needs_no_terminal(
         )
     assert done.returncode == 0
     assert "\x1b" not in (run.parent / "out.txt").read_text()
+
+
+@pytest.mark.parametrize("after_s", [0.3, 1.0, 2.5])
+def test_ctrl_c_while_starting_says_so_and_the_same_command_begins_again(
+    quick_study: Callable[..., Path], run: Path, after_s: float
+) -> None:
+    study = quick_study(trials=2, sleep=0.5)
+    command = [*SEARCH, str(study), "--run", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(after_s)
+    children = descendants(process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert "Traceback" not in err
+    assert alive(children) == []
+    if children:
+        assert "continue" in out + err
+        assert search(study, run).returncode == 0
+
+
+def test_a_module_of_the_user_called_results_is_not_taken_for_ours(
+    quick_study: Callable[..., Path], run: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("results.py", "tune.py"):
+        (elsewhere / name).write_text("raise SystemExit('wrong module')\n")
+    command = [
+        str(Path(sys.executable).with_name("seti-tune")),
+        "search",
+        str(quick_study(trials=2)),
+        "--run",
+        str(run),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {t.status for t in load_run(run).search_trials()} <= {"completed", "stopped"}
+
+
+def test_a_study_whose_every_trial_fails_shows_the_first_error_and_exits_with_2(
+    quick_study: Callable[..., Path], run: Path
+) -> None:
+    done = search(quick_study(trials=3, raises_above=0.0), run)
+    assert done.returncode == 2
+    assert "No trial was completed; the first one failed: ValueError: cannot train x = 0.900" in done.stdout
+
+
+def test_sys_exit_in_a_trainable_is_its_failure_with_its_words(quick_study: Callable[..., Path], run: Path) -> None:
+    study = quick_study(trials=2)
+    module = study.with_name("quick_trainable.py")
+    module.write_text("import sys\ndef train(task, data, on_epoch):\n    sys.exit('no licence')\n")
+    done = search(study, run)
+    assert done.returncode == 2
+    assert "the training function called sys.exit('no licence')" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["def train(:", "raise RuntimeError('no GPU')"])
+def test_a_module_that_cannot_be_imported_is_one_line(quick_study: Callable[..., Path], run: Path, text: str) -> None:
+    study = quick_study(trials=2)
+    study.with_name("quick_trainable.py").write_text(text)
+    done = search(study, run)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "[study] trainable = 'quick_trainable:train': " in done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 96 kB; only root may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_nothing_is_lost_when_it_was_emptied(
+    quick_study: Callable[..., Path], small_disk: Path
+) -> None:
+    study, run = quick_study(trials=30, sleep=0.005), small_disk / "run"
+    done = search(study, run)
+    assert done.returncode == 2, done.stderr
+    assert "free some space" in done.stderr
+    assert "Traceback" not in done.stderr
+    before = load_run(run)
+    assert not [t for t in before.search_trials() if t.status == "failed"]
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    assert search(study, run).returncode == 0
+    after = load_run(run)
+    assert {t.status for t in after.search_trials()} <= {"completed", "stopped"}
+    assert all(
+        dict(after.trials[key].started.parameters) == dict(t.started.parameters) for key, t in before.trials.items()
+    )

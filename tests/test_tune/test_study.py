@@ -5,7 +5,7 @@ import pytest
 
 from search_spaces.parameters import SpaceError
 from seti_model.config import ConfigError, Configuration
-from tune.study import StudyError, load_study, shipped_studies, study_from_mapping
+from tune.study import StudyError, load_study, shipped_studies
 
 GOOD = '[study]\nspace = "baseline"\n[data]\nsimulate = "course"\n'
 
@@ -37,13 +37,6 @@ def test_shipped_studies_load_and_hold_the_baseline(name: str) -> None:
     assert configuration.training.epochs == study.study.max_epochs
 
 
-def test_a_study_comes_back_from_its_record(tmp_path: Path) -> None:
-    study = load_study(write(tmp_path, GOOD + '[fixed]\n"training.batch_size" = 16\n'))
-    again = study_from_mapping(study.to_mapping(), study.space.to_mapping(), study.source)
-    assert again.to_mapping() == study.to_mapping()
-    assert again.configuration({})["training.batch_size"] == 16
-
-
 def test_fixed_values_hold_for_every_trial_and_for_the_baseline(tmp_path: Path) -> None:
     study = load_study(write(tmp_path, GOOD + '[fixed]\n"network.dense_units" = 128\n'))
     assert study.configuration({"network.filters_1": 16})["network.dense_units"] == 128
@@ -63,6 +56,9 @@ def test_a_space_file_is_looked_for_beside_the_study(quick_study: Callable[..., 
         (GOOD + "[asha]\ngrace = 1\n", StudyError, r"\[asha\] has an unknown key 'grace'; known: grace_epochs"),
         (GOOD + "[asha]\ngrace_epochs = 1.5\n", StudyError, r"grace_epochs = 1\.5 is of type float, expected int"),
         (GOOD + "[asha]\ngrace_epochs = true\n", StudyError, "grace_epochs = True is of type bool, expected int"),
+        ("study = 3\n", StudyError, r"\[study\] has no space"),
+        ("fixed = 3\n" + GOOD, StudyError, r"fixed is 3; a section \[fixed\] is expected"),
+        (GOOD + "[fixed]\ntraining.batch_size = 3\n", StudyError, r"'training' = .* is no single value; quote names"),
         ("asha = 3\n" + GOOD, StudyError, r"asha is 3; a section \[asha\] is expected"),
         (GOOD + "[asha]\nreduction_factor = 1\n", StudyError, "reduction_factor = 1: at least 2 is expected"),
         (GOOD.replace("[data]", "trials = 0\n[data]"), StudyError, "trials = 0: at least 1 is expected"),

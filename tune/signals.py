@@ -1,0 +1,40 @@
+"""SIGINT and SIGTERM in the driver: the first one ends the run in order, the second one at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+
+class Interrupted(BaseException):
+    """Raised by the first signal wherever the driver is, but within Ray's loop, which is asked to end instead."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+class Signals:
+    """Knows which signal was received. While `deferred` it only notes it."""
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self.deferred = False
+
+    def install(self) -> None:
+        """Take over SIGINT and SIGTERM. To be repeated after importing Ray, which takes SIGTERM for itself."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            os._exit(exit_code(self.received))
+        self.received = signal.Signals(number).name
+        if not self.deferred:
+            raise Interrupted(self.received)
+
+
+def exit_code(name: str | None) -> int:
+    """Return the exit code of a run left by the named signal: 130 for Ctrl-C, 3 for others, 0 for none."""
+    return 0 if name is None else 130 if name == "SIGINT" else 3
