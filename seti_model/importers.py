@@ -57,8 +57,8 @@ def read_csv(
     n_time, n_freq = shape
     hint = f"expected {n_time} x {n_freq} = {n_time * n_freq}; correct the file or give its --shape"
     _require_few_classes(labels, len(class_names))
-    hot = [block for _, block in _number_blocks(labels, len(class_names), "expected one for each class name")]
-    blocks = [_to_uint8(block, f"{images}", first) for first, block in _number_blocks(images, n_time * n_freq, hint)]
+    hot = [block for _, block in number_blocks(labels, len(class_names), "expected one for each class name")]
+    blocks = [to_uint8(block, f"{images}", first) for first, block in number_blocks(images, n_time * n_freq, hint)]
     pixels, one_hot = np.concatenate(blocks), np.concatenate(hot)
     is_one_hot = np.all((one_hot == 0) | (one_hot == 1), axis=1) & (one_hot.sum(axis=1) == 1)
     if not is_one_hot.all():
@@ -81,7 +81,7 @@ def read_npz(path: Path, class_names: Sequence[str] | None = None) -> Imported:
         DatasetError: A missing or foreign file, an array of another shape or type, a value outside 0..1, a label
             without a name, or no class names at all.
     """
-    arrays = _load_npz(path)
+    arrays = load_npz(path)
     missing = [name for name in ("x", "y") if name not in arrays]
     if missing:
         raise DatasetError(f"{path}: no array {missing[0]!r}, only {', '.join(arrays)}; save x and y")
@@ -91,7 +91,7 @@ def read_npz(path: Path, class_names: Sequence[str] | None = None) -> Imported:
     x = arrays["x"]
     if x.ndim not in (3, 4) or x.size == 0:
         raise DatasetError(f"{path}: x has shape {x.shape}, expected (n, h, w) or (n, h, w, c); reshape it")
-    images = _to_uint8(x, f"{path}", 1)
+    images = to_uint8(x, f"{path}", 1)
     images = images[..., None] if x.ndim == 3 else images
     labels = _checked_labels(path, arrays["y"], len(images), len(names))
     return Imported(SplitData(images, labels, groups=_checked_groups(path, arrays, len(images))), tuple(names))
@@ -118,10 +118,10 @@ def read_folder(path: Path) -> Imported:
             raise DatasetError(f"{folder}: no PNG files; add some or move the folder away")
         files += found
         labels += [label] * len(found)
-    first = _read_png(files[0])
+    first = read_png(files[0])
     images = np.empty((len(files), *first.shape), np.uint8)
     for row, file in enumerate(files):
-        image = _read_png(file)
+        image = read_png(file)
         if image.shape != first.shape:
             raise DatasetError(f"{file}: shape {image.shape}, but {files[0]} has {first.shape}; bring all to one shape")
         images[row] = image
@@ -129,7 +129,7 @@ def read_folder(path: Path) -> Imported:
     return Imported(SplitData(images, np.array(labels, np.int8)), tuple(folder.name for folder in folders))
 
 
-def _number_blocks(path: Path, n_columns: int, hint: str) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+def number_blocks(path: Path, n_columns: int, hint: str) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Yield (number of the first row, values (rows, n_columns)), a few megabytes at a time."""
     import pyarrow as pa
     from pyarrow import csv
@@ -164,7 +164,7 @@ def _explain_csv(path: Path, message: str, hint: str) -> str:
     return f"{path}: {message.splitlines()[0]}; expected rows of comma-separated numbers without a header"
 
 
-def _to_uint8(values: npt.NDArray[Any], place: str, first_row: int) -> Images:
+def to_uint8(values: npt.NDArray[Any], place: str, first_row: int) -> Images:
     """Return 8-bit values of uint8, or of numbers in 0..1 (n, ...), by rounding 255 times the number."""
     if values.dtype == np.uint8:
         return values
@@ -181,7 +181,8 @@ def _to_uint8(values: npt.NDArray[Any], place: str, first_row: int) -> Images:
     return result
 
 
-def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+def load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an archive by name; what would need pickle is refused."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in ("x", "y", "class_names", "groups") if name in archive}
@@ -216,7 +217,8 @@ def _require_few_classes(path: Path, n_classes: int) -> None:
         raise DatasetError(f"{path}: {n_classes} classes, at most {_MAX_CLASSES} are possible; merge some")
 
 
-def _read_png(file: Path) -> Images:
+def read_png(file: Path) -> Images:
+    """Return one picture as (n_time, n_freq, channels)."""
     from PIL import Image
 
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from seti_model.dataset import DatasetError, Images
-from seti_model.importers import _load_npz, _number_blocks, _read_png, _to_uint8
+from seti_model.importers import load_npz, number_blocks, read_png, to_uint8
 
 
 @dataclass(frozen=True)
@@ -50,27 +50,27 @@ def read_unlabelled(path: Path, shape: tuple[int, int, int]) -> Unlabelled:
 def _pictures(files: list[Path], shape: tuple[int, int, int]) -> Unlabelled:
     images = np.empty((len(files), *shape), np.uint8)
     for row, file in enumerate(files):
-        image = _read_png(file)
+        image = read_png(file)
         _require_shape(file, image.shape, shape)
         images[row] = image
     return Unlabelled(images, tuple(files), (0,) * len(files))
 
 
 def _archive(path: Path, shape: tuple[int, int, int]) -> Unlabelled:
-    arrays = _load_npz(path)
+    arrays = load_npz(path)
     if "x" not in arrays:
         raise DatasetError(f"{path}: no array 'x' with the images; save them under that name")
     x = arrays["x"]
     if x.ndim == 3:
         x = x[..., None]
     _require_shape(path, x.shape[1:], shape)
-    return _from_one_file(path, _to_uint8(x, f"{path}", 1))
+    return _from_one_file(path, to_uint8(x, f"{path}", 1))
 
 
 def _table(path: Path, shape: tuple[int, int, int]) -> Unlabelled:
     n_columns = int(np.prod(shape))
     hint = f"the model expects {' x '.join(map(str, shape))} = {n_columns}; correct the file or take another model"
-    rows = [_to_uint8(block, f"{path}", first) for first, block in _number_blocks(path, n_columns, hint)]
+    rows = [to_uint8(block, f"{path}", first) for first, block in number_blocks(path, n_columns, hint)]
     return _from_one_file(path, np.concatenate(rows).reshape(-1, *shape))
 
 

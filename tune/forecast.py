@@ -120,7 +120,8 @@ def forecast(
     hours = tuple((e + finals) * per_epoch / concurrent / 3600 for e in epochs)
     largest = max(costs, key=lambda cost: cost.parameters)
     batch = max(c.training.batch_size for c in configurations)
-    worker = WORKER_BYTES + 5 * 4 * largest.parameters + 4 * batch * max(c.activation_bytes for c in costs)
+    # At its peak, while a checkpoint is written: weights, gradients, both moments, the best weights and copies.
+    worker = WORKER_BYTES + 9 * 4 * largest.parameters + 6 * batch * max(c.activation_bytes for c in costs)
     kept = 4 * statistics.mean(c.parameters for c in costs) * study.study.trials
     being_written = 2 * 4 * 4 * largest.parameters * concurrent
     return Forecast(rungs, epochs, (hours[0], hours[1]), worker * concurrent / 1e9, (kept + being_written) / 1e9)

@@ -8,6 +8,7 @@ left by SystemExit, so what must be tidied up belongs in a `finally`. The functi
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import importlib
 import os
@@ -91,6 +92,7 @@ class Left:
     reason: str
 
 
+_REPORT_FIELDS = {field.name for field in dataclasses.fields(EpochReport)}
 OnEpoch = Callable[[EpochReport], bool]
 Trainable = Callable[[Task, Any, OnEpoch], None]
 
@@ -124,26 +126,14 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
 
     def report(result: training.EpochResult) -> bool:
         saved = result.checkpoint
-        return on_epoch(
-            EpochReport(
-                epoch=result.epoch,
-                validation_accuracy=result.validation_accuracy,
-                validation_loss=result.validation_loss,
-                train_accuracy=result.train_accuracy,
-                train_loss=result.train_loss,
-                learning_rate=result.learning_rate,
-                seconds=result.seconds,
-                build_seconds=result.build_seconds,
-                images_per_s=result.images_per_s,
-                resident_mb=result.resident_mb,
-                model_parameters=result.model_parameters,
-                weights_digest=result.weights_digest,
-                best_weights_digest=result.best_weights_digest,
-                checkpoint=saved.path if saved else None,
-                checkpoint_bytes=saved.bytes if saved else 0,
-                checkpoint_digest=saved.digest if saved else "",
-            )
-        )
+        values = {name: value for name, value in result.to_mapping().items() if name in _REPORT_FIELDS}
+        if saved is not None:
+            values |= {
+                "checkpoint": saved.path,
+                "checkpoint_bytes": saved.bytes,
+                "checkpoint_digest": saved.digest,
+            }
+        return on_epoch(EpochReport(**values))
 
     try:
         training.train(

@@ -49,6 +49,8 @@ def test_the_forecast_counts_epochs_rungs_and_disk() -> None:
     assert plan.disk_gb is not None
     assert 1 < plan.hours[0] < plan.hours[1] < 24
     assert 2 < plan.disk_gb < 20
+    assert plan.memory_gb is not None
+    assert 3 < plan.memory_gb < 6, "a worker with the course network takes up to 2.25 GB"
     text = forecast_text(study, plan, 2)
     assert "ASHA decides after epochs 4; one in 3 goes on, the baseline (trial 0) always" in text
     assert "267 to 480 epochs" in text
