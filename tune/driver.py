@@ -189,7 +189,7 @@ def _search(
         else:
             event = StudyResumed(study=study.to_mapping(), provenance=come_from)
         _write(log, state, event)
-        progress = Progress(study, state, concurrent=cluster.max_concurrent)
+        progress = Progress(study, state)
         coordinator = Coordinator(study, log, state, run=run, on_event=_on_event(study, run, state, progress))
         coordinator.max_concurrent = cluster.max_concurrent
         with progress:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from results.records import COMPLETED, ENDED, Epoch, Event, TrialEnded, TrialStarted
+from results.records import ENDED, Epoch, Event, TrialEnded, TrialStarted
 from results.state import RunState, TrialState
 from tune.study import Study
 
@@ -25,13 +25,13 @@ SPARKS = "▁▂▃▄▅▆▇█"
 class Progress:
     """Shows a run. `update` is called with every event, `tick` may be called at any time."""
 
-    def __init__(self, study: Study, state: RunState, *, concurrent: int, console: Console | None = None) -> None:
+    def __init__(self, study: Study, state: RunState, *, console: Console | None = None) -> None:
         self._study = study
         self._state = state
-        self._concurrent = concurrent
         self._console = console or Console(file=sys.stderr)
         self._live: Live | None = None
         self._started = time.monotonic()
+        self._epochs = 0
         self._epoch_times: deque[float] = deque(maxlen=200)
         self._last_shown = time.monotonic()
 
@@ -52,6 +52,7 @@ class Progress:
     def update(self, event: Event) -> None:
         """Take note of an event; on anything but a terminal say what ended and, now and then, how it goes."""
         if isinstance(event, Epoch):
+            self._epochs += 1
             self._epoch_times.append(time.monotonic())
         if self._live is not None:
             return
@@ -98,18 +99,17 @@ class Progress:
         return len(recent) / max(1.0, min(60.0, now - self._started))
 
     def _time_left(self, ended: list[TrialState], trials: list[TrialState]) -> str:
-        """Estimate from the mean time of the trials that ended; finals run all their epochs."""
-        if not ended:
+        """Estimate from the epochs that ended trials took and the rate of epochs since the start."""
+        if not ended or not self._epochs:
             return "time left unknown until a trial has ended"
-        mean = sum(t.seconds for t in ended) / len(ended)
-        running = sum(max(0.0, mean - t.seconds) for t in trials if t.ended is None)
-        search = (running + mean * max(0, self._study.study.trials - len(trials))) / self._concurrent
-        finals = 0.0
+        mean = sum(len(t.epochs) for t in ended) / len(ended)
+        epochs = mean * max(0, self._study.study.trials - len(trials))
+        epochs += sum(max(0.0, mean - len(t.epochs)) for t in trials if t.ended is None)
         if self._study.finals.enabled:
-            whole = [t.seconds for t in ended if t.status == COMPLETED]
-            done = max((t.seconds for t in self._state.final_trials()), default=0.0)
-            finals = max(0.0, max(whole, default=mean) - done)
-        left = search + finals
+            roles = 1 if self._study.baseline_parameters() is None else 2
+            done = sum(len(t.epochs) for t in self._state.final_trials())
+            epochs += max(0, roles * self._study.study.max_epochs - done)
+        left = epochs * (time.monotonic() - self._started) / self._epochs
         return f"about {left / 60:.1f} min left" if left >= 60 else f"about {left:.0f} s left"
 
     def _table(self) -> Group:

@@ -32,7 +32,7 @@ def shown(quick_study: Callable[..., Path], *, terminal: bool) -> str:
     out = io.StringIO()
     state = RunState()
     console = Console(file=out, force_terminal=terminal, width=100)
-    with Progress(load_study(quick_study()), state, concurrent=2, console=console) as progress:
+    with Progress(load_study(quick_study()), state, console=console) as progress:
         for event in events():
             state.apply(event)
             progress.update(event)
@@ -61,3 +61,11 @@ def test_a_terminal_shows_a_table_of_running_trials(quick_study: Callable[..., P
 
 def test_a_sparkline_has_a_bar_an_epoch_and_a_gap_where_nothing_is_known() -> None:
     assert sparkline([0.0, 0.5, 1.0, float("nan"), float("inf")]) == "▁▅█  "
+
+
+def test_time_left_follows_from_epochs_still_to_do_and_their_rate(quick_study: Callable[..., Path]) -> None:
+    """One trial ended after 1 epoch: 10 more of 1 epoch, none for the running one, 2 x 9 in the finals."""
+    state = RunState(events())
+    progress = Progress(load_study(quick_study()), state, console=Console(file=io.StringIO()))
+    progress._epochs, progress._started = 4, progress._started - 8.0
+    assert progress.summary().endswith("about 56 s left")
