@@ -28,11 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--address")
     options = parser.parse_args(arguments)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        return guarded(lambda: _run(options, signals), bug=EXIT_BUG)
-    except Interrupted as interrupted:
-        print(f"Interrupted before the search began. {CONTINUE}")
-        return exit_code(interrupted.name)
+    return guarded(lambda: _run(options, signals), bug=EXIT_BUG)
 
 
 def _run(options: argparse.Namespace, signals: Signals) -> int:
@@ -44,7 +40,12 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
 
     check_installation()
     study = load_study(options.study).with_trials(options.trials)
-    outcome = run_study(study, options.run, address=options.address, signals=signals)
+    try:
+        signals.check()
+        outcome = run_study(study, options.run, address=options.address, signals=signals)
+    except Interrupted as interrupted:
+        print(f"Interrupted before the search began. {CONTINUE}")
+        return exit_code(interrupted.name)
     print(leaderboard_text(outcome.state))
     if outcome.signal is not None:
         print(f"\nInterrupted; leaderboard of what was done: {options.run}/leaderboard.csv. {CONTINUE}")

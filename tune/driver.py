@@ -112,8 +112,15 @@ def check_same_study(study: Study, state: RunState, run: Path) -> None:
                 )
 
 
-def prepare_data(study: Study, run: Path) -> tuple[TrainingData | None, str | None]:
+def prepare_data(
+    study: Study, run: Path, on_image: Callable[[], None] = lambda: None
+) -> tuple[TrainingData | None, str | None]:
     """Open the study's data set, simulating it into the run folder where it says so.
+
+    Args:
+        study: The study.
+        run: Its run folder.
+        on_image: Called after each simulated image; what it raises ends the simulation.
 
     Returns:
         What trials may see (never the test split) and the digest of the whole; (None, None) without [data].
@@ -132,7 +139,7 @@ def prepare_data(study: Study, run: Path) -> tuple[TrainingData | None, str | No
 
         counts = {"train": study.data.train, "validation": study.data.validation, "test": study.data.test}
         print(f"simulating {sum(counts.values())} images into {path}", file=sys.stderr)
-        simulate_dataset(path, study.data.simulate, counts, study.data.seed)
+        simulate_dataset(path, study.data.simulate, counts, study.data.seed, on_image=on_image)
     dataset = Dataset.open(path)
     if study.is_network and study.finals.enabled and "test" not in dataset.splits:
         raise StudyError(
@@ -144,17 +151,18 @@ def prepare_data(study: Study, run: Path) -> tuple[TrainingData | None, str | No
 def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str | None, signals: Signals) -> None:
     """Search, if anything is left to search, then evaluate and report."""
     if state.started is None or has_work(study, state):
-        data, digest = prepare_data(study, run)
+        data, digest = prepare_data(study, run, signals.check)
         if state.started is not None and digest != state.started.data_digest:
             raise StudyError(
                 f"{run}: its trials saw the data set {state.started.data_digest}, the one given now is {digest}; "
                 "restore the data or choose another folder with --run"
             )
         write_atomically(run / "study.toml", study.source)
+        signals.check()
         _search(study, run, log, state, data, digest, address, signals)
     path = study.dataset_path(run)
     if study.is_network and path is not None:
-        evaluate_finals(study, run, log, state, path)
+        evaluate_finals(study, run, log, state, path, check=signals.check)
     if state.ended is None or not state.ended.finished:
         done, wanted = len(state.search_trials()), study.study.trials
         reason = "all trials ended" if done >= wanted else f"time limit reached after {done} of {wanted} trials"
@@ -177,6 +185,7 @@ def _search(
     try:
         cluster = clusters.connect(address, study.resources, folder=run / RAY_FOLDER, data_bytes=size)
         signals.install()
+        signals.check()
         come_from = provenance(dataclasses.asdict(cluster))
         if state.started is None:
             event: Event = StudyStarted(
@@ -232,17 +241,13 @@ def _tune(
             verbose=0,
         ),
     )
-    signals.deferred = True
-    try:
-        tuner.fit()
-    finally:
-        signals.deferred = False
+    tuner.fit()
     if searcher.error is not None:
         coordinator.interrupt("the driver could not go on")
         raise searcher.error
     if signals.received is not None:
         coordinator.interrupt(f"interrupted by {signals.received}")
-        raise Interrupted(signals.received)
+        signals.check()
 
 
 def _on_event(study: Study, run: Path, state: RunState, progress: Progress) -> Callable[[Event], None]:

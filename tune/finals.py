@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from results.leaderboard import finalists
@@ -15,7 +16,9 @@ from tune.agenda import checkpoint_folder
 from tune.study import Study, StudyError
 
 
-def evaluate_finals(study: Study, run: Path, log: EventLog, state: RunState, dataset: Path) -> None:
+def evaluate_finals(
+    study: Study, run: Path, log: EventLog, state: RunState, dataset: Path, *, check: Callable[[], None]
+) -> None:
     """Export winner and baseline into `final/trial-<number>/` and predict the test split with each that has not yet.
 
     Raises:
@@ -25,6 +28,7 @@ def evaluate_finals(study: Study, run: Path, log: EventLog, state: RunState, dat
     for chosen in finalists(state).values():
         key = (chosen.started.trial, 0)
         trial = state.trials.get(key)
+        check()  # whether the driver was told to stop
         if trial is not None and trial.status == COMPLETED and key not in state.finals:
             event = _evaluate(run, trial, dataset, threads=study.resources.cpus_per_trial)
             log.append(event, durable=True)

@@ -7,8 +7,8 @@ import signal
 from types import FrameType
 
 
-class Interrupted(BaseException):
-    """Raised by the first signal wherever the driver is, but within Ray's loop, which is asked to end instead."""
+class Interrupted(Exception):  # noqa: N818 - what the user asked for, not an error
+    """The driver was told to stop, by the signal of this name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -16,23 +16,25 @@ class Interrupted(BaseException):
 
 
 class Signals:
-    """Knows which signal was received. While `deferred` it only notes it."""
+    """Knows which signal was received. Raising from the handler itself would be lost in a callback now and then."""
 
     def __init__(self) -> None:
         self.received: str | None = None
-        self.deferred = False
 
     def install(self) -> None:
         """Take over SIGINT and SIGTERM. To be repeated after importing Ray, which takes SIGTERM for itself."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
 
+    def check(self) -> None:
+        """Raise Interrupted if a signal has been received; called wherever the driver can stop in order."""
+        if self.received is not None:
+            raise Interrupted(self.received)
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             os._exit(exit_code(self.received))
         self.received = signal.Signals(number).name
-        if not self.deferred:
-            raise Interrupted(self.received)
 
 
 def exit_code(name: str | None) -> int:
