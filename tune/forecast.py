@@ -19,6 +19,8 @@ from tune.study import Study, Value
 REFERENCE_FLOPS = 180e9
 SECONDS_PER_ACTIVATION_BYTE = 1.2e-9
 SECONDS_PER_PARAMETER_BYTE = 0.9e-9
+SHARED_MEMORY = 1.3  # two trainings on two cores share the way to memory: 126 images/s each where one alone has 160
+START_S = 40.0  # Ray, TensorFlow in each worker, predicting the test split
 WORKER_BYTES = 600e6  # a process with TensorFlow and nothing trained
 DRAWS = 32
 
@@ -89,7 +91,7 @@ def forecast(
     *,
     shape: tuple[int, int, int] | None,
     n_classes: int,
-    n_train: int,
+    counts: tuple[int, int],
     concurrent: int,
     flops_per_s: float,
 ) -> Forecast:
@@ -99,7 +101,7 @@ def forecast(
         study: The study.
         shape: (n_time, n_freq, channels) of an image; None where there is no data.
         n_classes: Number of classes.
-        n_train: Images of one epoch.
+        counts: Images of the training and of the validation split.
         concurrent: Trials that run at once.
         flops_per_s: What one core does, from `measure_flops`.
     """
@@ -116,8 +118,9 @@ def forecast(
         for cost, c in zip(costs, configurations, strict=True)
     ]
     finals = 2 * study.study.max_epochs if study.finals.enabled else 0
-    per_epoch = statistics.mean(images) * n_train * 1.15 / study.resources.cpus_per_trial  # validation and statistics
-    hours = tuple((e + finals) * per_epoch / concurrent / 3600 for e in epochs)
+    passes = [_training_images(c, *counts) * t for c, t in zip(configurations, images, strict=True)]
+    per_epoch = statistics.mean(passes) / study.resources.cpus_per_trial * (SHARED_MEMORY if concurrent > 1 else 1.0)
+    hours = tuple(((e + finals) * per_epoch / concurrent + START_S) / 3600 for e in epochs)
     largest = max(costs, key=lambda cost: cost.parameters)
     batch = max(c.training.batch_size for c in configurations)
     # At its peak, while a checkpoint is written: weights, gradients, both moments, the best weights and copies.
@@ -145,6 +148,13 @@ def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
             f"{plan.disk_gb:.1f} GB on disk (estimates, good to a factor of two)"
         )
     return "\n".join(lines)
+
+
+def _training_images(configuration: Configuration, n_train: int, n_validation: int) -> float:
+    """Images of an epoch; predicting one, in validation or for statistics, costs a third of training with it."""
+    training = configuration.training
+    recomputed = min(n_train, training.recalibration_batches * training.batch_size)
+    return n_train + (n_validation + recomputed) / 3
 
 
 def _epochs_with_stopping(study: Study, rungs: tuple[int, ...]) -> int:

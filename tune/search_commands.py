@@ -76,17 +76,18 @@ def _plan(study: Study, run: Path, *, local: bool) -> str:
     from tune.cluster import concurrency, local_cpus
     from tune.forecast import forecast, forecast_text, measure_flops
 
-    shape, n_classes, n_train = None, 0, 0
+    shape, n_classes, counts = None, 0, (0, 0)
     if study.data.simulate is not None:
-        shape, n_classes, n_train = (64, 128, 1), 4, study.data.train
+        shape, n_classes, counts = (64, 128, 1), 4, (study.data.train, study.data.validation)
     elif (path := study.dataset_path(run)) is not None:
         data = Dataset.open(path)
-        shape, n_classes, n_train = data.image_shape, len(data.class_names), len(data.split("train").labels)
+        shape, n_classes = data.image_shape, len(data.class_names)
+        counts = len(data.split("train").labels), len(data.split("validation").labels)
     concurrent = study.resources.max_concurrent or 1
     if local and not study.resources.gpus_per_trial:
         concurrent = concurrency(study.resources, local_cpus(), 0)
     plan = forecast(
-        study, shape=shape, n_classes=n_classes, n_train=n_train, concurrent=concurrent, flops_per_s=measure_flops()
+        study, shape=shape, n_classes=n_classes, counts=counts, concurrent=concurrent, flops_per_s=measure_flops()
     )
     return forecast_text(study, plan, concurrent)
 

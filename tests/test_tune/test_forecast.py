@@ -42,7 +42,7 @@ def test_a_core_is_timed_in_gflops() -> None:
 
 def test_the_forecast_counts_epochs_rungs_and_disk() -> None:
     study = load_study("course")
-    plan = forecast(study, shape=SHAPE, n_classes=4, n_train=3200, concurrent=2, flops_per_s=180e9)
+    plan = forecast(study, shape=SHAPE, n_classes=4, counts=(3200, 800), concurrent=2, flops_per_s=180e9)
     assert plan.rungs == (4,)
     assert plan.epochs == (40 * 4 + round(40 / 3 * 8), 40 * 12)
     assert plan.hours is not None
@@ -58,6 +58,6 @@ def test_the_forecast_counts_epochs_rungs_and_disk() -> None:
 
 def test_nothing_is_forecast_of_an_unknown_trainable(quick_study: Callable[..., Path]) -> None:
     study = load_study(quick_study())
-    plan = forecast(study, shape=None, n_classes=0, n_train=0, concurrent=1, flops_per_s=1e9)
+    plan = forecast(study, shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
     assert plan.hours is None
     assert forecast_text(study, plan, 1).endswith("forecast: 28 to 108 epochs")
