@@ -45,15 +45,14 @@ MAY_CHANGE = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run was left: `finished`, or interrupted by the named signal."""
+    """How a run was left: finished, or interrupted by the named signal."""
 
     state: RunState
-    finished: bool
     signal: str | None = None
 
 
 def run_study(study: Study, run: Path, *, address: str | None = None, signals: Signals | None = None) -> Outcome:
-    """Run a study in the folder `run`, or continue the one that is there; a finished one is only read.
+    """Run a study in the folder `run`, or continue the one that is there; a finished one is left as it is.
 
     Args:
         study: What to run.
@@ -82,8 +81,8 @@ def run_study(study: Study, run: Path, *, address: str | None = None, signals: S
                 raise
             _write(log, state, StudyEnded(finished=False, reason=f"interrupted by {interrupted.name}"))
             write_tables(run, state)
-            return Outcome(state, finished=False, signal=interrupted.name)
-        return Outcome(state, finished=True)
+            return Outcome(state, signal=interrupted.name)
+        return Outcome(state)
 
 
 def check_same_study(study: Study, state: RunState, run: Path) -> None:

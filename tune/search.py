@@ -25,8 +25,6 @@ from search_spaces.parameters import Categorical, Float, Int
 from search_spaces.space import Space
 from seti_model.seeding import derive_seed
 
-SAMPLERS = ("tpe", "random")
-
 
 class Proposer:
     """Proposes configurations and is told how trials ended."""

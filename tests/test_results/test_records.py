@@ -34,7 +34,7 @@ def events(draw: st.DrawFn) -> Event:
 def test_every_event_survives_its_line(event: Event) -> None:
     line = to_line(event)
     assert "\n" not in line
-    assert "NaN" not in line.replace('"', "") or "nan" not in json.dumps(json.loads(line, parse_constant=_refuse))
+    json.loads(line, parse_constant=_refuse)  # called for NaN and Infinity, which are no JSON
     # repr tells NaN from NaN, which == does not, and 1 from 1.0.
     assert repr(from_line(line)) == repr(event)
 

@@ -1,5 +1,6 @@
 """The command line from outside: how fast it starts, what it loads, what its help and the README promise."""
 
+import json
 import subprocess
 import sys
 import time
@@ -105,14 +106,20 @@ def test_a_reader_that_leaves_is_no_error() -> None:
     assert python(code).returncode == 0
 
 
-def test_our_import_names_belong_to_our_distribution() -> None:
-    """Other distributions install modules called `tune` and `results`, over ours if pip is asked to."""
-    from tune.provenance import OURS, check_installation
+def test_our_import_names_belong_to_our_distribution(tmp_path: Path) -> None:
+    """Other distributions install modules called `tune` and `results`, over ours if pip is asked to.
 
-    check_installation()
-    code = f"import importlib.util as u; print(*(u.find_spec(n).origin for n in {OURS!r}))"
-    done = python(code)
-    assert all(str(ROOT) in origin for origin in done.stdout.split())
+    Asked outside the checkout, where only what is installed counts.
+    """
+    from tune.provenance import OURS
+
+    code = (
+        "import importlib.metadata as m, json, tune.provenance as p; p.check_installation(); "
+        "owners = m.packages_distributions(); print(json.dumps({n: sorted(set(owners.get(n, []))) for n in p.OURS}))"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {name: ["seti-tune"] for name in OURS}
 
 
 def test_a_package_taken_by_another_distribution_is_noticed(tmp_path: Path) -> None:
