@@ -108,7 +108,7 @@ def leaderboard_text(state: RunState, *, top: int = 20) -> str:
     heads = ["rank", "trial", "objective", "best/epochs", "status", *(_short(p) for p in parameters), "note"]
     rows = [heads]
     for rank, trial in [*enumerate(ranked[:top], start=1), *((None, t) for t in others)]:
-        values = trial.started.parameters
+        values = trial.parameters
         objective = "" if trial.best is None else f"{trial.best.validation_accuracy:.4f}"
         best = "-" if trial.best is None else str(trial.best.epoch)
         note = "baseline" if trial.started.is_baseline else ""
@@ -144,7 +144,7 @@ def _row(trial: TrialState, rank: int | None, parameters: dict[str, str | None])
         "objective": trial.best.validation_accuracy if trial.best else None,
         "best_epoch": trial.best.epoch if trial.best else None,
         "epochs": len(trial.epochs),
-        **{name: trial.started.parameters.get(name) for name in parameters},
+        **{name: trial.parameters.get(name) for name in parameters},
         "model_parameters": last.model_parameters if last else None,
         "seconds": round(trial.seconds, 3),
         "images_per_s": round(speeds[len(speeds) // 2], 1) if speeds else None,
@@ -155,9 +155,7 @@ def _row(trial: TrialState, rank: int | None, parameters: dict[str, str | None])
 
 
 def _parameter_types(state: RunState) -> dict[str, str | None]:
-    if state.started is None:
-        return {}
-    return {name: _PARAMETER_TYPES.get(spec["type"]) for name, spec in state.started.space["parameters"].items()}
+    return {name: _PARAMETER_TYPES.get(spec["type"]) for name, spec in state.space.get("parameters", {}).items()}
 
 
 def _objective(trial: TrialState) -> float:

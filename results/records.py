@@ -6,10 +6,11 @@ number; `repeat` is None in the search and counts the retrainings of that config
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -48,6 +49,7 @@ class StudyStarted(Event):
     space: Mapping[str, Any]
     space_fingerprint: str
     data_digest: str | None
+    validation_images: int | None = None  # on which every objective is measured
     provenance: Mapping[str, Any]
 
 
@@ -58,6 +60,20 @@ class StudyResumed(Event):
     kind: ClassVar[str] = "study_resumed"
     study: Mapping[str, Any]
     provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceWidened(Event):
+    """The space is another one from now on; `carried` holds, by trial number, the values of added parameters."""
+
+    kind: ClassVar[str] = "space_widened"
+    space: Mapping[str, Any]
+    space_fingerprint: str
+    changes: tuple[str, ...]
+    carried: Mapping[str, Mapping[str, Value]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "changes", tuple(self.changes))  # JSON has lists only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +121,11 @@ class AttemptRunning(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptEnded(Event):
-    """An attempt is over; `counts` says whether it counts towards the limit of retries."""
+    """An attempt is over; `counts` says whether it counts towards the limit of retries.
+
+    `cause` is "memory" where a worker was killed for memory or could not get any, "checkpoint" where what it should
+    have continued from cannot be read, else None.
+    """
 
     kind: ClassVar[str] = "attempt_ended"
     trial: int
@@ -113,6 +133,7 @@ class AttemptEnded(Event):
     attempt: int
     why: str
     counts: bool = False
+    cause: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +157,7 @@ class Epoch(Event):
     model_parameters: int | None = None
     weights_digest: str | None = None
     best_weights_digest: str | None = None
+    validation_correct: str | None = None  # of a new best: which validation images were right, see `pack_flags`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +233,7 @@ EVENTS: Mapping[str, type[Event]] = {
     for cls in (
         StudyStarted,
         StudyResumed,
+        SpaceWidened,
         TrialStarted,
         AttemptStarted,
         AttemptRunning,
@@ -223,6 +246,28 @@ EVENTS: Mapping[str, type[Event]] = {
         StudyEnded,
     )
 }
+
+
+def pack_flags(flags: Sequence[bool]) -> str:
+    """Return flags as text: eight in a byte, the first one in the highest bit, in base64; `n` is not in it."""
+    padded = [*flags, *[False] * (-len(flags) % 8)]
+    packed = bytes(sum(bool(f) << (7 - k) for k, f in enumerate(padded[i : i + 8])) for i in range(0, len(padded), 8))
+    return base64.b64encode(packed).decode("ascii")
+
+
+def unpack_flags(text: str, n: int) -> list[bool]:
+    """Return the first `n` flags of what `pack_flags` wrote.
+
+    Raises:
+        RecordError: No such text, or of another number of flags.
+    """
+    try:
+        packed = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise RecordError(f"flags {text[:20]!r} are not base64; restore the log from a copy") from error
+    if len(packed) != -(-n // 8):
+        raise RecordError(f"flags of {8 * len(packed)} bits do not belong to {n} images; restore the log from a copy")
+    return [bool(packed[i // 8] >> (7 - i % 8) & 1) for i in range(n)]
 
 
 def to_line(event: Event) -> str:

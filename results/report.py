@@ -229,7 +229,7 @@ def _provenance(state: RunState) -> list[str]:
         "## Provenance",
         "",
         f"* Data set digest: `{state.started.data_digest}`",
-        f"* Space fingerprint: `{state.started.space_fingerprint}`",
+        f"* Space fingerprint: `{state.space_fingerprint}`",
         f"* Versions: Python {come_from.get('python')}, {versions}",
         f"* Commit: {come_from.get('commit') or 'not run from a checkout'}",
         f"* Machine: {machine.get('system')}, {machine.get('processor')}, {machine.get('cpus')} CPUs",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from results.records import (
     RUNNING,
@@ -19,12 +20,14 @@ from results.records import (
     FinalEvaluated,
     RecordError,
     Rung,
+    SpaceWidened,
     StudyEnded,
     StudyResumed,
     StudyStarted,
     TrialEnded,
     TrialKey,
     TrialStarted,
+    Value,
 )
 from results.store import LOG_NAME, read_events
 
@@ -41,6 +44,10 @@ class TrialState:
     attempts_ended: dict[int, AttemptEnded] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     ended: TrialEnded | None = None
+    parameters: dict[str, Value] = field(init=False)  # the point of the present space, added parameters too
+
+    def __post_init__(self) -> None:
+        self.parameters = dict(self.started.parameters)
 
     @property
     def status(self) -> str:
@@ -79,6 +86,8 @@ class RunState:
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.started: StudyStarted | None = None
         self.study: Mapping[str, object] = {}
+        self.space: Mapping[str, Any] = {}  # as it is now, and its fingerprint
+        self.space_fingerprint = ""
         self.trials: dict[TrialKey, TrialState] = {}
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.ended: StudyEnded | None = None
@@ -105,8 +114,13 @@ class RunState:
         match event:
             case StudyStarted():
                 self.started, self.study = event, event.study
+                self.space, self.space_fingerprint = event.space, event.space_fingerprint
             case StudyResumed():
                 self.study, self.ended = event.study, None
+            case SpaceWidened():
+                self.space, self.space_fingerprint = event.space, event.space_fingerprint
+                for (number, _), trial in self.trials.items():
+                    trial.parameters |= event.carried.get(str(number), {})
             case StudyEnded():
                 self.ended = event
             case TrialStarted():

@@ -287,7 +287,7 @@ class Coordinator:
             TrialStarted(
                 trial=trial.trial,
                 repeat=0,
-                parameters=trial.parameters,
+                parameters=missing[0].parameters,
                 configuration=trial.configuration,
                 seed=derive_seed(self._study.study.seed, trial.trial, "final", 0),
                 is_baseline=trial.is_baseline,

@@ -94,7 +94,7 @@ def check_same_study(study: Study, state: RunState, run: Path) -> None:
     started = state.started
     if started is None:
         return
-    if started.space_fingerprint != study.space.fingerprint:
+    if state.space_fingerprint != study.space.fingerprint:
         raise StudyError(
             f"{run}: holds a study of another space than {study.space.name!r} as it is now; "
             "choose another folder with --run"

@@ -102,7 +102,7 @@ class Proposer:
 
     def _frozen(self, recorded: Recorded) -> FrozenTrial:
         state, value = _outcome(recorded)
-        known: dict[str, Any] = dict(recorded.started.parameters)
+        known: dict[str, Any] = dict(recorded.parameters)
         if not all(p.contains(known[p.name]) for p in self._space.parameters if p.name in known):
             # A baseline outside the space keeps its number but teaches the sampler nothing: Optuna would
             # otherwise restrict its multivariate model to the parameters that fit.
