@@ -172,6 +172,7 @@ class Checkpoint(Event):
     path: str
     bytes: int
     digest: str
+    seconds: float | None = None  # spent writing it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from results.records import (
+    FAILED,
     RUNNING,
     AttemptEnded,
     AttemptRunning,
@@ -42,7 +43,7 @@ class TrialState:
     attempts: dict[int, AttemptStarted] = field(default_factory=dict)
     running: dict[int, AttemptRunning] = field(default_factory=dict)
     attempts_ended: dict[int, AttemptEnded] = field(default_factory=dict)
-    checkpoint: Checkpoint | None = None
+    checkpoints: list[Checkpoint] = field(default_factory=list)
     ended: TrialEnded | None = None
     parameters: dict[str, Value] = field(init=False)  # the point of the present space, added parameters too
 
@@ -66,9 +67,27 @@ class TrialState:
         return self.epochs[max(self.epochs)] if self.epochs else None
 
     @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The latest checkpoint, unless it was found to be damaged."""
+        return self.checkpoints[-1] if self.checkpoints else None
+
+    @property
+    def lacked_memory(self) -> bool:
+        """Whether the last attempt that ended did so for want of memory."""
+        last = max(self.attempts_ended, default=None)
+        return last is not None and self.attempts_ended[last].cause == "memory"
+
+    @property
     def seconds(self) -> float:
         """Wall time of all epochs that count."""
         return sum(e.seconds or 0.0 for e in self.epochs.values())
+
+    def lose_checkpoint(self) -> None:
+        """Forget the latest checkpoint, and what can only be had again by training on from the one before."""
+        del self.checkpoints[-1:]
+        kept = self.checkpoint.epoch if self.checkpoint else 0
+        self.epochs = {n: e for n, e in self.epochs.items() if n <= kept}
+        self.ended = None
 
     def value_at(self, epoch: int) -> float:
         """Return the best validation accuracy up to and including `epoch`: what a rung compares."""
@@ -91,6 +110,7 @@ class RunState:
         self.trials: dict[TrialKey, TrialState] = {}
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.ended: StudyEnded | None = None
+        self.failures: list[TrialEnded] = []  # the failed trials in a row, without another end or a resume between
         self.spent_s = 0.0  # wall time of all drivers of this run, without the time between them
         self._last: datetime | None = None
         for event in events:
@@ -116,7 +136,7 @@ class RunState:
                 self.started, self.study = event, event.study
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
             case StudyResumed():
-                self.study, self.ended = event.study, None
+                self.study, self.ended, self.failures = event.study, None, []
             case SpaceWidened():
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
                 for (number, _), trial in self.trials.items():
@@ -150,14 +170,19 @@ class RunState:
                 trial.running[event.attempt] = event
             case AttemptEnded():
                 trial.attempts_ended[event.attempt] = event
+                if event.cause == "checkpoint":
+                    trial.lose_checkpoint()
             case Epoch():
                 trial.epochs[event.epoch] = event
             case Rung():
                 trial.rungs[event.epoch] = event
             case Checkpoint():
-                trial.checkpoint = event
+                trial.checkpoints.append(event)
             case TrialEnded():
                 trial.ended = event
+                if event.repeat is None:
+                    failed = event.status == FAILED and not trial.lacked_memory
+                    self.failures = [*self.failures, event] if failed else []
 
 
 def _order(item: tuple[TrialKey, TrialState]) -> tuple[int, int]:

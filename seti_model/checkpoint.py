@@ -41,6 +41,10 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be written or continued: the message names the file and what to do."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that is gone or damaged: what it held must be trained again."""
+
+
 @dataclass(frozen=True)
 class Identity:
     """What a checkpoint belongs to; training continues bit for bit only if all of it is the same."""
@@ -103,7 +107,8 @@ def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
     """Read and verify a checkpoint.
 
     Raises:
-        CheckpointError: Absent, damaged, or of another configuration, seed, data set or thread count.
+        DamagedCheckpointError: Absent or damaged.
+        CheckpointError: Of another configuration, seed, data set or thread count.
     """
     record = _read_record(path)
     _require_same(path, record["identity"], dataclasses.asdict(identity))
@@ -116,7 +121,7 @@ def load_best(path: Path) -> TrainedNetwork:
     """Read and verify the best weights of a checkpoint; its other files may be gone.
 
     Raises:
-        CheckpointError: Absent or damaged.
+        DamagedCheckpointError: Absent or damaged.
     """
     return _best_network(path, _read_record(path))
 
@@ -164,7 +169,7 @@ def _read_verified(path: Path, name: str, record: Mapping[str, Any]) -> Arrays:
     try:
         arrays, digest = read_arrays(file)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{file}: missing; continue from a complete checkpoint or start afresh") from error
+        raise DamagedCheckpointError(f"{file}: missing; continue from a complete checkpoint or start afresh") from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise _damaged(file, str(error)) from error
     if digest != expected:
@@ -234,7 +239,9 @@ def _read_record(path: Path) -> dict[str, Any]:
         record = json.loads(file.read_text(encoding="utf-8"))
         digest = record.pop("digest")
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no checkpoint there; give the folder of an epoch, such as …/0003") from error
+        raise DamagedCheckpointError(
+            f"{path}: no checkpoint there; give the folder of an epoch, such as …/0003"
+        ) from error
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise _damaged(file, str(error)) from error
     if digest != _digest_of(record):
@@ -254,8 +261,8 @@ def _failed(checkpoint: Path, error: OSError) -> CheckpointError:
     return CheckpointError(f"{checkpoint}: cannot be written ({error.strerror}); check the folder and continue")
 
 
-def _damaged(file: Path, why: str) -> CheckpointError:
-    return CheckpointError(f"{file}: damaged ({why}); continue from an earlier checkpoint or start afresh")
+def _damaged(file: Path, why: str) -> DamagedCheckpointError:
+    return DamagedCheckpointError(f"{file}: damaged ({why}); continue from an earlier checkpoint or start afresh")
 
 
 def _require_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -63,12 +63,13 @@ class EpochResult:
     weights_digest: str  # SHA-256, hex; the weights as training goes on with them
     best_weights_digest: str  # the weights kept: statistics recomputed, as validated and exported
     model_parameters: int
+    validation_correct: tuple[bool, ...] | None = None  # which images were right, (n_validation,); of a new best only
     checkpoint: CheckpointInfo | None = None
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return plain values by field name for JSON or a table, without `checkpoint`."""
+        """Return plain values by field name for JSON or a table, without `validation_correct` and `checkpoint`."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del values["checkpoint"]
+        del values["checkpoint"], values["validation_correct"]
         return values
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import psutil
 from seti_model.arrays import Arrays, digest_arrays
 from seti_model.checkpoint import (
     CheckpointError,
+    DamagedCheckpointError,
     Identity,
     TrainingState,
     load_checkpoint,
@@ -27,7 +29,15 @@ from seti_model.outcome import CheckpointInfo, Diverged, EpochResult, TrainedNet
 from seti_model.seeding import process_setup
 from seti_model.session import Session
 
-__all__ = ["CheckpointInfo", "Diverged", "EpochResult", "TrainedNetwork", "TrainingResult", "train"]
+__all__ = [
+    "CheckpointInfo",
+    "DamagedCheckpointError",
+    "Diverged",
+    "EpochResult",
+    "TrainedNetwork",
+    "TrainingResult",
+    "train",
+]
 
 
 def train(
@@ -39,6 +49,8 @@ def train(
     checkpoint_folder: Path | None = None,
     resume_from: Path | None = None,
     keep_checkpoints: int = 1,
+    checkpoint_share: float = math.inf,
+    checkpoint_epochs: Sequence[int] = (),
 ) -> TrainingResult:
     """Train to `configuration.training.epochs`, or until `on_epoch` returns True; keep the best weights.
 
@@ -51,9 +63,12 @@ def train(
         data: Training and validation split.
         seed: Of weights, order, augmentation and dropout.
         on_epoch: Called after each epoch's validation and checkpoint. What it raises is passed on.
-        checkpoint_folder: A checkpoint is written to it after each epoch. One training at a time.
+        checkpoint_folder: Checkpoints are written to it. One training at a time.
         resume_from: The checkpoint (folder of an epoch) to continue; it may lie elsewhere.
         keep_checkpoints: How many to keep; an older one is removed when `on_epoch` has returned for its successor.
+        checkpoint_share: A checkpoint is written when the last one cost at most this share of the time since; by
+            default after every epoch. The last epoch always has one.
+        checkpoint_epochs: Epochs that have one in any case.
 
     Raises:
         Diverged: A loss is not finite.
@@ -71,7 +86,10 @@ def train(
     stop = False
     while training.epochs_done < configuration.training.epochs and not stop:
         epoch = training.run_epoch()
-        if checkpoint_folder is not None:
+        if checkpoint_folder is not None and (
+            epoch.epoch in (configuration.training.epochs, *checkpoint_epochs)
+            or training.checkpoint_is_due(checkpoint_share)
+        ):
             epoch = training.save(checkpoint_folder)
         stop = on_epoch is not None and on_epoch(epoch)
         if epoch.checkpoint is not None:
@@ -95,6 +113,8 @@ class _Training:
         self._history: list[EpochResult] = []
         self._best: TrainedNetwork | None = None
         self._best_probabilities: npt.NDArray[np.float32] = np.empty((0, 0), np.float32)
+        self._since_checkpoint = time.perf_counter()
+        self._checkpoint_seconds = 0.0  # what the last one cost
         self._same_best: Path | None = None  # the last checkpoint, while its best epoch is still the best
 
     @property
@@ -149,15 +169,21 @@ class _Training:
             weights_digest=weights_digest,
             best_weights_digest=self._kept().digest,
             model_parameters=self._session.parameters,
+            validation_correct=self._correct(validation.probabilities) if is_best else None,
         )
         self._build_seconds = 0.0
         self._history.append(result)
         return result
 
+    def checkpoint_is_due(self, share: float) -> bool:
+        """Whether the last checkpoint cost at most `share` of the time since; the first one is always due."""
+        return self._checkpoint_seconds <= share * (time.perf_counter() - self._since_checkpoint)
+
     def save(self, folder: Path) -> EpochResult:
         state = TrainingState(tuple(self._history), self._kept(), self._best_probabilities, state={})
         info = save_checkpoint(folder, self._identity, state, self._session.state(), previous=self._same_best)
         self._same_best = info.path
+        self._checkpoint_seconds, self._since_checkpoint = info.seconds, time.perf_counter()
         self._history[-1] = dataclasses.replace(self._history[-1], checkpoint=info)
         return self._history[-1]
 
@@ -185,6 +211,9 @@ class _Training:
             weights=kept,
             digest=digest_arrays(kept.items()),
         )
+
+    def _correct(self, probabilities: npt.NDArray[np.float32]) -> tuple[bool, ...]:
+        return tuple((probabilities.argmax(axis=1) == self._data.validation.labels).tolist())
 
     def _kept(self) -> TrainedNetwork:
         if self._best is None:

@@ -1,13 +1,16 @@
-"""What is left to do in a run, as pure functions of its study and its state."""
+"""What is left to do in a run and with what it is begun, as pure functions of its study and its state."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from results.leaderboard import finalists
-from results.records import TrialStarted
+from results.records import AttemptStarted, TrialStarted
 from results.state import RunState, TrialState
+from seti_model.seeding import derive_seed
+from tune.scheduler import rung_epochs
 from tune.study import Study
+from tune.trial import Task
 
 
 def has_work(study: Study, state: RunState) -> bool:
@@ -35,3 +38,47 @@ def checkpoint_folder(run: Path, started: TrialStarted) -> Path:
     """Return the folder below which all attempts of a trial write, each into one of its own."""
     repeat = "" if started.repeat is None else f"-{started.repeat}"
     return run / "checkpoints" / f"{started.trial:04d}{repeat}"
+
+
+def next_attempt(study: Study, run: Path, trial: TrialState, *, memory_mb: float | None) -> tuple[Task, AttemptStarted]:
+    """Return the next attempt of a trial: from its newest checkpoint that is still there, else from the start."""
+    started = trial.started
+    attempt = max(trial.attempts, default=-1) + 1
+    saved = next((c for c in reversed(trial.checkpoints) if (run / c.path).exists()), None)
+    rungs = rung_epochs(study.asha.grace_epochs, study.asha.reduction_factor, started.max_epochs)
+    task = Task(
+        trial=started.trial,
+        repeat=started.repeat,
+        attempt=attempt,
+        configuration=started.configuration,
+        seed=started.seed,
+        max_epochs=started.max_epochs,
+        checkpoint_folder=checkpoint_folder(run, started) / str(attempt),
+        resume_from=run / saved.path if saved else None,
+        checkpoint_epochs=(*(rungs if started.repeat is None else ()), started.max_epochs),
+        threads=study.resources.cpus_per_trial,
+        gpus=study.resources.gpus_per_trial,
+        memory_mb=memory_mb,
+    )
+    event = AttemptStarted(
+        trial=started.trial,
+        repeat=started.repeat,
+        attempt=attempt,
+        from_epoch=saved.epoch if saved else 0,
+        resume_from=saved.path if saved else None,
+    )
+    return task, event
+
+
+def retraining(study: Study, trial: TrialState) -> TrialStarted:
+    """Return the start of a trial's retraining in the finals, from a fresh seed."""
+    started = trial.started
+    return TrialStarted(
+        trial=started.trial,
+        repeat=0,
+        parameters=trial.parameters,
+        configuration=started.configuration,
+        seed=derive_seed(study.study.seed, started.trial, "final", 0),
+        is_baseline=started.is_baseline,
+        max_epochs=started.max_epochs,
+    )

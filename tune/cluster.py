@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,16 @@ _WORKERS = {"MALLOC_ARENA_MAX": "1"}
 
 @dataclass(frozen=True)
 class Cluster:
-    """What there is to run on; `max_concurrent` trials fit, or as many as the study allows."""
+    """What there is to run on; `max_concurrent` trials fit, or as many as the study allows.
+
+    `memory_mb` (10**6 bytes) is the share of one worker on the node where it is smallest.
+    """
 
     nodes: int
     cpus: float
     gpus: float
     max_concurrent: int
+    memory_mb: float
     address: str | None
 
 
@@ -54,6 +60,33 @@ def concurrency(resources: ResourcesSection, cpus: float, gpus: float) -> int:
             f"there are {cpus:g} and {gpus:g}; ask for less or give --address of a larger cluster"
         )
     return min(int(fit), resources.max_concurrent or int(fit))
+
+
+def memory_share(nodes: Sequence[Mapping[str, float]], resources: ResourcesSection, max_concurrent: int) -> float:
+    """Return the memory of one worker in 10**6 bytes: that of its node by as many workers as run there.
+
+    Args:
+        nodes: Ray's resources of each node, "CPU" in cores and "memory" in bytes.
+        resources: What a trial gets; its own figure goes before.
+        max_concurrent: How many trials run at once in the whole cluster.
+    """
+    if resources.memory_mb is not None:
+        return resources.memory_mb
+    shares = [
+        node["memory"] / max(1, min(max_concurrent, int(node["CPU"] / resources.cpus_per_trial)))
+        for node in nodes
+        if node.get("CPU", 0) >= resources.cpus_per_trial and "memory" in node
+    ]
+    return min(shares, default=math.inf) / 1e6
+
+
+def killed_for_memory() -> int:
+    """Return how many processes the kernel of this machine has killed for want of memory; 0 where it does not say."""
+    found = 0
+    for file in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
+        with contextlib.suppress(OSError):
+            found += sum(int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith("oom_kill "))
+    return found
 
 
 def check_address(address: str) -> None:
@@ -115,9 +148,10 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
             _join(address, quiet)
     total = ray.cluster_resources()
     cpus, gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
-    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     try:
-        return Cluster(nodes, cpus, gpus, concurrency(resources, cpus, gpus), address)
+        most = concurrency(resources, cpus, gpus)
+        return Cluster(len(nodes), cpus, gpus, most, memory_share(nodes, resources, most), address)
     except StudyError:
         disconnect()
         raise

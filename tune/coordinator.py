@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from results.records import (
     COMPLETED,
@@ -19,26 +18,26 @@ from results.records import (
     STOPPED,
     AttemptEnded,
     AttemptRunning,
-    AttemptStarted,
-    Checkpoint,
-    Epoch,
     Event,
-    Rung,
     TrialEnded,
     TrialKey,
     TrialStarted,
 )
-from results.state import RunState, TrialState
+from results.state import RunState
 from results.store import EventLog
 from seti_model.seeding import derive_seed
-from tune.agenda import checkpoint_folder, has_work, missing_finals, within_time
-from tune.scheduler import decide, rung_epochs
+from tune.agenda import has_work, missing_finals, next_attempt, retraining, within_time
+from tune.scheduler import rung_epochs
 from tune.search import Proposer
 from tune.study import Study, StudyError
 from tune.trial import Entered, EpochReport, Left, Task
+from tune.verdicts import epoch_events, rung, why_stopped
 
-MAX_RETRIES = 2  # of a training function that raises
 MAX_DEATHS = 10  # of workers without an epoch in between; a bound, so that no run goes on for ever
+
+
+class HopelessStudyError(StudyError):
+    """Trial after trial failed: the message shows the first error."""
 
 
 class Coordinator:
@@ -58,6 +57,7 @@ class Coordinator:
         self._log = log
         self._run = run
         self.max_concurrent = 1  # as many attempts live at once
+        self.memory_mb: float | None = None  # a worker that has grown above it is replaced
         self._on_event = on_event
         self._rungs = rung_epochs(study.asha.grace_epochs, study.asha.reduction_factor, study.study.max_epochs)
         self._live: dict[TrialKey, Task] = {}
@@ -115,12 +115,22 @@ class Coordinator:
                 return True
         return False
 
-    def attempt_died(self, task: Task, why: str) -> None:
-        """Note that an attempt's worker is gone without a word; it is handed out again."""
+    def attempt_died(self, task: Task, why: str, *, for_memory: bool = False) -> None:
+        """Note that an attempt's worker is gone without a word; it is handed out again.
+
+        One that was killed `for_memory` counts: the same configuration will ask for the same memory.
+        """
         key = (task.trial, task.repeat)
         if self._live.get(key) != task:
             return
         del self._live[key]
+        if for_memory:
+            self._failed(key, task, why, cause="memory")
+            return
+        last = self.state.trials[key].last
+        grown = last.resident_mb if last is not None and last.attempt == task.attempt else None
+        if grown is not None and task.memory_mb is not None and grown > task.memory_mb:
+            why = f"its worker had grown to {grown:.0f} MB, above {task.memory_mb:.0f} MB, and is replaced"
         self._end_attempt(task, why)
         self._deaths[key] += 1
         if self._deaths[key] >= MAX_DEATHS:
@@ -135,19 +145,11 @@ class Coordinator:
     # Decisions ----------------------------------------------------------------------------------------------
 
     def _epoch(self, key: TrialKey, task: Task, report: EpochReport) -> bool:
-        names: dict[str, Any] = {k: getattr(task, k) for k in ("trial", "repeat", "attempt")} | {"epoch": report.epoch}
-        values = {k: v for k, v in vars(report).items() if k != "epoch" and not k.startswith("checkpoint")}
-        events: list[Event] = [Epoch(**names, **values)]
-        if report.checkpoint is not None:
-            below = _below(report.checkpoint, task.checkpoint_folder)
-            if below is None:
-                reason = f"checkpoint {report.checkpoint} does not lie below task.checkpoint_folder"
-                self._left(key, task, Left("failed", reason))
-                return True
-            path = (task.checkpoint_folder.relative_to(self._run) / below).as_posix()
-            events.append(
-                Checkpoint(**names, path=path, bytes=report.checkpoint_bytes, digest=report.checkpoint_digest)
-            )
+        try:
+            events = epoch_events(self._run, task, report, self.state.trials[key].best)
+        except ValueError as error:
+            self._left(key, task, Left("failed", str(error)))
+            return True
         self._write(*events)
         self._deaths.pop(key, None)
         self._settle(key, task)
@@ -163,28 +165,11 @@ class Coordinator:
             self._end_trial(key, DIVERGED, f"validation accuracy is {last.validation_accuracy}", task)
             return
         if key[1] is None and last.epoch in self._rungs and last.epoch not in trial.rungs:
-            self._write(self._rung(trial, last.epoch), durable=True)
+            self._write(rung(self._study, self.state, trial, last.epoch), durable=True)
         if last.epoch in trial.rungs and trial.rungs[last.epoch].decision == "stop":
-            self._end_trial(key, STOPPED, _why_stopped(trial.rungs[last.epoch]), task)
+            self._end_trial(key, STOPPED, why_stopped(trial.rungs[last.epoch]), task)
         elif last.epoch >= trial.started.max_epochs:
             self._end_trial(key, COMPLETED, "all epochs done", task)
-
-    def _rung(self, trial: TrialState, epoch: int) -> Rung:
-        others = [t.rungs[epoch].value for t in self.state.search_trials() if epoch in t.rungs]
-        decision = decide(trial.value_at(epoch), others, self._study.asha.reduction_factor)
-        if trial.started.is_baseline:
-            word = "exempt"
-        else:
-            word = "stop" if decision.stop else "go on"
-        return Rung(
-            trial=trial.started.trial,
-            epoch=epoch,
-            value=decision.value,
-            seen=decision.seen,
-            better=decision.better,
-            cutoff=decision.cutoff,
-            decision=word,
-        )
 
     def _left(self, key: TrialKey, task: Task, left: Left) -> None:
         if left.outcome == "no space":
@@ -199,9 +184,20 @@ class Coordinator:
         done = len(trial.epochs)
         reason = left.reason or f"the training function returned after {done} of {task.max_epochs} epochs"
         self._live.pop(key)
-        self._end_attempt(task, reason, counts=True)
-        if sum(a.counts for a in trial.attempts_ended.values()) > MAX_RETRIES:
-            self._end_trial(key, FAILED, reason)
+        if left.outcome == "checkpoint" and task.resume_from is not None:
+            self._end_attempt(task, reason, cause="checkpoint")
+        else:
+            self._failed(key, task, reason, cause="memory" if left.outcome == "memory" else None)
+
+    def _failed(self, key: TrialKey, task: Task, reason: str, *, cause: str | None = None) -> None:
+        self._end_attempt(task, reason, counts=True, cause=cause)
+        self._settle_failures(key)
+
+    def _settle_failures(self, key: TrialKey) -> None:
+        """End a trial that has used up its retries."""
+        counted = [a.why for _, a in sorted(self.state.trials[key].attempts_ended.items()) if a.counts]
+        if len(counted) > self._study.study.max_retries:
+            self._end_trial(key, FAILED, counted[-1])
 
     def _end_trial(self, key: TrialKey, status: str, reason: str, task: Task | None = None) -> None:
         trial = self.state.trials[key]
@@ -225,6 +221,12 @@ class Coordinator:
         )
         if key[1] is None:
             self._proposer.tell(trial)
+        failures = self.state.failures
+        if len(failures) >= self._study.study.max_consecutive_failures:
+            raise HopelessStudyError(
+                f"{self._run}: {len(failures)} trials in a row failed, the first one, trial {failures[0].trial}: "
+                f"{failures[0].reason}; correct the cause and continue with `seti-tune resume {self._run}`"
+            )
 
     # Starting -----------------------------------------------------------------------------------------------
 
@@ -248,33 +250,8 @@ class Coordinator:
         return number, None
 
     def _start_attempt(self, key: TrialKey) -> Task:
-        trial = self.state.trials[key]
-        attempt = max(trial.attempts, default=-1) + 1
-        saved = trial.checkpoint
-        resume_from = saved.path if saved and (self._run / saved.path).exists() else None
-        started = trial.started
-        task = Task(
-            trial=started.trial,
-            repeat=started.repeat,
-            attempt=attempt,
-            configuration=started.configuration,
-            seed=started.seed,
-            max_epochs=started.max_epochs,
-            checkpoint_folder=checkpoint_folder(self._run, started) / str(attempt),
-            resume_from=self._run / resume_from if resume_from else None,
-            threads=self._study.resources.cpus_per_trial,
-            gpus=self._study.resources.gpus_per_trial,
-        )
-        self._write(
-            AttemptStarted(
-                trial=key[0],
-                repeat=key[1],
-                attempt=attempt,
-                from_epoch=saved.epoch if saved and resume_from else 0,
-                resume_from=resume_from,
-            ),
-            durable=True,
-        )
+        task, event = next_attempt(self._study, self._run, self.state.trials[key], memory_mb=self.memory_mb)
+        self._write(event, durable=True)
         self._live[key] = task
         return task
 
@@ -282,20 +259,9 @@ class Coordinator:
         missing = missing_finals(self._study, self.state)
         if not missing:
             return None
-        trial = missing[0].started
-        self._write(
-            TrialStarted(
-                trial=trial.trial,
-                repeat=0,
-                parameters=missing[0].parameters,
-                configuration=trial.configuration,
-                seed=derive_seed(self._study.study.seed, trial.trial, "final", 0),
-                is_baseline=trial.is_baseline,
-                max_epochs=trial.max_epochs,
-            ),
-            durable=True,
-        )
-        return trial.trial, 0
+        event = retraining(self._study, missing[0])
+        self._write(event, durable=True)
+        return event.key
 
     # The record ---------------------------------------------------------------------------------------------
 
@@ -311,9 +277,15 @@ class Coordinator:
         whole = trial.checkpoint is None or trial.last is None or trial.checkpoint.epoch >= trial.last.epoch
         if trial.ended is None and whole:
             self._settle(key)
+        if trial.ended is None:
+            self._settle_failures(key)
 
-    def _end_attempt(self, task: Task, why: str, *, counts: bool = False) -> None:
-        self._write(AttemptEnded(trial=task.trial, repeat=task.repeat, attempt=task.attempt, why=why, counts=counts))
+    def _end_attempt(self, task: Task, why: str, *, counts: bool = False, cause: str | None = None) -> None:
+        self._write(
+            AttemptEnded(
+                trial=task.trial, repeat=task.repeat, attempt=task.attempt, why=why, counts=counts, cause=cause
+            )
+        )
 
     def _write(self, *events: Event, durable: bool = False) -> None:
         self._log.append(*events, durable=durable)
@@ -324,13 +296,3 @@ class Coordinator:
 
     def _live_search(self) -> bool:
         return any(repeat is None for _, repeat in self._live)
-
-
-def _why_stopped(rung: Rung) -> str:
-    return f"ASHA at epoch {rung.epoch}: {rung.value:.6g} is below {rung.cutoff:.6g} ({rung.seen} seen)"
-
-
-def _below(path: Path, folder: Path) -> Path | None:
-    """Return `path` relative to `folder` if it lies in it, links followed; else None."""
-    path, folder = path.resolve(), folder.resolve()
-    return path.relative_to(folder) if folder in path.parents else None

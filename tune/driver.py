@@ -18,8 +18,8 @@ from results.state import RunState, fold
 from results.store import EventLog, write_atomically
 from tune import cluster as clusters
 from tune.agenda import has_work
-from tune.coordinator import Coordinator
-from tune.finals import drop_training_state, evaluate_finals
+from tune.coordinator import Coordinator, HopelessStudyError
+from tune.finals import drop_training_state, evaluate_finals, reopen_lost
 from tune.progress import Progress
 from tune.provenance import provenance
 from tune.signals import Interrupted, Signals
@@ -38,8 +38,12 @@ MAY_CHANGE = {
     ("study", "space"),
     ("study", "trials"),
     ("study", "time_limit_h"),
+    ("study", "max_retries"),
+    ("study", "max_consecutive_failures"),
+    ("asha", "exempt_fraction"),
     ("data", "path"),
     ("resources", "max_concurrent"),
+    ("resources", "memory_mb"),
 }
 
 
@@ -82,6 +86,10 @@ def run_study(study: Study, run: Path, *, address: str | None = None, signals: S
             _write(log, state, StudyEnded(finished=False, reason=f"interrupted by {interrupted.name}"))
             write_tables(run, state)
             return Outcome(state, signal=interrupted.name)
+        except HopelessStudyError as hopeless:
+            _write(log, state, StudyEnded(finished=False, reason=str(hopeless)))
+            write_tables(run, state)
+            raise
         return Outcome(state)
 
 
@@ -149,6 +157,7 @@ def prepare_data(
 
 def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str | None, signals: Signals) -> None:
     """Search, if anything is left to search, then evaluate and report."""
+    reopen_lost(run, log, state)
     if state.started is None or has_work(study, state):
         data, digest = prepare_data(study, run, signals.check)
         if state.started is not None and digest != state.started.data_digest:
@@ -192,6 +201,7 @@ def _search(
                 space=study.space.to_mapping(),
                 space_fingerprint=study.space.fingerprint,
                 data_digest=digest,
+                validation_images=None if data is None else len(data.validation.labels),
                 provenance=come_from,
             )
         else:
@@ -199,7 +209,7 @@ def _search(
         _write(log, state, event)
         progress = Progress(study, state)
         coordinator = Coordinator(study, log, state, run=run, on_event=_on_event(study, run, state, progress))
-        coordinator.max_concurrent = cluster.max_concurrent
+        coordinator.max_concurrent, coordinator.memory_mb = cluster.max_concurrent, cluster.memory_mb
         with progress:
             _tune(study, run, coordinator, data, progress, signals)
     finally:

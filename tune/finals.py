@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from results.leaderboard import finalists
-from results.records import COMPLETED, FinalEvaluated
+from results.records import COMPLETED, AttemptEnded, FinalEvaluated
 from results.report import PREDICTIONS, write_predictions
 from results.state import RunState, TrialState
 from results.store import EventLog
@@ -33,6 +33,23 @@ def evaluate_finals(
             event = _evaluate(run, trial, dataset, threads=study.resources.cpus_per_trial)
             log.append(event, durable=True)
             state.apply(event)
+
+
+def reopen_lost(run: Path, log: EventLog, state: RunState) -> None:
+    """Open the retrainings again whose weights are gone before they were evaluated; they are trained once more."""
+    for trial in state.final_trials():
+        key, saved = trial.started.key, trial.checkpoint
+        if trial.status != COMPLETED or key in state.finals or (saved is not None and (run / saved.path).exists()):
+            continue
+        event = AttemptEnded(
+            trial=trial.started.trial,
+            repeat=trial.started.repeat,
+            attempt=max(trial.attempts),
+            why="its weights are gone, it is trained again",
+            cause="checkpoint",
+        )
+        log.append(event, durable=True)
+        state.apply(event)
 
 
 def drop_training_state(run: Path, trial: TrialState) -> None:
@@ -60,8 +77,8 @@ def _evaluate(run: Path, trial: TrialState, dataset: Path, *, threads: int) -> F
 
     if trial.checkpoint is None or not (run / trial.checkpoint.path).is_dir():
         raise StudyError(
-            f"{run}: the checkpoint of the retrained trial {trial.started.trial} is gone; "
-            "run the study again in another folder with --run"
+            f"{run}: the checkpoint of the retrained trial {trial.started.trial} is gone; continue with "
+            f"`seti-tune resume {run}`, which trains it again"
         )
     folder = run / "final" / f"trial-{trial.started.trial:04d}"
     folder.mkdir(parents=True, exist_ok=True)

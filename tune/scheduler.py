@@ -7,6 +7,7 @@ trial is compared by its best value so far, and equal values go on together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,3 +49,11 @@ def decide(value: float, others: Sequence[float], reduction_factor: int) -> Deci
     better = sum(other > value for other in others)
     cutoff = sorted([value, *others], reverse=True)[places - 1]
     return Decision(stop=better >= places, value=value, seen=seen, better=better, cutoff=cutoff)
+
+
+def is_exempt(trial: int, fraction: float) -> bool:
+    """Return whether ASHA lets a trial run to the end whatever it reaches: evenly spaced numbers, 0 never.
+
+    Of the first n trials after the baseline floor(n * fraction) are exempt.
+    """
+    return math.floor(trial * fraction) > math.floor((trial - 1) * fraction) if trial > 0 else False

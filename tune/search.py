@@ -19,11 +19,13 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from results.records import COMPLETED, DIVERGED, RUNNING, STOPPED, Value
+from results.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED, Value
 from results.state import TrialState as Recorded
 from search_spaces.parameters import Categorical, Float, Int
 from search_spaces.space import Space
 from seti_model.seeding import derive_seed
+
+CONSTRAINT = "trainable"  # above zero where a configuration is not
 
 
 class Proposer:
@@ -68,15 +70,15 @@ class Proposer:
     def tell(self, recorded: Recorded) -> None:
         """Say how a trial ended.
 
-        Completed: COMPLETE with the objective. Stopped: PRUNED with the curve. Diverged: PRUNED and infeasible,
-        because TPE never looks at FAIL and would propose the same region again. Failed: FAIL.
+        Completed: COMPLETE with the objective. Stopped: PRUNED with the curve. Diverged or without memory: PRUNED and
+        infeasible, because TPE never looks at FAIL and would propose the same region again. Failed: FAIL.
         """
         trial = self._running.pop(recorded.started.trial)
         for epoch, best in _curve(recorded).items():
             trial.report(best, epoch)
         state, value = _outcome(recorded)
-        if recorded.status == DIVERGED:
-            trial.set_constraint("finite", 1.0)
+        if is_infeasible(recorded):
+            trial.set_constraint(CONSTRAINT, 1.0)
         self._study.tell(trial, value, state=state)
 
     @property
@@ -113,8 +115,13 @@ class Proposer:
             params=known,
             distributions={name: self._distributions[name] for name in known},
             intermediate_values=_curve(recorded) if recorded.ended else None,
-            constraints={"finite": 1.0} if recorded.status == DIVERGED else None,
+            constraints={CONSTRAINT: 1.0} if is_infeasible(recorded) else None,
         )
+
+
+def is_infeasible(recorded: Recorded) -> bool:
+    """Return whether the configuration itself cannot be trained: it diverged or asked for more memory than there is."""
+    return recorded.status == DIVERGED or (recorded.status == FAILED and recorded.lacked_memory)
 
 
 def distribution(parameter: Float | Int | Categorical) -> BaseDistribution:
@@ -154,6 +161,6 @@ def _outcome(recorded: Recorded) -> tuple[TrialState, float | None]:
     best = recorded.best
     if recorded.status == COMPLETED and best is not None:
         return TrialState.COMPLETE, best.validation_accuracy
-    if recorded.status in (STOPPED, DIVERGED):
+    if recorded.status in (STOPPED, DIVERGED) or is_infeasible(recorded):
         return TrialState.PRUNED, None
     return (TrialState.RUNNING if recorded.status == RUNNING else TrialState.FAIL), None

@@ -33,6 +33,8 @@ class StudySection:
     max_epochs: int = 12
     seed: int = 0
     time_limit_h: float | None = None  # no new trial starts after it
+    max_retries: int = 2  # of a training function that raises or finds no memory; deaths of workers do not count
+    max_consecutive_failures: int = 5  # as many failed trials in a row end the study
     trainable: str = NETWORK
 
 
@@ -58,19 +60,25 @@ class DataSection:
 
 @dataclass(frozen=True)
 class AshaSection:
-    """When poor trials are stopped."""
+    """When poor trials are stopped. Exempt ones run to the end, so that what stopping costs can be known."""
 
     grace_epochs: int = 4
     reduction_factor: int = 3
+    exempt_fraction: float = 0.1  # at 0.1 every tenth trial, beside the baseline
 
 
 @dataclass(frozen=True)
 class ResourcesSection:
-    """What a trial gets. One thread per CPU. `max_concurrent` is by default what fits on the machine or cluster."""
+    """What a trial gets. One thread per CPU. `max_concurrent` is by default what fits on the machine or cluster.
+
+    A worker of more than `memory_mb` (10**6 bytes) after an epoch is replaced, unless it trains its first trial; by
+    default that is a worker's share of its node.
+    """
 
     cpus_per_trial: int = 1
     gpus_per_trial: float = 0.0
     max_concurrent: int | None = None
+    memory_mb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -243,16 +251,24 @@ def _check_numbers(path: Path, study: Study) -> None:
         ("[study] max_epochs", study.study.max_epochs, 1),
         ("[study] seed", study.study.seed, 0),
         ("[study] time_limit_h", study.study.time_limit_h, 0),
+        ("[study] max_retries", study.study.max_retries, 0),
+        ("[study] max_consecutive_failures", study.study.max_consecutive_failures, 1),
         ("[search] startup_trials", study.search.startup_trials, 1),
         ("[asha] grace_epochs", study.asha.grace_epochs, 1),
         ("[asha] reduction_factor", study.asha.reduction_factor, 2),
+        ("[asha] exempt_fraction", study.asha.exempt_fraction, 0),
         ("[resources] cpus_per_trial", study.resources.cpus_per_trial, 1),
         ("[resources] gpus_per_trial", study.resources.gpus_per_trial, 0),
         ("[resources] max_concurrent", study.resources.max_concurrent, 1),
+        ("[resources] memory_mb", study.resources.memory_mb, 1),
     ]
     for name, value, least in limits:
         if value is not None and not value >= least:
             raise StudyError(f"{path}: {name} = {value}: at least {least} is expected")
+    if study.asha.exempt_fraction > 1:
+        raise StudyError(
+            f"{path}: [asha] exempt_fraction = {study.asha.exempt_fraction}: a fraction is expected, at most 1"
+        )
     if study.search.sampler not in ("tpe", "random"):
         raise StudyError(f'{path}: [search] sampler = {study.search.sampler!r} is unknown; choose "tpe" or "random"')
     if Path(study.study.name).name != study.study.name or study.study.name in (".", ".."):

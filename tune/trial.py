@@ -14,10 +14,12 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from tune.study import StudyError
 
@@ -31,11 +33,17 @@ class Diverged(Exception):  # noqa: N818 - an outcome that is recorded, not an e
     """Raised by a trainable whose loss or weights are not finite any more."""
 
 
+class CheckpointLost(Exception):  # noqa: N818 - the trial goes on from an earlier one
+    """Raised by a trainable that cannot read `task.resume_from`: it is gone or damaged."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One attempt: everything a worker needs to know, nothing it could look up elsewhere.
 
-    `checkpoint_folder` belongs to this attempt alone; `resume_from` is a checkpoint of an earlier one.
+    `checkpoint_folder` belongs to this attempt alone; `resume_from` is a checkpoint of an earlier one. After the
+    epochs in `checkpoint_epochs` a checkpoint is needed, after others it saves time if the worker dies. A worker that
+    has grown above `memory_mb` (10**6 bytes) is replaced after an epoch with a checkpoint.
     """
 
     trial: int
@@ -46,8 +54,10 @@ class Task:
     max_epochs: int
     checkpoint_folder: Path
     resume_from: Path | None = None
+    checkpoint_epochs: tuple[int, ...] = ()
     threads: int = 1
     gpus: float = 0.0
+    memory_mb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,8 @@ class EpochReport:
     """What a trainable says after an epoch (counted from 1). Only the first two fields are required.
 
     Losses are mean cross-entropies, accuracies fractions, seconds wall time of this epoch. `checkpoint` is a
-    folder or file below `task.checkpoint_folder` from which this very epoch can be continued.
+    folder or file below `task.checkpoint_folder` from which this very epoch can be continued. `validation_correct`
+    says of each validation image whether it was right, (n_validation,); with it the leaderboard marks ties.
     """
 
     epoch: int
@@ -71,9 +82,11 @@ class EpochReport:
     model_parameters: int | None = None
     weights_digest: str | None = None
     best_weights_digest: str | None = None
+    validation_correct: Sequence[bool] | None = None
     checkpoint: Path | None = None
     checkpoint_bytes: int = 0
     checkpoint_digest: str = ""
+    checkpoint_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,10 +101,12 @@ class Entered:
 class Left:
     """The training function is over: it returned, diverged or raised."""
 
-    outcome: str  # "returned", "diverged", "failed" or "no space"
+    outcome: str  # "returned", "diverged", "failed", "memory", "checkpoint" or "no space"
     reason: str
 
 
+CHECKPOINT_SHARE = 0.05  # of the time of training may go into checkpoints that nobody asked for by epoch
+_attempts_here = 0  # that this process has begun
 _REPORT_FIELDS = {field.name for field in dataclasses.fields(EpochReport)}
 OnEpoch = Callable[[EpochReport], bool]
 Trainable = Callable[[Task, Any, OnEpoch], None]
@@ -132,6 +147,7 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
                 "checkpoint": saved.path,
                 "checkpoint_bytes": saved.bytes,
                 "checkpoint_digest": saved.digest,
+                "checkpoint_seconds": saved.seconds,
             }
         return on_epoch(EpochReport(**values))
 
@@ -143,9 +159,13 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
             on_epoch=report,
             checkpoint_folder=task.checkpoint_folder,
             resume_from=task.resume_from,
+            checkpoint_share=CHECKPOINT_SHARE,
+            checkpoint_epochs=task.checkpoint_epochs,
         )
     except training.Diverged as error:
         raise Diverged(str(error)) from error
+    except training.DamagedCheckpointError as error:
+        raise CheckpointLost(str(error)) from error
 
 
 def run_attempt(config: Mapping[str, Any], data: Any, name: str, folder: Path | None) -> None:
@@ -156,29 +176,37 @@ def run_attempt(config: Mapping[str, Any], data: Any, name: str, folder: Path | 
     # too short where several hundred MB are handed back.
     os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "60"
     task: Task = config["task"]
+    global _attempts_here
+    _attempts_here += 1
     ray_tune.report({"message": Entered(node=os.uname().nodename, pid=os.getpid())})
 
     stopped = False
 
     def on_epoch(report: EpochReport) -> bool:
         nonlocal stopped
+        if report.resident_mb is None:
+            report = dataclasses.replace(report, resident_mb=psutil.Process().memory_info().rss / 1e6)
         try:
             ray_tune.report({"message": report})
         except SystemExit:
             stopped = True  # the driver said "stop": Ray ends this thread from inside report()
             raise
+        if _has_grown(task, report):
+            os._exit(0)  # the driver knows why from the report; a fresh worker continues from the checkpoint
         return False
 
     try:
         load_trainable(name, folder)(task, data, on_epoch)
     except Diverged as error:
         left = Left("diverged", str(error) or "not finite")
+    except CheckpointLost as error:
+        left = Left("checkpoint", str(error) or f"cannot read {task.resume_from}")
     except SystemExit as error:
         if stopped:
             raise
         left = Left("failed", f"the training function called sys.exit({error.code!r})")
     except Exception as error:
-        left = Left("no space" if _is_full(error) else "failed", _reason(error))
+        left = Left("no space" if _is_full(error) else "memory" if _is_memory(error) else "failed", _reason(error))
     else:
         left = Left("returned", "")
     ray_tune.report({"message": left})
@@ -188,6 +216,18 @@ def _reason(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
+
+
+def _has_grown(task: Task, report: EpochReport) -> bool:
+    """Return whether this worker is to be replaced; one that has trained nothing else would not come back smaller."""
+    if task.memory_mb is None or report.resident_mb is None or report.checkpoint is None:
+        return False
+    return _attempts_here > 1 and report.epoch < task.max_epochs and report.resident_mb > task.memory_mb
+
+
+def _is_memory(error: Exception) -> bool:
+    """Return whether memory ran out: Python's own error, or TensorFlow's on a processor or GPU."""
+    return isinstance(error, MemoryError) or type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
 
 
 def _is_full(error: BaseException | None) -> bool:

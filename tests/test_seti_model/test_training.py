@@ -245,3 +245,31 @@ def test_records_of_a_training_load_neither_keras_nor_tensorflow():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert {"tensorflow", "keras", "ray"}.isdisjoint(done.stdout.split())
+
+
+def test_checkpoints_take_no_more_of_the_time_than_their_share_but_for_those_asked_for(
+    configure, striped_data, tmp_path
+):
+    written = {}
+
+    def note(epoch):
+        written[epoch.epoch] = epoch.checkpoint is not None
+        return False
+
+    arguments = {"seed": 1, "on_epoch": note, "checkpoint_folder": tmp_path}
+    rare = train(
+        configure(training__epochs=6), striped_data, **arguments, checkpoint_share=0.0, checkpoint_epochs=(3, 99)
+    )
+    assert written == {1: True, 2: False, 3: True, 4: False, 5: False, 6: True}
+    assert outcome(rare) == outcome(train(configure(training__epochs=6), striped_data, seed=1))
+    train(configure(training__epochs=6), striped_data, **arguments, checkpoint_share=1e9)
+    assert all(written.values())
+
+
+def test_right_validation_images_are_told_with_every_new_best(configure, striped_data):
+    result = train(configure(), striped_data, seed=1)
+    for epoch in result.history:
+        assert (epoch.validation_correct is not None) == epoch.is_best
+        if epoch.validation_correct is not None:
+            assert np.mean(epoch.validation_correct) == epoch.validation_accuracy
+            assert len(epoch.validation_correct) == len(striped_data.validation.labels)

@@ -11,7 +11,9 @@ import signal
 import time
 
 from seti_model.dataset import TrainingData
-from tune.trial import Diverged, EpochReport, OnEpoch, Task
+from tune.trial import CheckpointLost, Diverged, EpochReport, OnEpoch, Task
+
+hoard: list[bytearray] = []
 
 
 def accuracy(x: float, epoch: int, seed: int) -> float:
@@ -24,13 +26,19 @@ def train(task: Task, data: object, on_epoch: OnEpoch) -> None:
     x = float(options["x"])
     start = 0
     if task.resume_from is not None:
-        start = int(json.loads((task.resume_from / "state.json").read_text())["epoch"])
+        try:
+            start = int(json.loads((task.resume_from / "state.json").read_text())["epoch"])
+        except (OSError, ValueError) as error:
+            raise CheckpointLost(f"{task.resume_from}: {error}") from error
     for epoch in range(start + 1, task.max_epochs + 1):
         time.sleep(float(options.get("sleep", 0.0)))
         if x > float(options.get("diverges_above", 2.0)):
             raise Diverged(f"loss is nan in epoch {epoch}")
         if x > float(options.get("raises_above", 2.0)):
             raise ValueError(f"cannot train x = {x:.3f}")
+        if x > float(options.get("asks_too_much_above", 2.0)):
+            hoard.append(bytearray(2**60))
+        hoard.append(bytearray(os.urandom(1)) * int(float(options.get("grows_mb", 0)) * 1e6))
         if options.get("dies_at") == epoch and task.attempt == 0 and task.trial == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         folder = task.checkpoint_folder / f"{epoch:04d}"

@@ -1,6 +1,8 @@
+import math
+
 import pytest
 
-from tune.cluster import check_address, concurrency
+from tune.cluster import check_address, concurrency, killed_for_memory, memory_share
 from tune.study import ResourcesSection, StudyError
 
 
@@ -26,3 +28,16 @@ def test_a_trial_that_does_not_fit_is_refused_with_what_there_is() -> None:
 def test_an_address_that_cannot_work_is_refused_before_anything_starts(address: str, message: str) -> None:
     with pytest.raises(StudyError, match=message):
         check_address(address)
+
+
+def test_a_workers_share_of_memory_is_that_of_the_fullest_node() -> None:
+    nodes = [{"CPU": 4.0, "memory": 8e9}, {"CPU": 16.0, "memory": 16e9}, {"memory": 1e9}]
+    assert memory_share(nodes, ResourcesSection(), max_concurrent=20) == 1000
+    assert memory_share(nodes, ResourcesSection(), max_concurrent=2) == 4000
+    assert memory_share(nodes, ResourcesSection(cpus_per_trial=8), max_concurrent=2) == 8000
+    assert memory_share(nodes, ResourcesSection(memory_mb=123.0), max_concurrent=2) == 123
+    assert memory_share([], ResourcesSection(), max_concurrent=1) == math.inf
+
+
+def test_the_kernel_is_asked_how_many_it_has_killed() -> None:
+    assert killed_for_memory() >= 0

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.leaderboard import rank_trials
-from results.records import Rung, StudyStarted
+from results.records import Rung, StudyResumed, StudyStarted, pack_flags
 from results.state import RunState
 from results.store import LOG_NAME, EventLog, read_events
-from tune.coordinator import MAX_DEATHS, MAX_RETRIES, Coordinator
+from tune.coordinator import MAX_DEATHS, Coordinator, HopelessStudyError
 from tune.study import Study, StudyError, load_study
 from tune.trial import Entered, EpochReport, Left, Task
 
@@ -151,7 +152,7 @@ def test_diverged_trials_end_at_once_and_are_infeasible_for_optuna(
         recorded = state.trials[trial.number, None]
         expected = {"completed": "COMPLETE", "stopped": "PRUNED", "diverged": "PRUNED"}[recorded.status]
         assert trial.state.name == expected
-        assert trial.constraints == ({"finite": 1.0} if recorded.status == "diverged" else {})
+        assert trial.constraints == ({"trainable": 1.0} if recorded.status == "diverged" else {})
 
 
 def test_every_stop_follows_from_the_values_in_the_log(study: Study, tmp_path: Path) -> None:
@@ -226,7 +227,7 @@ def start(study: Study, run: Path) -> tuple[Bench, Task]:
 
 def test_what_raises_is_retried_and_then_failed_with_its_reason(study: Study, tmp_path: Path) -> None:
     bench, task = start(study, tmp_path / "run")
-    for _ in range(MAX_RETRIES):
+    for _ in range(study.study.max_retries):
         assert bench.coordinator.receive(task, Left("failed", "ValueError: no"))
         again = bench.coordinator.next_task()
         assert again is not None
@@ -348,3 +349,139 @@ def test_the_death_of_an_attempt_given_up_earlier_does_not_touch_the_present_one
     assert second is not None
     bench.coordinator.attempt_died(first, "lost")
     assert not bench.coordinator.receive(second, EpochReport(epoch=1, validation_accuracy=0.5))
+
+
+def test_a_configuration_without_memory_is_retried_then_failed_and_infeasible(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    bench.coordinator.attempt_died(task, "its worker was killed for memory", for_memory=True)
+    for _ in range(study.study.max_retries):
+        again = bench.coordinator.next_task()
+        assert again is not None
+        bench.coordinator.receive(again, Left("memory", "MemoryError: no 9 GB"))
+    trial = bench.state.trials[0, None]
+    assert trial.ended is not None
+    assert (trial.ended.status, trial.ended.reason) == ("failed", "MemoryError: no 9 GB")
+    assert [a.cause for a in trial.attempts_ended.values()] == ["memory"] * 3
+    told = bench.coordinator._proposer.study.trials[0]
+    assert (told.state.name, told.constraints) == ("PRUNED", {"trainable": 1.0})
+    assert not bench.state.failures, "what cannot be trained does not make a study hopeless"
+
+
+def test_a_study_whose_trials_fail_one_after_another_ends_with_the_first_error(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+
+    def fail(task: Task | None) -> None:
+        for _ in range(100):
+            assert task is not None
+            bench.coordinator.receive(task, Left("failed", f"ValueError: no {task.trial}"))
+            task = bench.coordinator.next_task()
+
+    with pytest.raises(
+        HopelessStudyError,
+        match=r"run: 5 trials in a row failed, the first one, trial 0: ValueError: no 0; correct the cause and "
+        r"continue with `seti-tune resume ",
+    ):
+        fail(task)
+    assert len(bench.state.search_trials()) == 5
+    bench.log.close()
+    resumed = Bench(study, tmp_path / "run")
+    event = StudyResumed(study=study.to_mapping(), provenance={})
+    resumed.log.append(event)
+    resumed.state.apply(event)
+    assert len(resumed.run().search_trials()) == study.study.trials
+
+
+@pytest.mark.parametrize("last_ones_missing", [1, 2])
+def test_a_failure_that_was_not_recorded_whole_is_settled_without_another_attempt(
+    study: Study, tmp_path: Path, last_ones_missing: int
+) -> None:
+    bench, task = start(study, tmp_path / "run")
+    for _ in range(study.study.max_retries + 1):
+        bench.coordinator.receive(task, Left("failed", "ValueError: no"))
+        task = bench.coordinator.next_task() or task
+    bench.log.close()
+    lines = (tmp_path / "run" / LOG_NAME).read_text().splitlines(keepends=True)
+    end = next(i for i, line in enumerate(lines) if '"kind":"trial_ended"' in line)
+    (tmp_path / "run" / LOG_NAME).write_text("".join(lines[: end + 1 - last_ones_missing]))
+    again = Bench(study, tmp_path / "run")
+    if last_ones_missing == 2:  # the end of the third attempt is missing too: it was interrupted, and is done again
+        task = again.coordinator.next_task() or task
+        assert (task.trial, task.attempt) == (0, 3)
+        again.coordinator.receive(task, Left("failed", "ValueError: no"))
+    ended = again.state.trials[0, None].ended
+    assert ended is not None
+    assert (ended.status, ended.reason) == ("failed", "ValueError: no")
+
+
+def test_a_damaged_checkpoint_costs_its_epochs_and_no_retry(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    paths = []
+    for attempt in range(2):
+        for epoch in (2 * attempt + 1, 2 * attempt + 2):
+            folder = task.checkpoint_folder / f"{epoch:04d}"
+            folder.mkdir(parents=True)
+            assert not bench.coordinator.receive(
+                task, EpochReport(epoch=epoch, validation_accuracy=0.5, checkpoint=folder)
+            )
+        paths.append(folder)
+        bench.coordinator.attempt_died(task, "lost")
+        again = bench.coordinator.next_task()
+        assert again is not None
+        assert again.resume_from == folder
+        task = again
+    bench.coordinator.receive(task, Left("checkpoint", "state.npz: damaged"))
+    task = bench.coordinator.next_task() or task
+    assert task.resume_from == task.checkpoint_folder.parent / "1" / "0003"
+    trial = bench.state.trials[0, None]
+    assert sorted(trial.epochs) == [1, 2, 3]
+    assert [a.counts for a in trial.attempts_ended.values()] == [False] * 3
+    assert [a.cause for a in trial.attempts_ended.values()] == [None, None, "checkpoint"]
+    shutil.rmtree(tmp_path / "run" / "checkpoints")  # and now by hand: all of it
+    bench.coordinator.attempt_died(task, "lost")
+    task = bench.coordinator.next_task() or task
+    assert task.resume_from is None
+    assert not bench.state.trials[0, None].epochs
+
+
+def test_a_checkpoint_nobody_gave_cannot_be_lost(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    bench.coordinator.receive(task, Left("checkpoint", "cannot read None"))
+    assert bench.state.trials[0, None].attempts_ended[0].counts
+
+
+def test_a_worker_that_has_grown_is_replaced_and_the_record_says_why(study: Study, tmp_path: Path) -> None:
+    bench = Bench(study, tmp_path / "run")
+    bench.coordinator.memory_mb = 1000
+    task = bench.coordinator.next_task()
+    assert task is not None
+    folder = task.checkpoint_folder / "0001"
+    folder.mkdir(parents=True)
+    bench.coordinator.receive(
+        task, EpochReport(epoch=1, validation_accuracy=0.5, checkpoint=folder, resident_mb=1234.5)
+    )
+    bench.coordinator.attempt_died(task, "its worker or node died")
+    ended = bench.state.trials[0, None].attempts_ended[0]
+    assert ended.why == "its worker had grown to 1234 MB, above 1000 MB, and is replaced"
+    assert not ended.counts
+    again = bench.coordinator.next_task()
+    assert again is not None
+    assert again.resume_from == folder
+
+
+def test_every_tenth_trial_is_exempt_and_says_so(quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    path = quick_study(trials=30, extra="")
+    path.write_text(path.read_text().replace("[asha]", "[asha]\nexempt_fraction = 0.1"))
+    state = Bench(load_study(path), tmp_path / "run").run()
+    exempt = {t.started.trial for t in state.search_trials() if any(r.decision == "exempt" for r in t.rungs.values())}
+    assert exempt == {0, 10, 20}
+    assert all(state.trials[n, None].status == "completed" for n in exempt)
+
+
+def test_right_images_are_kept_with_the_best_epoch_only(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    flags = {1: (True, False, False), 2: (True, True, False), 3: (False, True, False)}
+    for epoch, right in flags.items():
+        report = EpochReport(epoch=epoch, validation_accuracy=sum(right) / 3, validation_correct=right)
+        bench.coordinator.receive(task, report)
+    epochs = bench.state.trials[0, None].epochs
+    assert [epochs[n].validation_correct for n in (1, 2, 3)] == [pack_flags(flags[1]), pack_flags(flags[2]), None]

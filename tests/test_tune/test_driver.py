@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -384,3 +385,68 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost_when_it_was_emptied(
     assert all(
         dict(after.trials[key].started.parameters) == dict(t.started.parameters) for key, t in before.trials.items()
     )
+
+
+def test_a_worker_that_grows_is_replaced_and_no_epoch_is_lost_or_repeated(
+    quick_study: Callable[..., Path], run: Path
+) -> None:
+    """Each epoch keeps 20 MB for ever; the share allows for the first trial of a worker and not for many."""
+    study = quick_study(trials=8, grows_mb=20, extra="[resources]\nmax_concurrent = 1\nmemory_mb = 600\n")
+    done = search(study, run)
+    assert done.returncode == 0, done.stderr
+    state = load_run(run)
+    whys = [a.why for t in state.search_trials() for a in t.attempts_ended.values() if "grown" in a.why]
+    assert whys
+    assert all(why.endswith("above 600 MB, and is replaced") for why in whys)
+    assert {t.status for t in state.search_trials()} <= {"completed", "stopped"}
+    written = [(e.trial, e.repeat, e.epoch) for e in read_events(run) if isinstance(e, Epoch)]
+    assert len(written) == len(set(written))
+    assert max(e.resident_mb or 0 for t in state.search_trials() for e in t.epochs.values()) < 600 + 9 * 20 + 50
+
+
+def test_memory_that_is_not_to_be_had_is_recorded_as_such(quick_study: Callable[..., Path], run: Path) -> None:
+    done = search(quick_study(trials=6, asks_too_much_above=0.5), run)
+    assert done.returncode == 0, done.stderr
+    lacking = [t for t in load_run(run).search_trials() if t.lacked_memory]
+    assert lacking
+    assert all(t.status == "failed" and t.ended and t.ended.reason.startswith("MemoryError") for t in lacking)
+
+
+def test_checkpoints_damaged_or_deleted_by_hand_cost_their_epochs_only(
+    quick_study: Callable[..., Path], run: Path
+) -> None:
+    study = quick_study(trials=5, sleep=0.2, extra="[resources]\nmax_concurrent = 2\n")
+    study.write_text(study.read_text().replace("[asha]", "[asha]\nexempt_fraction = 1"))
+    with started(study, run) as process:
+        wait_for(lambda: sum(bool(t.checkpoints) for t in load_run(run).search_trials()) == 2, process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    before = load_run(run)
+    torn, gone = [t for t in before.search_trials() if t.ended is None][:2]
+    assert torn.checkpoint is not None
+    file = run / torn.checkpoint.path / "state.json"
+    file.write_text(file.read_text()[:3])
+    shutil.rmtree(run / "checkpoints" / f"{gone.started.trial:04d}")
+    assert search(study, run).returncode == 0
+    after = load_run(run)
+    mended = after.trials[torn.started.key]
+    assert [a.cause for a in mended.attempts_ended.values()].count("checkpoint") == 1
+    assert not any(a.counts for a in mended.attempts_ended.values())
+    assert after.trials[gone.started.key].attempts[1].from_epoch == 0
+    for trial in (mended, after.trials[gone.started.key]):
+        assert trial.status in ("completed", "stopped")
+        earlier = before.trials[trial.started.key].epochs
+        assert all(trial.epochs[n].validation_accuracy == e.validation_accuracy for n, e in earlier.items())
+
+
+def test_trial_after_trial_that_fails_ends_the_study_with_the_first_error(
+    quick_study: Callable[..., Path], run: Path
+) -> None:
+    study = quick_study(trials=30, raises_above=-1)
+    done = search(study, run)
+    assert done.returncode == 2
+    assert "5 trials in a row failed, the first one, trial 0: ValueError: cannot train x = 0.9" in done.stderr
+    assert f"continue with `seti-tune resume {run}`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(load_run(run).search_trials()) < 10
+    assert (run / "leaderboard.csv").exists()

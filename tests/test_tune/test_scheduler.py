@@ -1,7 +1,9 @@
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.scheduler import decide, rung_epochs
+from tune.scheduler import decide, is_exempt, rung_epochs
 
 VALUES = st.floats(0, 1)
 
@@ -45,3 +47,10 @@ def test_the_best_so_far_and_its_equals_always_go_on(values: list[float], factor
 def test_the_order_of_arrival_of_the_others_does_not_matter(values: list[float], factor: int) -> None:
     value, *others = values
     assert decide(value, others, factor) == decide(value, sorted(others), factor)
+
+
+@given(st.floats(0, 1), st.integers(0, 300))
+def test_the_share_of_exempt_trials_is_the_one_asked_for(fraction: float, n: int) -> None:
+    exempt = sum(is_exempt(trial, fraction) for trial in range(n + 1))
+    assert exempt == math.floor(n * fraction)
+    assert not is_exempt(0, fraction)

@@ -46,7 +46,7 @@ def test_optuna_is_told_what_really_happened() -> None:
     completed, stopped, diverged, failed = ours.study.trials
     assert (completed.state.name, completed.value) == ("COMPLETE", 0.7)
     assert (stopped.state.name, stopped.intermediate_values) == ("PRUNED", {1: 0.4, 2: 0.4})
-    assert (diverged.state.name, diverged.constraints) == ("PRUNED", {"finite": 1.0})
+    assert (diverged.state.name, diverged.constraints) == ("PRUNED", {"trainable": 1.0})
     assert failed.state.name == "FAIL"
 
 

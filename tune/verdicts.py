@@ -1,0 +1,76 @@
+"""What a worker's report means for the record: its events and the decision of a rung, as pure functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from results.records import Checkpoint, Epoch, Event, Rung, pack_flags
+from results.state import RunState, TrialState
+from tune.scheduler import decide, is_exempt
+from tune.study import Study
+from tune.trial import EpochReport, Task
+
+
+def epoch_events(run: Path, task: Task, report: EpochReport, best: Epoch | None) -> list[Event]:
+    """Return the epoch of a report and, where it brings one, its checkpoint.
+
+    Args:
+        run: The run folder, to which paths in the record are relative.
+        task: The attempt that reports.
+        report: What it says.
+        best: The trial's best epoch so far; images are flagged where this one is better.
+
+    Raises:
+        ValueError: The checkpoint lies elsewhere than it must.
+    """
+    names: dict[str, Any] = {k: getattr(task, k) for k in ("trial", "repeat", "attempt")} | {"epoch": report.epoch}
+    derived = ("epoch", "validation_correct")
+    values = {k: v for k, v in vars(report).items() if k not in derived and not k.startswith("checkpoint")}
+    flags = report.validation_correct
+    if flags is not None and (best is None or report.validation_accuracy > best.validation_accuracy):
+        values["validation_correct"] = pack_flags(flags)
+    epoch = Epoch(**names, **values)
+    if report.checkpoint is None:
+        return [epoch]
+    below = _below(report.checkpoint, task.checkpoint_folder)
+    if below is None:
+        raise ValueError(f"checkpoint {report.checkpoint} does not lie below task.checkpoint_folder")
+    checkpoint = Checkpoint(
+        **names,
+        path=(task.checkpoint_folder.relative_to(run) / below).as_posix(),
+        bytes=report.checkpoint_bytes,
+        digest=report.checkpoint_digest,
+        seconds=report.checkpoint_seconds,
+    )
+    return [epoch, checkpoint]
+
+
+def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
+    """Return ASHA's decision on a trial at a rung, from the values that reached this rung before it."""
+    others = [t.rungs[epoch].value for t in state.search_trials() if epoch in t.rungs]
+    decision = decide(trial.value_at(epoch), others, study.asha.reduction_factor)
+    if trial.started.is_baseline or is_exempt(trial.started.trial, study.asha.exempt_fraction):
+        word = "exempt"
+    else:
+        word = "stop" if decision.stop else "go on"
+    return Rung(
+        trial=trial.started.trial,
+        epoch=epoch,
+        value=decision.value,
+        seen=decision.seen,
+        better=decision.better,
+        cutoff=decision.cutoff,
+        decision=word,
+    )
+
+
+def why_stopped(rung: Rung) -> str:
+    """Return the reason of a stop in words."""
+    return f"ASHA at epoch {rung.epoch}: {rung.value:.6g} is below {rung.cutoff:.6g} ({rung.seen} seen)"
+
+
+def _below(path: Path, folder: Path) -> Path | None:
+    """Return `path` relative to `folder` if it lies in it, links followed; else None."""
+    path, folder = path.resolve(), folder.resolve()
+    return path.relative_to(folder) if folder in path.parents else None
