@@ -17,8 +17,6 @@ from tune.cluster import killed_for_memory
 from tune.coordinator import Coordinator
 from tune.trial import Task
 
-_MEMORY_SIGNS = ("running low on memory", "NODE_OUT_OF_MEMORY")  # in the words of Ray's memory monitor
-
 
 class _NotPickled:
     """Ray pickles its parts for a restore we never ask for; ours hold a lock and an open file and give nothing."""
@@ -36,7 +34,6 @@ class LogSearcher(_NotPickled, Searcher):
         self._interrupted = interrupted
         self._killed_for_memory = killed_for_memory()
         self.tasks: dict[str, Task] = {}  # by Ray's trial id
-        self.died_of: dict[str, str] = {}  # what Ray says of a worker's death, by its trial id
         self.error: Exception | None = None  # Ray would turn it into a TuneError with our traceback as its text
 
     @property
@@ -60,16 +57,14 @@ class LogSearcher(_NotPickled, Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note of an attempt that is gone without having said so; the others are over already."""
-        task, said = self.tasks.pop(trial_id, None), self.died_of.pop(trial_id, "")
+        task = self.tasks.pop(trial_id, None)
         if task is None or self.is_over:
             return
         before, self._killed_for_memory = self._killed_for_memory, killed_for_memory()
-        for_memory = self._killed_for_memory > before or any(sign in said for sign in _MEMORY_SIGNS)
-        why = "its worker or node died" if error else "its worker ended early"
+        for_memory = error and self._killed_for_memory > before
+        died = "its worker was killed for memory" if for_memory else "its worker or node died"
         try:
-            self._coordinator.attempt_died(
-                task, "its worker was killed for memory" if for_memory else why, for_memory=for_memory
-            )
+            self._coordinator.attempt_died(task, died if error else "its worker ended early", for_memory=for_memory)
         except Exception as problem:
             self.error = problem
 
@@ -102,10 +97,6 @@ class LogScheduler(_NotPickled, FIFOScheduler):
             self._searcher.error = error
             return FIFOScheduler.STOP
         return FIFOScheduler.STOP if stop else FIFOScheduler.CONTINUE
-
-    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Keep what Ray says of a worker's death for the searcher, who is told next."""
-        self._searcher.died_of[trial.trial_id] = str(trial.get_error() or "")
 
 
 class Interruptible(_NotPickled, ray_tune.Stopper):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from results.records import (
@@ -136,11 +136,26 @@ class Coordinator:
         if self._deaths[key] >= MAX_DEATHS:
             self._end_trial(key, FAILED, f"{MAX_DEATHS} workers died in a row, the last one: {why}")
 
-    def interrupt(self, why: str) -> None:
-        """End all live attempts in the record; their trials stay open and continue with the next driver."""
-        for task in list(self._live.values()):
-            self._end_attempt(task, why)
-        self._live.clear()
+    def interrupt(self, why: str, *, killed_for_memory: Container[int] = ()) -> bool:
+        """End all live attempts in the record; their trials stay open and are continued.
+
+        Args:
+            why: What is recorded of them.
+            killed_for_memory: Processes that were killed for memory: the attempts they ran count.
+
+        Returns:
+            Whether one of these processes ran an attempt.
+        """
+        found = False
+        for key, task in list(self._live.items()):
+            del self._live[key]
+            running = self.state.trials[key].running.get(task.attempt)
+            if running is not None and running.pid in killed_for_memory:
+                found = True
+                self._failed(key, task, f"its worker was killed for memory on {running.node}", cause="memory")
+            else:
+                self._end_attempt(task, why)
+        return found
 
     # Decisions ----------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import sys
 import time
@@ -27,6 +28,8 @@ from tune.study import Study, StudyError
 from tune.trial import load_trainable, run_attempt
 
 if TYPE_CHECKING:
+    from ray.exceptions import RayError
+
     from seti_model.dataset import TrainingData
 
 RAY_FOLDER = ".ray"
@@ -211,7 +214,10 @@ def _search(
         coordinator = Coordinator(study, log, state, run=run, on_event=_on_event(study, run, state, progress))
         coordinator.max_concurrent, coordinator.memory_mb = cluster.max_concurrent, cluster.memory_mb
         with progress:
-            _tune(study, run, coordinator, data, progress, signals)
+            while not _tune(study, run, coordinator, data, progress, signals):
+                clusters.disconnect()
+                clusters.connect(address, study.resources, folder=run / RAY_FOLDER, data_bytes=size)
+                signals.install()
     finally:
         clusters.disconnect()
         shutil.rmtree(run / RAY_FOLDER, ignore_errors=True)
@@ -224,9 +230,13 @@ def _tune(
     data: TrainingData | None,
     progress: Progress,
     signals: Signals,
-) -> None:
-    """Run Ray Tune until nothing is left to do."""
+) -> bool:
+    """Run Ray Tune until nothing is left to do; return False where a new Ray has to go on.
+
+    Ray Tune 2.60 takes a dead worker for a trial's error, but one killed by Ray's memory monitor ends its loop.
+    """
     from ray import tune as ray_tune
+    from ray.exceptions import RayError
 
     from tune.adapters import Interruptible, LogScheduler, LogSearcher
 
@@ -250,13 +260,30 @@ def _tune(
             verbose=0,
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except RuntimeError as error:
+        if not isinstance(error.__context__, RayError):
+            raise
+        _take_over(run, coordinator, error.__context__)
+        return signals.received is not None or coordinator.is_finished()
     if searcher.error is not None:
         coordinator.interrupt("the driver could not go on")
         raise searcher.error
     if signals.received is not None:
         coordinator.interrupt(f"interrupted by {signals.received}")
         signals.check()
+    return True
+
+
+def _take_over(run: Path, coordinator: Coordinator, error: RayError) -> None:
+    """Note what ended Ray Tune's loop: a worker killed for memory, or else nothing that could be gone on from."""
+    killed = {int(pid) for pid in re.findall(r"Selected to kill: .*?\bpid=(\d+)", str(error))}
+    if not coordinator.interrupt("Ray was started again", killed_for_memory=killed):
+        raise StudyError(
+            f"{run}: Ray gave up ({type(error).__name__}: {str(error).splitlines()[0]}); all that was recorded is "
+            f"kept, continue with `seti-tune resume {run}`"
+        ) from error
 
 
 def _on_event(study: Study, run: Path, state: RunState, progress: Progress) -> Callable[[Event], None]:

@@ -9,6 +9,7 @@ import math
 import os
 import signal
 import time
+from pathlib import Path
 
 from seti_model.dataset import TrainingData
 from tune.trial import CheckpointLost, Diverged, EpochReport, OnEpoch, Task
@@ -38,6 +39,9 @@ def train(task: Task, data: object, on_epoch: OnEpoch) -> None:
             raise ValueError(f"cannot train x = {x:.3f}")
         if x > float(options.get("asks_too_much_above", 2.0)):
             hoard.append(bytearray(2**60))
+        if "cgroup" in options and x < 0.5:
+            (Path(str(options["cgroup"])) / "cgroup.procs").write_text(str(os.getpid()))
+            hoard.append(bytearray(b"x") * 400_000_000)
         hoard.append(bytearray(os.urandom(1)) * int(float(options.get("grows_mb", 0)) * 1e6))
         if options.get("dies_at") == epoch and task.attempt == 0 and task.trial == 1:
             os.kill(os.getpid(), signal.SIGKILL)

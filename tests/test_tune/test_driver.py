@@ -450,3 +450,50 @@ def test_trial_after_trial_that_fails_ends_the_study_with_the_first_error(
     assert "Traceback" not in done.stderr
     assert len(load_run(run).search_trials()) < 10
     assert (run / "leaderboard.csv").exists()
+
+
+@pytest.fixture
+def tight_cgroup() -> Iterator[Path]:
+    """A real control group of 300 MB; the kernel kills what wants more."""
+    group = Path("/sys/fs/cgroup/memory/seti-tune-test")
+    limit = group / "memory.limit_in_bytes"
+    if not (group.parent / "cgroup.procs").exists():
+        group, limit = Path("/sys/fs/cgroup/seti-tune-test"), Path("/sys/fs/cgroup/seti-tune-test/memory.max")
+    try:
+        group.mkdir(exist_ok=True)
+        limit.write_text("300000000")
+    except OSError:
+        pytest.skip("a control group with a limit of memory cannot be made here")
+    yield group
+    with contextlib.suppress(OSError):
+        group.rmdir()
+
+
+def test_a_worker_the_kernel_kills_for_memory_is_recorded_as_such(
+    quick_study: Callable[..., Path], run: Path, tight_cgroup: Path
+) -> None:
+    study = quick_study(trials=8, cgroup=f'"{tight_cgroup}"')
+    done = search(study, run)
+    assert done.returncode == 0, done.stderr
+    lacking = [t for t in load_run(run).search_trials() if t.lacked_memory]
+    assert lacking
+    assert all(t.ended and t.ended.reason == "its worker was killed for memory" for t in lacking)
+    assert all(len(t.attempts) == 3 and float(t.started.parameters["x"]) < 0.5 for t in lacking)
+
+
+@pytest.mark.slow
+def test_a_worker_rays_monitor_kills_for_memory_is_recorded_and_the_search_goes_on(
+    quick_study: Callable[..., Path], run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray Tune itself ends with an exception then; the threshold is what is used now and 1.5 GB."""
+    memory = psutil.virtual_memory()
+    monkeypatch.setenv("RAY_memory_usage_threshold", str((memory.total - memory.available + 1.5e9) / memory.total))
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    study = quick_study(trials=2, grows_mb=400, sleep=0.3, extra="[resources]\nmemory_mb = 1e6\nmax_concurrent = 1\n")
+    study.write_text(study.read_text().replace("[study]", "[study]\nmax_retries = 1"))
+    done = search(study, run, timeout=240)
+    assert "Traceback" not in done.stderr
+    state = load_run(run)
+    assert len(state.search_trials()) == 2
+    assert any(a.cause == "memory" for t in state.trials.values() for a in t.attempts_ended.values())
+    assert all(t.ended for t in state.search_trials())
