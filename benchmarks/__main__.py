@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import training_throughput
+from benchmarks import scheduling_overhead, training_throughput
 
 training_throughput.main()
+scheduling_overhead.main()

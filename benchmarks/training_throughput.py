@@ -41,10 +41,10 @@ def main() -> None:
             rounds[name].append(json.loads(done.stdout.splitlines()[-1]))
     best = {name: max(speeds) for name, speeds in rounds.items()}
     print(f"course network, 64x128, batch {BATCH}, one thread; images per second of CPU time")
-    print(f"{'':<40}{'images/s':>9}{'against fit':>13}   rounds")
+    print(f"{'':<40}{'images/s':>9}{'to stock':>13}   rounds")
     for name, (text, _) in VARIANTS.items():
         each = ", ".join(f"{speed:.1f}" for speed in rounds[name])
-        print(f"{text:<40}{best[name]:>9.1f}{best[name] / best['fit']:>12.2f}x   {each}")
+        print(f"{text:<40}{best[name]:>9.1f}{best[name] / best['keras']:>12.2f}x   {each}")
     print(f"{time.perf_counter() - start:.0f} s")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from tune.study import ResourcesSection, StudyError
 
 CONNECT_TIMEOUT_S = 5.0
+HEAD_TIMEOUT_S = 10
 # Ours is the only record, so Ray's own loggers, progress tables, snapshots and signal handler stay off.
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -136,6 +137,8 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
         if address is None or address == "local":
+            # A head on this machine that does not answer is dead; Ray would wait for a minute.
+            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(HEAD_TIMEOUT_S))
             memory = max(256 * 2**20, 3 * data_bytes)
             ray.init(
                 address="local",

@@ -149,6 +149,25 @@ def test_a_killed_driver_is_explained_and_its_run_continued(quick_study: Callabl
     assert all(after[key][1] == before[key][1] for key in before)
 
 
+def test_a_killed_head_is_explained_and_its_run_continued(quick_study: Callable[..., Path], run: Path) -> None:
+    """Ray ends the driver from C++ then, without an exception."""
+    study = quick_study(trials=6, sleep=0.1)
+    with started(study, run) as process:
+        children = descendants(process)
+        next(p for p in children if Path((p.cmdline() or ["-"])[0]).name == "gcs_server").kill()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "the driver ended because Ray's head is gone; all it recorded is kept, continue with: seti-tune " in err
+    assert "Traceback" not in err
+    assert alive(children) == []
+    before = load_run(run)
+    assert search(study, run).returncode == 0
+    after = load_run(run)
+    assert all(
+        after.trials[key].ended == trial.ended for key, trial in before.trials.items() if trial.ended is not None
+    )
+
+
 def test_a_killed_parent_takes_the_driver_along(quick_study: Callable[..., Path], run: Path) -> None:
     with started(quick_study(sleep=0.1), run) as process:
         children = descendants(process)

@@ -1,0 +1,154 @@
+"""Runs that are killed at random instants, again and again, end like the one nobody disturbed."""
+
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from results.records import Epoch, TrialStarted
+from results.state import load_run
+from results.store import LOG_NAME, read_events
+from seti_model.simulator import simulate_dataset
+
+SETI_TUNE = [sys.executable, "-m", "tune.cli"]
+TARGETS = ("driver", "worker", "head", "everything")
+MOST_STARTS = 200
+NETWORK_STUDY = """
+[study]
+space = "baseline"
+trials = 5
+max_epochs = 4
+seed = 3
+[search]
+startup_trials = 3
+[data]
+path = "data"
+[asha]
+grace_epochs = 1
+[resources]
+max_concurrent = 1
+[fixed]
+"network.dense_units" = 8
+"""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """How often who was killed, and how often the run was started."""
+
+    kills: Counter[str]
+    starts: int
+
+
+def outcome(run: Path) -> Any:
+    """All that must not depend on kills: everything but times, attempts, memory and nodes."""
+    return {
+        key: (
+            dict(t.started.configuration),
+            t.status,
+            {n: (e.validation_accuracy, e.weights_digest) for n, e in sorted(t.epochs.items())},
+            {n: (r.value, r.seen, r.better, r.cutoff, r.decision) for n, r in sorted(t.rungs.items())},
+            t.ended and (t.ended.weights_digest, t.ended.best_weights_digest, t.ended.objective, t.ended.best_epoch),
+        )
+        for key, t in load_run(run).trials.items()
+    }
+
+
+def processes(parent: subprocess.Popen[bytes], target: str) -> list[psutil.Process]:
+    """Return the processes of a search that are to be killed together, found below its parent's pid."""
+    chosen = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(parent.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess, IndexError):
+                command = process.cmdline()
+                is_target = {
+                    "driver": "tune.child" in command,
+                    "worker": command[0].startswith("ray::ImplicitFunc"),
+                    "head": Path(command[0]).name == "gcs_server",
+                    "everything": True,
+                }
+                if is_target[target]:
+                    chosen.append(process)
+        if target == "everything":
+            chosen.append(psutil.Process(parent.pid))
+    return chosen
+
+
+def disturb(study: Path, run: Path, *, kills: int, seconds: float, rng: random.Random) -> Campaign:
+    """Start and resume a run until it is finished and at least `kills` processes or groups were killed in it."""
+    done: Counter[str] = Counter()
+    for starts in range(1, MOST_STARTS):
+        has_log = (run / LOG_NAME).exists() and load_or_none(run)
+        command = ["resume", str(run)] if has_log else ["search", str(study), "--run", str(run)]
+        process = subprocess.Popen([*SETI_TUNE, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        try:
+            while done.total() < kills and process.poll() is None:
+                time.sleep(rng.uniform(0, seconds))
+                target = TARGETS[done.total() % len(TARGETS)]
+                victims = processes(process, target)
+                for victim in victims:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        victim.kill()
+                if victims:
+                    done[target] += 1
+                if target != "worker":
+                    break
+            out, _ = process.communicate(timeout=300)
+        finally:
+            for left in processes(process, "everything") if process.poll() is None else []:
+                left.kill()
+            process.wait()
+        assert process.returncode in (0, 3, -9), out.decode()
+        if process.returncode == 0:
+            assert done.total() >= kills, f"only {done}: the run is too short for so many kills"
+            return Campaign(done, starts)
+    raise AssertionError(f"not finished after {MOST_STARTS} starts and {done}")
+
+
+def load_or_none(run: Path) -> bool:
+    return any(True for _ in read_events(run))
+
+
+def compare(study: Path, tmp_path: Path, campaign: Callable[[Path], Campaign]) -> Campaign:
+    whole, disturbed = tmp_path / "whole", tmp_path / "disturbed"
+    subprocess.run([*SETI_TUNE, "search", str(study), "--run", str(whole)], check=True, capture_output=True)
+    result = campaign(disturbed)
+    assert outcome(disturbed) == outcome(whole)
+    events = list(read_events(disturbed))
+    begun = Counter((e.trial, e.repeat) for e in events if isinstance(e, TrialStarted))
+    assert set(begun.values()) == {1}, "a trial was begun twice"
+    for trial in load_run(disturbed).trials.values():
+        assert sorted(trial.epochs) == list(range(1, len(trial.epochs) + 1))
+    epochs = sum(isinstance(e, Epoch) for e in events)
+    kept = sum(len(t.epochs) for t in load_run(disturbed).trials.values())
+    print(json.dumps({"kills": result.kills, "starts": result.starts, "epochs": kept, "done again": epochs - kept}))
+    return result
+
+
+@pytest.mark.slow
+def test_a_run_killed_forty_times_ends_like_the_undisturbed_one(
+    quick_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    study = quick_study(trials=40, sleep=0.15, diverges_above=0.95, extra="[resources]\nmax_concurrent = 1\n")
+    rng = random.Random(1)
+    result = compare(study, tmp_path, lambda run: disturb(study, run, kills=40, seconds=9, rng=rng))
+    assert min(result.kills[target] for target in TARGETS) >= 8
+
+
+@pytest.mark.slow
+def test_the_real_network_killed_twelve_times_ends_with_the_same_weights(tmp_path: Path) -> None:
+    simulate_dataset(tmp_path / "data", "course", {"train": 96, "validation": 48, "test": 24}, 1)
+    study = tmp_path / "network.toml"
+    study.write_text(NETWORK_STUDY)
+    rng = random.Random(2)
+    compare(study, tmp_path, lambda run: disturb(study, run, kills=12, seconds=25, rng=rng))
