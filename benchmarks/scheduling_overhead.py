@@ -7,6 +7,7 @@ and tracing the network are reported apart. Stock Ray Tune trains the same funct
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
 import subprocess
@@ -84,7 +85,7 @@ def _ours(run: Path) -> tuple[list[float], list[float], list[float], int]:
         by_worker[running.pid].append((trial.epochs[1], trial.checkpoint))
     overheads, growth = [], []
     for done in by_worker.values():
-        for (before, _), (epoch, checkpoint) in zip(done, done[1:], strict=False):
+        for (before, _), (epoch, checkpoint) in itertools.pairwise(done):
             trained_s = (epoch.seconds or 0) + (epoch.build_seconds or 0) + (checkpoint.seconds or 0)
             overheads.append(_time(epoch.time) - trained_s - _time(before.time))
         late = [epoch.resident_mb for epoch, _ in done if epoch.trial >= 5]
