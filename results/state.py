@@ -112,7 +112,8 @@ class RunState:
         self.ended: StudyEnded | None = None
         self.failures: list[TrialEnded] = []  # the failed trials in a row, without another end or a resume between
         self.spent_s = 0.0  # wall time of all drivers of this run, without the time between them
-        self._last: datetime | None = None
+        self.driver_since: datetime | None = None  # when the latest driver began to write
+        self.last_event: datetime | None = None
         for event in events:
             self.apply(event)
 
@@ -152,9 +153,11 @@ class RunState:
 
     def _count_time(self, event: Event) -> None:
         now = datetime.fromisoformat(event.time)
-        if self._last is not None and not isinstance(event, StudyResumed):
-            self.spent_s += max(0.0, (now - self._last).total_seconds())  # a clock may jump back
-        self._last = now
+        if self.last_event is not None and not isinstance(event, StudyResumed):
+            self.spent_s += max(0.0, (now - self.last_event).total_seconds())  # a clock may jump back
+        if isinstance(event, (StudyStarted, StudyResumed)):
+            self.driver_since = now
+        self.last_event = now
 
     def _apply_to_trial(self, event: Event) -> None:
         key = (getattr(event, "trial", -1), getattr(event, "repeat", None))

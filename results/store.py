@@ -14,6 +14,7 @@ from results.records import Event, RecordError, from_line, to_line
 
 LOG_NAME = "events.jsonl"
 SYNC_EVERY_S = 1.0
+LOCK_TRIES, LOCK_WAIT_S = 6, 0.1  # a reader that asks whether a run is being written holds its lock for an instant
 
 
 def read_events(run: Path) -> Iterator[Event]:
@@ -36,6 +37,24 @@ def read_events(run: Path) -> Iterator[Event]:
                     f"{path}, line {number}: damaged: {error}; restore the file from a copy, "
                     "or cut it off before this line to continue from there"
                 ) from error
+
+
+def is_being_written(run: Path) -> bool:
+    """Return whether a process holds the log of a run for writing; a copy, also a read-only one, never is.
+
+    A file system without locks cannot tell; it is then taken for a copy.
+    """
+    try:
+        descriptor = os.open(run / LOG_NAME, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)  # and with it the lock
+    return False
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -74,12 +93,12 @@ class EventLog:
                 f"{run}: cannot be written to ({error.strerror}); choose another folder with --run"
             ) from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._descriptor)
         except BlockingIOError as error:
             self.close()
             raise RecordError(
                 f"{run}: another process is running this study; wait for it, or look at it with "
-                f"`seti-tune leaderboard {run}`"
+                f"`seti-tune status {run}`"
             ) from error
         self._size = _whole_lines(self._path)
         os.ftruncate(self._descriptor, self._size)
@@ -121,6 +140,17 @@ class EventLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _lock(descriptor: int) -> None:
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(LOCK_WAIT_S)
 
 
 def _whole_lines(path: Path) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from results.records import Epoch, RecordError, StudyEnded
 from results.state import load_run
-from results.store import LOG_NAME, EventLog, read_events, write_atomically
+from results.store import LOG_NAME, EventLog, is_being_written, read_events, write_atomically
 
 
 def epoch(number: int) -> Epoch:
@@ -82,6 +82,77 @@ def test_a_second_writer_is_refused_and_a_dead_one_leaves_no_lock(tmp_path: Path
         writer.kill()
         writer.communicate()
     EventLog(tmp_path).close()
+
+
+def test_a_run_is_being_written_exactly_while_its_writer_lives(tmp_path: Path) -> None:
+    assert not is_being_written(tmp_path), "there is no log yet"
+    code = f"""
+        import pathlib, sys
+        from results.store import EventLog
+        log = EventLog(pathlib.Path({str(tmp_path)!r}))
+        print("locked", flush=True)
+        sys.stdin.read()
+    """
+    writer = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "locked\n"
+        assert is_being_written(tmp_path)
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        (copy / LOG_NAME).write_bytes((tmp_path / LOG_NAME).read_bytes())
+        (copy / LOG_NAME).chmod(0o444)
+        assert not is_being_written(copy), "a read-only copy of a running one"
+    finally:
+        writer.kill()
+        writer.communicate()
+    assert not is_being_written(tmp_path)
+
+
+def test_readers_that_ask_all_the_time_keep_no_writer_from_starting(tmp_path: Path) -> None:
+    """Asking takes a shared lock for an instant; a writer that meets it tries again before it gives up."""
+    EventLog(tmp_path).close()
+    code = f"""
+        import pathlib, time
+        from results.store import is_being_written
+        print("asking", flush=True)
+        while True:
+            is_being_written(pathlib.Path({str(tmp_path)!r}))
+            time.sleep(0.001)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    readers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        for reader in readers:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "asking\n"
+        for _ in range(20):
+            EventLog(tmp_path).close()
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.communicate()
+
+
+def test_a_reader_that_holds_the_lock_for_a_moment_delays_a_writer_only(tmp_path: Path) -> None:
+    EventLog(tmp_path).close()
+    code = f"""
+        import fcntl, time
+        file = open({str(tmp_path / LOG_NAME)!r})
+        fcntl.flock(file, fcntl.LOCK_SH)
+        print("held", flush=True)
+        time.sleep(0.2)
+    """
+    reader = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "held\n"
+        EventLog(tmp_path).close()
+    finally:
+        reader.kill()
+        reader.communicate()
 
 
 def test_a_write_that_the_disk_cuts_short_is_one_line_and_leaves_only_whole_events(tmp_path: Path) -> None:
