@@ -1,34 +1,45 @@
-"""Tables derived from the event log: the leaderboard and the epochs, as frames, CSV files and terminal text."""
+"""Tables derived from the event log: the leaderboard and the epochs, as tables, CSV files and terminal text."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from results.evidence import P_TIED, objective_interval, ties, validation_images
 from results.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED
 from results.state import RunState, TrialState
 from results.store import write_atomically
+from results.table import Cell, Row, Table, cell_text, columns_text, short_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _BELOW = (RUNNING, STOPPED, DIVERGED, FAILED)  # the order of what is not ranked
-_COLUMN_TYPES = {
-    "rank": "Int64",
-    "trial": "int64",
-    "status": "string",
+_BEFORE = {
+    "rank": "int",
+    "trial": "int",
+    "status": "text",
     "baseline": "bool",
-    "objective": "Float64",
-    "best_epoch": "Int64",
-    "epochs": "int64",
-    "model_parameters": "Int64",
-    "seconds": "float64",
-    "images_per_s": "Float64",
-    "seed": "int64",
-    "node": "string",
-    "reason": "string",
+    "objective": "float",
+    "objective_low": "float",
+    "objective_high": "float",
+    "tied": "bool",
+    "best_epoch": "int",
+    "epochs": "int",
 }
-_PARAMETER_TYPES = {"float": "Float64", "int": "Int64", "categorical": None}
+_AFTER = {
+    "model_parameters": "int",
+    "seconds": "float",
+    "images_per_s": "float",
+    "seed": "int",
+    "node": "text",
+    "reason": "text",
+}
+_PARAMETER_TYPES = {"float": "float", "int": "int"}  # a categorical one may hold anything
+_NOTE_WIDTH = 60
 
 
 def rank_trials(state: RunState) -> tuple[list[TrialState], list[TrialState]]:
@@ -42,7 +53,7 @@ def rank_trials(state: RunState) -> tuple[list[TrialState], list[TrialState]]:
         key=lambda t: (-_objective(t), t.started.trial),
     )
     others = sorted(
-        (t for t in trials if t not in ranked),
+        (t for t in trials if t.status != COMPLETED or t.best is None),
         key=lambda t: (_BELOW.index(t.status) if t.status in _BELOW else len(_BELOW), -_objective(t), t.started.trial),
     )
     return ranked, others
@@ -56,25 +67,29 @@ def finalists(state: RunState) -> dict[str, TrialState]:
     return roles if baseline is None else roles | {"baseline": baseline}
 
 
-def leaderboard_frame(state: RunState) -> pd.DataFrame:
+def leaderboard_table(state: RunState) -> Table:
     """Return the leaderboard: ranked trials first, then running, stopped, diverged and failed ones.
 
-    Columns: rank (null where not ranked), trial, status, baseline, objective, best_epoch, epochs, one column for
-    each parameter of the space, model_parameters, seconds (of the epochs that count), images_per_s (median over
-    epochs), seed, node, reason.
-    """
-    import pandas as pd  # not at the top: reading a record must not cost the import of pandas
+    Columns: rank (null where not ranked), trial, status, baseline, objective with its 95 % interval, tied (whether
+    the validation images do not tell it from rank 1), best_epoch, epochs, one column for each parameter of the space,
+    model_parameters, seconds (of the epochs that count), images_per_s (median over epochs), seed, node, reason.
 
+    Raises:
+        RecordError: Stored flags that do not belong to the validation images.
+    """
     ranked, others = rank_trials(state)
-    parameters = _parameter_types(state)
-    rows = [_row(t, rank, parameters) for rank, t in enumerate(ranked, start=1)]
-    rows += [_row(t, None, parameters) for t in others]
-    types = dict(_COLUMN_TYPES)
-    columns = ["rank", "trial", "status", "baseline", "objective", "best_epoch", "epochs", *parameters]
-    columns += [name for name in types if name not in columns]
-    frame = pd.DataFrame(rows, columns=columns)
-    types |= {name: kind for name, kind in parameters.items() if kind is not None}
-    return frame.astype({name: types[name] for name in columns if name in types})
+    n, types = validation_images(state), parameter_types(state)
+    places: list[tuple[int | None, TrialState, bool | None]] = [
+        (rank, trial, tied) for rank, (trial, tied) in enumerate(zip(ranked, ties(ranked, n), strict=True), start=1)
+    ]
+    places += [(None, trial, None) for trial in others]
+    rows = [{"rank": rank, "tied": tied} | _row(trial, n, types) for rank, trial, tied in places]
+    return Table(_BEFORE | {column(name): kind for name, kind in types.items()} | _AFTER, tuple(rows))
+
+
+def leaderboard_frame(state: RunState) -> pd.DataFrame:
+    """Return `leaderboard_table` as a frame."""
+    return leaderboard_table(state).frame()
 
 
 def epochs_frame(state: RunState) -> pd.DataFrame:
@@ -85,7 +100,7 @@ def epochs_frame(state: RunState) -> pd.DataFrame:
 
     from results.records import Epoch
 
-    names = [f.name for f in dataclasses.fields(Epoch)]
+    names = [f.name for f in dataclasses.fields(Epoch) if f.name != "validation_correct"]  # flags are no number
     order = ["trial", "repeat", "attempt", "epoch", *(n for n in names if n.startswith(("validation", "train")))]
     order += [n for n in names if n not in order]
     trials = state.search_trials() + state.final_trials()
@@ -101,70 +116,128 @@ def write_tables(run: Path, state: RunState) -> Path:
     return path
 
 
-def leaderboard_text(state: RunState, *, top: int = 20) -> str:
-    """Return the leaderboard for a terminal or a report: the `top` ranked trials and all others, in columns."""
-    ranked, others = rank_trials(state)
-    parameters = list(_parameter_types(state))
-    heads = ["rank", "trial", "objective", "best/epochs", "status", *(_short(p) for p in parameters), "note"]
-    rows = [heads]
-    for rank, trial in [*enumerate(ranked[:top], start=1), *((None, t) for t in others)]:
-        values = trial.parameters
-        objective = "" if trial.best is None else f"{trial.best.validation_accuracy:.4f}"
-        best = "-" if trial.best is None else str(trial.best.epoch)
-        note = "baseline" if trial.started.is_baseline else ""
-        if trial.status in (DIVERGED, FAILED) and trial.ended:
-            note = f"{note} {trial.ended.reason}".strip()
-        rows.append(
-            [
-                "-" if rank is None else str(rank),
-                str(trial.started.trial),
-                objective,
-                f"{best}/{len(trial.epochs)}",
-                trial.status,
-                *(_number(values.get(p)) for p in parameters),
-                note[:60],
-            ]
-        )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    if len(ranked) > top:
-        lines.append(f"({len(ranked) - top} more ranked trials in leaderboard.csv)")
-    return "\n".join(lines)
+def leaderboard_text(state: RunState, *, table: Table | None = None, top: int = 20) -> str:
+    """Return the leaderboard for a terminal or a report: ranked trials, below them the others and why they ended.
+
+    Args:
+        state: The run.
+        table: Rows of its `leaderboard_table`, all of which are shown; None for the `top` ranked and all others.
+        top: How many ranked trials are shown without a `table`.
+    """
+    shown = leaderboard_table(state) if table is None else table
+    ranked = [row for row in shown.rows if row["rank"] is not None]
+    others = [row for row in shown.rows if row["rank"] is None]
+    left = len(ranked) - top if table is None else 0
+    ranked = ranked[:top] if table is None else ranked
+    parameters = list(parameter_types(state))
+    blocks = [_ranked_text(ranked, parameters, validation_images(state))] if ranked or not others else []
+    if left > 0:
+        blocks[0].append(f"({left} more ranked trials in leaderboard.csv)")
+    if others:
+        blocks.append(_others_text(others, parameters, state))
+    return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
-def _row(trial: TrialState, rank: int | None, parameters: dict[str, str | None]) -> dict[str, Any]:
-    speeds = sorted(e.images_per_s for e in trial.epochs.values() if e.images_per_s is not None)
-    node = trial.running[max(trial.running)].node if trial.running else None
-    last = trial.last
+def parameter_types(state: RunState) -> dict[str, str]:
+    """Return the parameters of the present space and what a column of each holds."""
+    return {name: _PARAMETER_TYPES.get(spec["type"], "any") for name, spec in state.space.get("parameters", {}).items()}
+
+
+def column(parameter: str) -> str:
+    """Return the column of a parameter: its name, unless a column of all tables is called so."""
+    return f"parameters.{parameter}" if parameter in _BEFORE or parameter in _AFTER else parameter
+
+
+def interval_text(low: Cell, high: Cell) -> str:
+    """Return an interval as a table shows it, nothing where there is none."""
+    return "" if low is None or high is None else f"{low:.3f}..{high:.3f}"
+
+
+def describe_trial(trial: TrialState, n: int | None) -> dict[str, Cell]:
+    """Return what all tables say of a trial before its parameters."""
+    interval = objective_interval(trial, n)
     return {
-        "rank": rank,
         "trial": trial.started.trial,
         "status": trial.status,
         "baseline": trial.started.is_baseline,
         "objective": trial.best.validation_accuracy if trial.best else None,
+        "objective_low": interval[0] if interval else None,
+        "objective_high": interval[1] if interval else None,
         "best_epoch": trial.best.epoch if trial.best else None,
         "epochs": len(trial.epochs),
-        **{name: trial.parameters.get(name) for name in parameters},
+    }
+
+
+def _row(trial: TrialState, n: int | None, parameters: Mapping[str, str]) -> dict[str, Cell]:
+    speeds = sorted(e.images_per_s for e in trial.epochs.values() if e.images_per_s is not None)
+    last = trial.last
+    return {
+        **describe_trial(trial, n),
+        **{column(name): trial.parameters.get(name) for name in parameters},
         "model_parameters": last.model_parameters if last else None,
         "seconds": round(trial.seconds, 3),
         "images_per_s": round(speeds[len(speeds) // 2], 1) if speeds else None,
         "seed": trial.started.seed,
-        "node": node,
+        "node": trial.running[max(trial.running)].node if trial.running else None,
         "reason": trial.ended.reason if trial.ended else None,
     }
 
 
-def _parameter_types(state: RunState) -> dict[str, str | None]:
-    return {name: _PARAMETER_TYPES.get(spec["type"]) for name, spec in state.space.get("parameters", {}).items()}
+def _ranked_text(rows: list[Row], parameters: list[str], n: int | None) -> list[str]:
+    tied = [bool(row["tied"]) and row["rank"] != 1 for row in rows]
+    heads = ["rank", "trial", "objective", "95 % interval", "best/epochs", *map(short_name, parameters), "note"]
+    cells = [
+        [
+            f"{row['rank']} =" if same else str(row["rank"]),
+            str(row["trial"]),
+            f"{row['objective']:.4f}",
+            interval_text(row["objective_low"], row["objective_high"]),
+            f"{row['best_epoch']}/{row['epochs']}",
+            *(cell_text(row[column(p)]) for p in parameters),
+            "baseline" if row["baseline"] else "",
+        ]
+        for row, same in zip(rows, tied, strict=True)
+    ]
+    lines = columns_text(heads, cells)
+    if any(tied):
+        lines.append(f"= not told from rank 1 by the same {n} validation images (exact McNemar, p >= {P_TIED})")
+    return lines
+
+
+def _others_text(rows: list[Row], parameters: list[str], state: RunState) -> list[str]:
+    heads = ["trial", "status", "objective", "best/epochs", *map(short_name, parameters), "where and why"]
+    cells = [
+        [
+            str(row["trial"]),
+            str(row["status"]),
+            "" if row["objective"] is None else f"{row['objective']:.4f}",
+            f"{'-' if row['best_epoch'] is None else row['best_epoch']}/{row['epochs']}",
+            *(cell_text(row[column(p)]) for p in parameters),
+            _where_and_why(state.trials[int(row["trial"] or 0), None])[:_NOTE_WIDTH],
+        ]
+        for row in rows
+    ]
+    counts = Counter(str(row["status"]) for row in rows)
+    return [f"Not ranked: {', '.join(f'{n} {status}' for status, n in counts.items())}", *columns_text(heads, cells)]
+
+
+def _where_and_why(trial: TrialState) -> str:
+    """Say at which epoch and why a trial ended, or where it is."""
+    words = "baseline, " if trial.started.is_baseline else ""
+    if trial.ended is None:
+        node = trial.running[max(trial.running)].node if trial.running else "no node yet"
+        return f"{words}attempt {max(trial.attempts, default=0)}, {node}"
+    if trial.status == STOPPED and (rung := trial.rungs.get(trial.ended.epochs)):
+        return f"{words}epoch {rung.epoch}: below {rung.cutoff:.6g} ({rung.seen} seen)"
+    last = trial.last
+    if last is None:
+        place = "before epoch 1"
+    elif math.isfinite(last.validation_accuracy):
+        place = f"after epoch {last.epoch}"
+    else:
+        place = f"epoch {last.epoch}"
+    return f"{words}{place}: {' '.join(trial.ended.reason.split())}"
 
 
 def _objective(trial: TrialState) -> float:
     return trial.best.validation_accuracy if trial.best else float("-inf")
-
-
-def _short(name: str) -> str:
-    return name.rsplit(".", maxsplit=1)[-1]
-
-
-def _number(value: object) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.audit import audit, audit_markdown, epochs_spent
 from results.intervals import PairedDifference, paired_difference_interval
 from results.leaderboard import finalists, leaderboard_text
 from results.metrics import ClassificationMetrics, classification_metrics, report_markdown, write_confusion_csv
-from results.records import COMPLETED, DIVERGED, ENDED, FAILED, STOPPED, RecordError
+from results.records import COMPLETED, DIVERGED, FAILED, STOPPED, RecordError
 from results.state import RunState
 from results.store import write_atomically
 
@@ -31,27 +32,6 @@ class Final:
     metrics: ClassificationMetrics
     correct: npt.NDArray[np.bool_]
     folder: Path  # relative to the run folder
-
-
-@dataclass(frozen=True)
-class Economy:
-    """Epochs spent by the search, and what the same trials would have cost without stopping."""
-
-    spent: int
-    without_stopping: int
-
-    @property
-    def saved(self) -> float:
-        """Share of the epochs that stopping saved."""
-        return 1 - self.spent / self.without_stopping if self.without_stopping else 0.0
-
-
-def epochs_spent(state: RunState) -> Economy:
-    """Count the epochs of ended trials; diverged and failed ones would not have cost more without stopping."""
-    ended = [t for t in state.search_trials() if t.status in ENDED]
-    spent = sum(len(t.epochs) for t in ended)
-    whole = sum(t.started.max_epochs if t.status == STOPPED else len(t.epochs) for t in ended)
-    return Economy(spent, whole)
 
 
 def write_predictions(
@@ -171,6 +151,7 @@ def write_report(run: Path, state: RunState) -> Path:
         search_overview(curves, run / "search.png", rungs=rungs, title=f"Study {name}")
         lines += ["![Validation accuracy of all trials by epoch](search.png)", ""]
     lines += ["## Leaderboard", "", _counts(state), "", "```text", leaderboard_text(state), "```", ""]
+    lines += audit_markdown(audit(state))
     for final in finals:
         write_confusion_csv(final.metrics, run / final.folder / "confusion_matrix.csv")
         confusion_matrix(final.metrics, run / final.folder / "confusion_matrix.png")

@@ -2,11 +2,14 @@ import dataclasses
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
+from results.audit import epochs_spent
 from results.leaderboard import epochs_frame, leaderboard_frame, leaderboard_text, rank_trials, write_tables
 from results.records import (
     AttemptRunning,
@@ -22,7 +25,7 @@ from results.records import (
     TrialEnded,
     TrialStarted,
 )
-from results.report import PREDICTIONS, epochs_spent, headline, read_finals, write_predictions, write_report
+from results.report import PREDICTIONS, headline, read_finals, write_predictions, write_report
 from results.state import RunState, load_run
 from results.store import EventLog
 
@@ -136,16 +139,85 @@ def test_epochs_spent_are_compared_with_those_of_no_stopping(events: list[Event]
     assert spent.saved == pytest.approx(2 / 14)
 
 
-def test_terminal_text_has_a_row_a_trial_and_says_why_it_ended(events: list[Event]) -> None:
+def test_terminal_text_has_a_row_a_trial_and_says_where_and_why_it_ended(events: list[Event]) -> None:
+    stop = Rung(trial=1, epoch=1, value=0.9, seen=7, better=3, cutoff=0.95, decision="stop")
+    ranked, others = leaderboard_text(RunState([*events, stop])).split("\n\n")
+    assert ranked.splitlines()[2].split() == ["1", "2", "0.8000", "2/3", "24", "0.001", "True"]
+    assert ranked.splitlines()[3].endswith("baseline")
+    lines = others.splitlines()
+    assert lines[0] == "Not ranked: 1 stopped, 1 diverged, 1 failed"
+    assert lines[-3].endswith("epoch 1: below 0.95 (7 seen)")
+    assert lines[-2].endswith("epoch 2: validation accuracy is nan")
+    assert lines[-1].endswith("before epoch 1: ValueError: no")
+
+
+def test_terminal_text_of_the_baseline_space_fits_125_columns(hand: Any) -> None:
+    names = ("filters_1", "filters_2", "conv_dropout", "dense_dropout")
+    space = {f"network.{name}": {"type": "float"} for name in names}
+    space |= {f"training.{name}": {"type": "float"} for name in ("learning_rate", "decay_rate")}
+    values = dict.fromkeys(space, 0.25) | {"training.learning_rate": 0.0009615}
+    events = [hand.study(space={"parameters": space}, validation_images=800)]
+    events += hand.trial(0, [0.5] * 12, right=[True] * 400 + [False] * 400, parameters=values)
+    events += hand.trial(1, [0.4875] * 12, right=[True] * 390 + [False] * 410, parameters=values)
+    events += hand.trial(2, [0.48], "stopped", rungs={1: (0.48125, 0.48625, "stop")}, parameters=values)
     lines = leaderboard_text(RunState(events)).splitlines()
-    assert len(lines) == 7
-    assert lines[1].split() == ["1", "2", "0.8000", "2/3", "completed", "24", "0.001", "True"]
-    assert lines[2].endswith("baseline")
-    assert lines[-1].endswith("ValueError: no")
+    assert max(map(len, lines)) <= 125, "\n".join(lines)
+    assert "0.465..0.535" in lines[2]
 
 
 def test_terminal_text_can_be_cut_to_the_top(events: list[Event]) -> None:
     assert "(2 more ranked trials in leaderboard.csv)" in leaderboard_text(RunState(events), top=1)
+
+
+def test_an_objective_has_the_interval_of_its_right_images(hand: Any) -> None:
+    state = RunState([hand.study(validation_images=400), *hand.trial(0, [0.5, 0.7475]), *hand.trial(1, [0.6], None)])
+    frame = leaderboard_frame(state)
+    for row, right in ((0, 299), (1, 240)):
+        low, high = binomtest(right, 400).proportion_ci(method="wilson")
+        assert frame.loc[row, "objective_low"] == pytest.approx(low, abs=1e-12)
+        assert frame.loc[row, "objective_high"] == pytest.approx(high, abs=1e-12)
+
+
+def test_without_the_number_of_validation_images_there_is_neither_interval_nor_tie(events: list[Event]) -> None:
+    frame = leaderboard_frame(RunState(events))
+    assert frame[["objective_low", "objective_high", "tied"]].isna().all(axis=None)
+    assert "interval" not in leaderboard_text(RunState(events))
+
+
+def test_an_objective_that_is_no_share_of_images_has_no_interval(hand: Any) -> None:
+    state = RunState([hand.study(validation_images=400), *hand.trial(0, [-3.5])])
+    assert leaderboard_frame(state)[["objective_low", "objective_high"]].isna().all(axis=None)
+
+
+def test_ties_follow_from_the_same_images_and_not_from_the_accuracies(hand: Any) -> None:
+    """Both others have 10 images fewer right: ten of 10 discordant ones tell, ten more of 110 do not."""
+    best = [True] * 150 + [False] * 50
+    nested = [False] * 10 + [True] * 140 + [False] * 50
+    crossed = [False] * 60 + [True] * 90 + [True] * 50
+    events = [hand.study(validation_images=200)]
+    events += hand.trial(0, [0.7], right=nested) + hand.trial(1, [0.75], right=best)
+    events += hand.trial(2, [0.7], right=crossed) + hand.trial(3, [0.1], "stopped", right=best)
+    events += hand.trial(4, [0.6])
+    assert binomtest(0, 10).pvalue < 0.05 < binomtest(50, 110).pvalue
+    frame = leaderboard_frame(RunState(events)).set_index("trial")
+    assert [frame.loc[n, "tied"] for n in (1, 2, 0)] == [True, True, False]
+    assert frame.loc[[3, 4], "tied"].isna().all(), "not ranked, or without flags"
+    lines = leaderboard_text(RunState(events)).splitlines()
+    assert lines[2].split()[:2] == ["1", "1"], "the best needs no mark"
+    assert [line.split()[:2] for line in lines if " = " in line] == [["3", "="]]
+    assert "= not told from rank 1 by the same 200 validation images (exact McNemar, p >= 0.05)" in lines
+
+
+def test_flags_that_do_not_belong_to_the_images_name_the_trial(hand: Any) -> None:
+    events = [hand.study(validation_images=20), *hand.trial(6, [0.5], right=[True] * 8)]
+    with pytest.raises(RecordError, match="trial 6, epoch 1: flags of 8 bits do not belong to 20 images"):
+        leaderboard_frame(RunState(events))
+
+
+def test_a_parameter_called_like_a_column_keeps_a_column_of_its_own(hand: Any) -> None:
+    space = {"parameters": {"seed": {"type": "int"}}}
+    frame = leaderboard_frame(RunState([hand.study(space=space), *hand.trial(3, [0.5], parameters={"seed": 77})]))
+    assert frame.loc[0, ["seed", "parameters.seed"]].to_list() == [3, 77]
 
 
 def test_an_event_of_a_trial_that_never_started_is_refused(events: list[Event]) -> None:

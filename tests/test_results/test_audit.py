@@ -1,0 +1,148 @@
+"""The audit of early stopping against counts made by hand and against scipy."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, rankdata
+
+from results.audit import Audit, audit, audit_markdown, conclusion
+from results.report import write_report
+from results.state import RunState, load_run
+from results.store import EventLog
+
+
+def hand_made(hand: Any) -> Audit:
+    """Nine completed trials, so three are top; 0, 1, 2 and 3 are exempt, 9 was stopped, 10 still runs."""
+    exempt = {
+        0: ([0.50, 0.60, 0.60], {1: (0.50, 0.55, "exempt"), 2: (0.60, 0.58, "exempt")}),
+        1: ([0.30, 0.50, 0.90], {1: (0.30, 0.55, "exempt"), 2: (0.50, 0.58, "exempt")}),
+        2: ([0.60, 0.70, 0.80], {1: (0.60, 0.55, "exempt"), 2: (0.70, 0.58, "exempt")}),
+        3: ([0.20, 0.30, 0.40], {1: (0.20, 0.55, "exempt"), 2: (0.30, 0.58, "exempt")}),
+    }
+    events = [hand.study()]
+    for number, (accuracies, rungs) in exempt.items():
+        events += hand.trial(number, accuracies, rungs=rungs)
+    for number, last in ((4, 0.70), (5, 0.71), (6, 0.72), (7, 0.73), (8, 0.85)):
+        rungs = {1: (0.56, 0.55, "go on"), 2: (0.6, 0.58, "go on")}
+        events += hand.trial(number, [0.56, 0.6, last], rungs=rungs)
+    events += hand.trial(9, [0.1], "stopped", rungs={1: (0.1, 0.55, "stop")})
+    events += hand.trial(10, [0.99], None, rungs={1: (0.99, 0.55, "exempt")})
+    return audit(RunState(events))
+
+
+def test_exempt_trials_are_counted_by_what_became_of_them(hand: Any) -> None:
+    found = hand_made(hand)
+    assert [(rung.epoch, rung.completed) for rung in found.rungs] == [(1, 9), (2, 9)]
+    first, second = (rung.exempt for rung in found.rungs)
+    assert (first.exempt, first.would_stop, first.top, first.top_would_stop) == (4, 3, 2, 1)
+    assert (second.exempt, second.would_stop, second.top, second.top_would_stop) == (4, 2, 2, 1)
+    whole = found.any_rung
+    assert (whole.exempt, whole.would_stop, whole.top, whole.top_would_stop) == (4, 3, 2, 1)
+    assert found.baseline_exempt
+    interval = binomtest(1, 2).proportion_ci(method="wilson")
+    assert whole.lost == (pytest.approx(interval.low), pytest.approx(interval.high))
+
+
+def test_correlation_is_that_of_the_ranks(hand: Any) -> None:
+    rung = hand_made(hand).rungs[0]
+    values = [0.50, 0.30, 0.60, 0.20] + [0.56] * 5
+    objectives = [0.60, 0.90, 0.80, 0.40, 0.70, 0.71, 0.72, 0.73, 0.85]
+    a, b = (ranks - ranks.mean() for ranks in (rankdata(values), rankdata(objectives)))
+    assert rung.correlation == pytest.approx((a @ b) / ((a @ a) * (b @ b)) ** 0.5)
+
+
+@pytest.mark.parametrize("finals", [[0.5, 0.6], [0.7, 0.7, 0.7]], ids=["fewer than three trials", "equal objectives"])
+def test_there_is_no_correlation_without_three_trials_that_differ(hand: Any, finals: list[float]) -> None:
+    events = [hand.study()]
+    for number, last in enumerate(finals):
+        events += hand.trial(number, [0.1 * number, last], rungs={1: (0.1 * number, 0.0, "go on")})
+    assert audit(RunState(events)).rungs[0].correlation is None
+
+
+def test_a_search_without_rungs_has_no_section(hand: Any) -> None:
+    assert audit_markdown(audit(RunState([hand.study(), *hand.trial(0, [0.5])]))) == []
+
+
+trials = st.lists(
+    st.tuples(
+        st.lists(st.integers(0, 8).map(lambda n: n / 8), min_size=3, max_size=3),  # of three epochs; many are equal
+        st.integers(0, 8).map(lambda n: n / 8),  # cutoff at epoch 1
+        st.booleans(),  # exempt
+    ),
+    max_size=12,
+)
+
+
+@given(drawn=trials)
+def test_the_counts_of_any_search_fit_each_other(hand: Any, drawn: list[Any]) -> None:
+    events = [hand.study()]
+    for number, (accuracies, cutoff, exempt) in enumerate(drawn):
+        value = accuracies[0]
+        decision = "exempt" if exempt else "stop" if value < cutoff else "go on"
+        epochs, status = (accuracies[:1], "stopped") if decision == "stop" else (accuracies, "completed")
+        events += hand.trial(number, epochs, status, rungs={1: (value, cutoff, decision)})
+    found = audit(RunState(events))
+    completed = [t for t in drawn if t[2] or t[0][0] >= t[1]]
+    exempt_trials = [t for t in completed if t[2]]
+    counts = found.any_rung
+    assert counts.exempt == len(exempt_trials)
+    assert counts.would_stop == sum(t[0][0] < t[1] for t in exempt_trials)
+    assert counts.top_would_stop <= min(counts.top, counts.would_stop)
+    assert counts.top <= counts.exempt
+    objectives = sorted((max(t[0]) for t in completed), reverse=True)
+    limit = objectives[(len(objectives) - 1) // 3] if objectives else 1.0
+    assert counts.top == sum(max(t[0]) >= limit for t in exempt_trials), "equals of the last top trial are top"
+    assert found.economy.spent <= found.economy.without_stopping
+    for rung in found.rungs:
+        assert rung.completed == len(completed)
+        assert rung.exempt == counts, "with one rung, any rung is that one"
+        if rung.correlation is not None:
+            assert -1.000001 <= rung.correlation <= 1.000001
+    assert conclusion(found).endswith(".")
+
+
+def test_the_report_says_what_can_be_concluded(hand: Any, tmp_path: Path) -> None:
+    events = [hand.study(), *hand.trial(0, [0.5, 0.6, 0.7], rungs={1: (0.5, 0.6, "exempt")})]
+    for number in range(1, 4):
+        value = 0.6 + number / 100
+        events += hand.trial(number, [value, 0.7, 0.8 - number / 100], rungs={1: (value, 0.6, "go on")})
+    with EventLog(tmp_path) as log:
+        log.append(*events)
+    text = write_report(tmp_path, load_run(tmp_path)).read_text()
+    section = text.split("## Early stopping")[1].split("\n## ")[0]
+    assert "| epoch 1 | 4 | 0.20 | 1 | 1 | 0 | 0 |" in section
+    assert "| any | | | 1 | 1 | 0 | 0 |" in section
+    assert "Exempt trials are decided but not stopped, the baseline is one of them;" in section
+    assert (
+        "the baseline alone, none of them a top trial, so whether stopping loses good ones cannot be known" in section
+    )
+
+
+def exempt_search(hand: Any, *, exempt: int, lost: int, first: int = 1) -> Audit:
+    """A search where all trials are exempt and equal, so all are top; `lost` of them were below the cutoff."""
+    events = [hand.study()]
+    for number in range(first, first + exempt):
+        cutoff = 0.6 if number < first + lost else 0.4
+        events += hand.trial(number, [0.5, 0.7], rungs={1: (0.5, cutoff, "exempt")})
+    return audit(RunState(events))
+
+
+def test_few_exempt_trials_conclude_nothing_and_many_a_share(hand: Any) -> None:
+    assert conclusion(exempt_search(hand, exempt=4, lost=1)) == (
+        "Of 4 exempt top trials the rungs would have stopped 1 (95 % interval of the share 0.05..0.70): "
+        "too few to say whether stopping loses good trials."
+    )
+    assert conclusion(exempt_search(hand, exempt=60, lost=3)) == (
+        "Of 60 exempt top trials the rungs would have stopped 3 (95 % interval of the share 0.02..0.14): "
+        "this is how often stopping loses a good trial in this space."
+    )
+
+
+def test_without_exempt_trials_the_audit_says_so(hand: Any) -> None:
+    events = [hand.study(), *hand.trial(1, [0.5, 0.7], rungs={1: (0.5, 0.4, "go on")})]
+    assert conclusion(audit(RunState(events))) == (
+        "No completed trial was exempt from stopping, so whether it lost a good one cannot be known."
+    )
