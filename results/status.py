@@ -1,0 +1,228 @@
+"""How a run stands, in a screenful: from its log alone, also while another process writes it, also on a copy."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from results.audit import epochs_spent
+from results.evidence import objective_interval, paired_difference, validation_images
+from results.leaderboard import rank_trials
+from results.records import COMPLETED, ENDED, AttemptEnded
+from results.state import RunState, TrialState, fold
+from results.store import is_being_written
+
+LAST_REASONS = 3
+_CLOCK_TOLERANCE_S = 5.0
+_LABEL_WIDTH, _REASON_WIDTH = 15, 90
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run and whether a driver is writing it at this moment."""
+
+    run: Path
+    state: RunState
+    is_running: bool
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the log says that nothing was left to do."""
+        return self.state.ended is not None and self.state.ended.finished
+
+
+def run_status(run: Path) -> RunStatus:
+    """Read a run as it is now. Nothing is written, and a driver that starts at this instant is not kept from it.
+
+    Raises:
+        RecordError: No run folder, or a damaged log.
+    """
+    running = is_being_written(run)
+    state = fold(run)
+    # A driver that says why it leaves holds the log a little longer: the word of the log is the later one.
+    return RunStatus(run, state, running and (state.ended is None or is_being_written(run)))
+
+
+def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
+    """Return the status in lines of a label and what there is to say."""
+    now = now or datetime.now(UTC)
+    state = status.state
+    name = _study(state).get("name") or status.run.name
+    lines = [f"study {name}, {status.run}: {_how_it_stands(status, now)}"]
+    for label, text in (
+        ("last event", _last_event(state, now)),
+        ("trials", _counts(status)),
+        ("best", _best(state)),
+        ("baseline", _baseline(state)),
+        ("epochs", _epochs(state)),
+        ("time", f"{duration(state.spent_s)} of driver time" if state.started else ""),
+    ):
+        if text:
+            lines.append(f"{label:{_LABEL_WIDTH}}{text}")
+    lines += _labelled("running" if status.is_running else "open", _open_trials(status))
+    lines += _labelled("lost attempts", _lost_attempts(state))
+    lines += _labelled("next", _next(status))
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time in its two largest units; a negative one, from a clock set back, is none."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
+
+
+def _how_it_stands(status: RunStatus, now: datetime) -> str:
+    state, ended = status.state, status.state.ended
+    since = "" if state.driver_since is None else f" for {duration((now - state.driver_since).total_seconds())}"
+    if status.is_running and ended is None:
+        return f"running now{since}" if state.started else "starting now, nothing is recorded yet"
+    if status.is_running and not status.is_finished:
+        return "running now, continued a moment ago"
+    if ended is not None:
+        word = "finished: " if ended.finished else "" if ended.reason.startswith("interrupted") else "ended: "
+        return f"{word}{ended.reason}"
+    return "interrupted without a word, or a copy of a running one"
+
+
+def _last_event(state: RunState, now: datetime) -> str:
+    if state.last_event is None:
+        return ""
+    age = (now - state.last_event).total_seconds()
+    if age < -_CLOCK_TOLERANCE_S:
+        return f"at {state.last_event:%Y-%m-%d %H:%M:%S} UTC, ahead of this machine's clock"
+    return f"{duration(age)} ago"
+
+
+def _counts(status: RunStatus) -> str:
+    state = status.state
+    trials, total = state.search_trials(), _study(state).get("trials")
+    counts = Counter(t.status for t in trials)
+    words = [f"{counts[s]} {s}" for s in ENDED if counts[s]]
+    still = len(trials) - sum(counts[s] for s in ENDED)
+    if still:
+        words.append(f"{still} {'running' if status.is_running else 'open'}")
+    finals = Counter(t.status if t.ended else "open" for t in state.final_trials())
+    text = f"{len(trials)} of {total}" if isinstance(total, int) else str(len(trials))
+    text += f": {', '.join(words)}" if words else ""
+    return text + (f"; finals: {', '.join(f'{n} {s}' for s, n in finals.items())}" if finals else "")
+
+
+def _best(state: RunState) -> str:
+    ranked, others = rank_trials(state)
+    if ranked:
+        return _reached(ranked[0], state) + _advantage(ranked[0], state)
+    reached = [t for t in others if t.best]
+    if not reached:
+        return "no epoch is recorded yet"
+    highest = max(reached, key=lambda t: (t.best.validation_accuracy if t.best else 0.0, -t.started.trial))
+    return f"no trial is completed; highest so far {_reached(highest, state)}"
+
+
+def _advantage(leader: TrialState, state: RunState) -> str:
+    """Say whether the leader is told apart from the baseline on the images that both predicted."""
+    baseline = _completed_baseline(state)
+    if leader.started.is_baseline:
+        return ", the baseline"
+    difference = None if baseline is None else paired_difference(leader, baseline, validation_images(state))
+    if difference is None:
+        return ""
+    return (
+        f"; minus baseline {difference.difference:+.4f} (95 % {difference.low:+.3f}..{difference.high:+.3f}, "
+        f"McNemar p = {difference.p_value:.2g})"
+    )
+
+
+def _baseline(state: RunState) -> str:
+    baseline = next((t for t in state.search_trials() if t.started.is_baseline), None)
+    if baseline is None or baseline.best is None:
+        return ""
+    return _reached(baseline, state) + ("" if baseline.status == COMPLETED else f", {baseline.status}")
+
+
+def _reached(trial: TrialState, state: RunState) -> str:
+    interval = objective_interval(trial, validation_images(state))
+    words = "" if interval is None else f" (95 % {interval[0]:.3f}..{interval[1]:.3f})"
+    if trial.best is None:
+        return f"trial {trial.started.trial}"
+    return f"trial {trial.started.trial}: {trial.best.validation_accuracy:.4f}{words} at epoch {trial.best.epoch}"
+
+
+def _completed_baseline(state: RunState) -> TrialState | None:
+    return next((t for t in state.search_trials() if t.started.is_baseline and t.status == COMPLETED), None)
+
+
+def _epochs(state: RunState) -> str:
+    spent = epochs_spent(state)
+    done = sum(len(t.epochs) for t in state.trials.values())
+    saved = spent.without_stopping - spent.spent
+    return f"{done} done; ended trials took {spent.spent}, stopping them early saved {saved} ({spent.saved:.0%})"
+
+
+def _open_trials(status: RunStatus) -> Iterator[str]:
+    for trial in (*status.state.search_trials(), *status.state.final_trials()):
+        if trial.ended is not None:
+            continue
+        name = f"trial {trial.started.trial}"
+        words = [name if trial.started.repeat is None else f"final of {name}"]
+        words.append(f"epoch {max(trial.epochs, default=0)}/{trial.started.max_epochs}")
+        if trial.last is not None:
+            words.append(f"last {trial.last.validation_accuracy:.4f}")
+        attempt = trial.open_attempt()
+        if attempt is None or not status.is_running:
+            words.append("waits for its next attempt" if status.is_running else "continues with the run")
+        else:
+            entered = trial.running.get(attempt)
+            words.append(f"attempt {attempt}" + (f" on {entered.node}" if entered else ", no node yet"))
+        yield ", ".join(words)
+
+
+def _lost_attempts(state: RunState) -> Iterator[str]:
+    """Attempts that ended without ending their trial: their worker died, they raised, or the driver left."""
+    lost = [
+        (trial.started.repeat, end)
+        for trial in state.trials.values()
+        for end in trial.attempts_ended.values()
+        if end.why not in ENDED
+    ]
+    if not lost:
+        return
+    counts = Counter(_kind(end) for _, end in lost)
+    yield f"{len(lost)}: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}"
+    for repeat, end in sorted(lost, key=lambda pair: pair[1].time)[-LAST_REASONS:]:
+        final = "" if repeat is None else "final of "
+        why = " ".join(end.why.split())[:_REASON_WIDTH]
+        yield f"{final}trial {end.trial}, attempt {end.attempt}: {why}"
+
+
+def _kind(end: AttemptEnded) -> str:
+    if end.cause is not None:
+        return {"memory": "out of memory", "checkpoint": "with an unreadable checkpoint"}.get(end.cause, end.cause)
+    return "raised" if end.counts else "died or interrupted"
+
+
+def _next(status: RunStatus) -> Iterator[str]:
+    run = shlex.quote(str(status.run))
+    if status.is_finished and (status.run / "report.md").is_file():
+        yield f"read {status.run / 'report.md'}"
+    if status.state.started is not None:
+        yield f"seti-tune leaderboard {run}"
+    if not status.is_running and not status.is_finished:
+        yield f"seti-tune resume {run}"
+
+
+def _labelled(label: str, texts: Iterator[str]) -> list[str]:
+    return [f"{'' if number else label:{_LABEL_WIDTH}}{text}" for number, text in enumerate(texts)]
+
+
+def _study(state: RunState) -> Any:
+    return state.study.get("study", {})
