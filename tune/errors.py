@@ -29,6 +29,7 @@ def guarded(command: Callable[[], int], *, bug: int = 1) -> int:
 def is_users_mistake(error: Exception) -> bool:
     """Return whether an error explains itself: one of ours, or the disk's."""
     from results.records import RecordError
+    from results.table import TableError
     from search_spaces.parameters import SpaceError
     from seti_model.checkpoint import CheckpointError
     from seti_model.config import ConfigError
@@ -48,5 +49,6 @@ def is_users_mistake(error: Exception) -> bool:
         ModelError,
         InstallationError,
         StudyError,
+        TableError,
     )
     return isinstance(error, (*ours, OSError))

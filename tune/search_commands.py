@@ -1,4 +1,4 @@
-"""The commands `search` and `leaderboard`: what they accept and print. The search runs in a child process."""
+"""The command `search`: what it accepts and prints. The search itself runs in a child process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,10 @@ SEARCH_EPILOG = """examples:
 Start the same command again to continue an interrupted run or to see a finished one.
 exit codes: 0 finished, 2 a mistake in what was asked for, 3 interrupted and to be continued, 130 Ctrl-C
 """
-LEADERBOARD_EPILOG = """examples:
-  seti-tune leaderboard runs/quickstart
-  seti-tune leaderboard runs/quickstart --csv best.csv     also while the search runs
-"""
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `search` and `leaderboard`."""
+    """Add `search`."""
     raw = argparse.RawDescriptionHelpFormatter
     search = commands.add_parser("search", help="run or continue a study", epilog=SEARCH_EPILOG, formatter_class=raw)
     search.add_argument("study", metavar="STUDY", help="a study file (.toml) or a shipped study's name")
@@ -37,12 +33,6 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     search.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
     search.set_defaults(run=_search)
-    board = commands.add_parser(
-        "leaderboard", help="show a run's leaderboard", epilog=LEADERBOARD_EPILOG, formatter_class=raw
-    )
-    board.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
-    board.add_argument("--csv", type=Path, metavar="FILE", help="write it there too")
-    board.set_defaults(run=_leaderboard)
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -90,16 +80,3 @@ def _plan(study: Study, run: Path, *, local: bool) -> str:
         study, shape=shape, n_classes=n_classes, counts=counts, concurrent=concurrent, flops_per_s=measure_flops()
     )
     return forecast_text(study, plan, concurrent)
-
-
-def _leaderboard(options: argparse.Namespace) -> int:
-    from results.leaderboard import leaderboard_frame, leaderboard_text
-    from results.state import load_run
-    from results.store import write_atomically
-
-    state = load_run(options.folder)
-    print(leaderboard_text(state))
-    if options.csv is not None:
-        write_atomically(options.csv, leaderboard_frame(state).to_csv(index=False))
-        print(f"written: {options.csv}", file=sys.stderr)
-    return 0

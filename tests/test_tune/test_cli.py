@@ -1,6 +1,7 @@
 """The command line from outside: how fast it starts, what it loads, what its help and the README promise."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -19,7 +20,10 @@ class Blocker:
             raise AssertionError(name + " was imported")
 sys.meta_path.insert(0, Blocker())
 """
-COMMANDS = ("search", "leaderboard", "data simulate", "data import", "data describe", "train", "evaluate", "predict")
+COMMANDS = (
+    "search", "leaderboard", "status", "compare", "data simulate", "data import", "data describe", "train", "evaluate",
+    "predict",
+)  # fmt: skip
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -55,32 +59,120 @@ def test_help_and_results_start_at_once(tmp_path: Path) -> None:
     assert best_of_three(sys.executable, "-c", "import results.report, pandas") < 1.5
 
 
-@pytest.mark.parametrize("module", ["results.state", "results.leaderboard", "results.report", "results.figures"])
+@pytest.mark.parametrize(
+    "module",
+    ["results.state", "results.leaderboard", "results.status", "results.compare", "results.report", "results.figures"],
+)
 def test_results_load_neither_ray_nor_tensorflow(module: str) -> None:
     done = python(BLOCKER + f"import {module}")
     assert done.returncode == 0, done.stderr
 
 
-def test_a_leaderboard_is_shown_and_written_without_ray_or_tensorflow(tmp_path: Path) -> None:
-    from results.records import StudyStarted
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of three completed trials and an open one, written by hand."""
+    from results.records import AttemptStarted, Epoch, StudyStarted, TrialEnded, TrialStarted
     from results.store import EventLog
 
-    with EventLog(tmp_path) as log:
+    folder = tmp_path / "hand"
+    with EventLog(folder) as log:
         log.append(
             StudyStarted(
-                study={"study": {"name": "s"}},
-                space={"parameters": {"x": {"type": "float"}}},
+                study={"study": {"name": "s", "trials": 4}},
+                space={"parameters": {"a.x": {"type": "float"}, "a.y": {"type": "float"}, "b.y": {"type": "float"}}},
                 space_fingerprint="",
-                data_digest=None,
+                data_digest="d",
+                validation_images=40,
                 provenance={},
             )
         )
+        for n in range(4):
+            values = {"a.x": n / 4, "a.y": 0.0, "b.y": 1.0}
+            log.append(
+                TrialStarted(
+                    trial=n, parameters=values, configuration=values, seed=n, is_baseline=n == 0, max_epochs=1
+                ),
+                AttemptStarted(trial=n, attempt=0),
+                Epoch(trial=n, attempt=0, epoch=1, validation_accuracy=0.5 + n / 8),
+            )
+            if n < 3:
+                log.append(TrialEnded(trial=n, status="completed", reason="all epochs done", epochs=1))
+    return folder
+
+
+def without_ray_or_tensorflow(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return python(BLOCKER + f"from tune.cli import main\nsys.exit(main({list(arguments)!r}))")
+
+
+def test_a_leaderboard_is_shown_and_written_without_ray_or_tensorflow(run: Path, tmp_path: Path) -> None:
     csv = tmp_path / "out" / "board.csv"
-    done = python(
-        BLOCKER + f"from tune.cli import main\nsys.exit(main({['leaderboard', str(tmp_path), '--csv', str(csv)]!r}))"
-    )
+    done = without_ray_or_tensorflow("leaderboard", str(run), "--csv", str(csv))
     assert done.returncode == 0, done.stderr
-    assert csv.read_text().startswith("rank,trial,status,baseline,objective,best_epoch,epochs,x,model_parameters")
+    lines = csv.read_text().splitlines()
+    assert lines[0].startswith(
+        "rank,trial,status,baseline,objective,objective_low,objective_high,tied,best_epoch,epochs,a.x,a.y,b.y,"
+        "model_parameters"
+    )
+    assert len(lines) == 5
+    assert "Not ranked: 1 running" in done.stdout
+
+
+def test_a_leaderboard_is_selected_sorted_and_cut_with_the_ranks_of_the_whole(run: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "board.csv"
+    selection = ("--where", "x < 0.75", "--where", "status = completed", "--sort", "x:asc", "--top", "2")
+    done = without_ray_or_tensorflow("leaderboard", str(run), *selection, "--csv", str(csv))
+    assert done.returncode == 0, done.stderr
+    assert [line.split(",")[:2] for line in csv.read_text().splitlines()[1:]] == [["3", "0"], ["2", "1"]]
+    assert done.stdout.splitlines()[-1] == "(2 of 4 trials)"
+    assert "Not ranked" not in done.stdout
+
+
+def test_the_status_of_a_run_is_shown_without_ray_or_tensorflow(run: Path) -> None:
+    done = without_ray_or_tensorflow("status", str(run))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"study s, {run}: interrupted without a word, or a copy of a running one\n")
+    assert f"seti-tune resume {run}" in done.stdout
+
+
+def test_runs_are_compared_without_ray_or_tensorflow(run: Path, tmp_path: Path) -> None:
+    other, csv = tmp_path / "other", tmp_path / "all.csv"
+    shutil.copytree(run, other)
+    log = other / "events.jsonl"
+    log.write_text(log.read_text().replace('"data_digest":"d"', '"data_digest":"e"'))
+    done = without_ray_or_tensorflow("compare", str(run), str(other), "--top", "3", "--csv", str(csv))
+    assert done.returncode == 0, done.stderr
+    assert "warning: different data, objectives are not comparable: digests hand d, other e\n" in done.stderr
+    assert [line.split(",")[:3] for line in csv.read_text().splitlines()[1:]] == [
+        ["1", "hand", "2"],
+        ["2", "other", "2"],
+        ["3", "hand", "1"],
+    ]
+    assert done.stdout.splitlines()[-1] == "(3 more completed trials)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("leaderboard", "RUN", "--where", "y > 0"), "'y' is the end of a.y, b.y; write the whole name"),
+        (("leaderboard", "RUN", "--where", "x is 1"), "--where 'x is 1': NAME OP VALUE is expected"),
+        (("leaderboard", "RUN", "--sort", "objectiv"), "no column 'objectiv'; did you mean objective?"),
+        (("leaderboard", "RUN", "--top", "0"), "--top 0: at least 1 is expected"),
+        (("compare", "RUN", "RUN"), "are the same run; give each run once"),
+        (("compare", "RUN"), "1 run: at least two are expected"),
+        (("compare", "RUN", "nowhere"), "nowhere: no run folder"),
+        (("status", "nowhere"), "nowhere: no run folder"),
+    ],
+)
+def test_a_mistake_in_looking_at_runs_is_one_line(
+    run: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tune.cli import main
+
+    assert main([str(run) if word == "RUN" else word for word in arguments]) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
 
 
 def test_a_folder_that_is_no_run_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
