@@ -89,8 +89,8 @@ def _how_it_stands(status: RunStatus, now: datetime) -> str:
     if status.is_running and not status.is_finished:
         return "running now, continued a moment ago"
     if ended is not None:
-        word = "finished: " if ended.finished else "" if ended.reason.startswith("interrupted") else "ended: "
-        return f"{word}{ended.reason}"
+        reason = " ".join(ended.reason.removeprefix(f"{status.run.absolute()}: ").split())
+        return f"{'finished: ' if ended.finished else '' if reason.startswith('interrupted') else 'ended: '}{reason}"
     return "interrupted without a word, or a copy of a running one"
 
 

@@ -96,11 +96,12 @@ def test_a_running_run_says_where_its_trials_are(hand: Any, tmp_path: Path) -> N
     [
         (True, "all trials ended", "finished: all trials ended"),
         (False, "interrupted by SIGTERM", ": interrupted by SIGTERM"),
-        (False, "hopeless: the first 5 trials failed", "ended: hopeless: the first 5 trials failed"),
+        (False, "RUN: 3 trials in a row failed:\n no", "ended: 3 trials in a row failed: no"),
     ],
 )
 def test_an_ended_run_says_why(hand: Any, tmp_path: Path, finished: bool, reason: str, expected: str) -> None:
-    run = written(tmp_path, [hand.study(), *hand.trial(0, [0.5]), StudyEnded(finished=finished, reason=reason)])
+    end = StudyEnded(finished=finished, reason=reason.replace("RUN", str(tmp_path)))
+    run = written(tmp_path, [hand.study(), *hand.trial(0, [0.5]), end])
     (run / "report.md").write_text("")
     text = status_text(run_status(run))
     assert text.splitlines()[0].endswith(expected)
