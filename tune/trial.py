@@ -149,7 +149,7 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
                 "checkpoint_digest": saved.digest,
                 "checkpoint_seconds": saved.seconds,
             }
-        return on_epoch(EpochReport(**values))
+        return on_epoch(EpochReport(**values, validation_correct=result.validation_correct))
 
     try:
         training.train(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -51,4 +52,7 @@ def test_the_readme_runs_as_written(tmp_path: Path) -> None:
     for name in ("report.md", "leaderboard.csv", "epochs.csv", "events.jsonl", "final/baseline/model.keras"):
         path = tmp_path / "runs" / "study" / name
         assert path.exists() or "baseline" in name, name
+    best = pd.read_csv(tmp_path / "runs" / "study" / "leaderboard.csv").iloc[0]
+    assert best["objective_low"] < best["objective"] < best["objective_high"]
+    assert bool(best["tied"]), "a network's trials tell which validation images they had right"
     assert (tmp_path / "predictions.csv").read_text().count("\n") == 61
