@@ -161,7 +161,7 @@ class Coordinator:
 
     def _epoch(self, key: TrialKey, task: Task, report: EpochReport) -> bool:
         try:
-            events = epoch_events(self._run, task, report, self.state.trials[key].best)
+            events = epoch_events(self._run, task, report, self.state)
         except ValueError as error:
             self._left(key, task, Left("failed", str(error)))
             return True

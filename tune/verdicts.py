@@ -12,22 +12,25 @@ from tune.study import Study
 from tune.trial import EpochReport, Task
 
 
-def epoch_events(run: Path, task: Task, report: EpochReport, best: Epoch | None) -> list[Event]:
+def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) -> list[Event]:
     """Return the epoch of a report and, where it brings one, its checkpoint.
 
     Args:
         run: The run folder, to which paths in the record are relative.
         task: The attempt that reports.
         report: What it says.
-        best: The trial's best epoch so far; images are flagged where this one is better.
+        state: The run; right images are recorded where this is the trial's best epoch so far.
 
     Raises:
-        ValueError: The checkpoint lies elsewhere than it must.
+        ValueError: The checkpoint lies elsewhere than it must, or there is not one flag for each validation image.
     """
     names: dict[str, Any] = {k: getattr(task, k) for k in ("trial", "repeat", "attempt")} | {"epoch": report.epoch}
     derived = ("epoch", "validation_correct")
     values = {k: v for k, v in vars(report).items() if k not in derived and not k.startswith("checkpoint")}
-    flags = report.validation_correct
+    best, flags = state.trials[task.trial, task.repeat].best, report.validation_correct
+    n = state.started.validation_images if state.started else None
+    if flags is not None and n is not None and len(flags) != n:
+        raise ValueError(f"validation_correct holds {len(flags)} flags, the data set {n} validation images")
     if flags is not None and (best is None or report.validation_accuracy > best.validation_accuracy):
         values["validation_correct"] = pack_flags(flags)
     epoch = Epoch(**names, **values)

@@ -1,5 +1,6 @@
 """The search loop without Ray: whole studies in milliseconds, interrupted anywhere, rebuilt from the log."""
 
+import dataclasses
 import importlib.util
 import math
 import random
@@ -485,3 +486,13 @@ def test_right_images_are_kept_with_the_best_epoch_only(study: Study, tmp_path: 
         bench.coordinator.receive(task, report)
     epochs = bench.state.trials[0, None].epochs
     assert [epochs[n].validation_correct for n in (1, 2, 3)] == [pack_flags(flags[1]), pack_flags(flags[2]), None]
+
+
+def test_flags_of_another_number_of_images_fail_the_attempt_not_the_tables(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    assert bench.state.started is not None
+    bench.state.started = dataclasses.replace(bench.state.started, validation_images=800)
+    bench.coordinator.receive(task, EpochReport(epoch=1, validation_accuracy=1, validation_correct=[True] * 3))
+    ended = bench.state.trials[0, None].attempts_ended[0]
+    assert ended.why == "validation_correct holds 3 flags, the data set 800 validation images"
+    assert ended.counts
