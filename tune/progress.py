@@ -106,7 +106,7 @@ class Progress:
         epochs = mean * max(0, self._study.study.trials - len(trials))
         epochs += sum(max(0.0, mean - len(t.epochs)) for t in trials if t.ended is None)
         if self._study.finals.enabled:
-            roles = 1 if self._study.baseline_parameters() is None else 2
+            roles = 2 if self._study.has_baseline else 1
             done = sum(len(t.epochs) for t in self._state.final_trials())
             epochs += max(0, roles * self._study.study.max_epochs - done)
         left = epochs * (time.monotonic() - self._started) / self._epochs

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,89 +11,23 @@ from typing import Any
 
 from search_spaces.space import Space, load_space
 from seti_model.config import Configuration, field_types
+from tune.sections import (
+    NETWORK,
+    SECTIONS,
+    AshaSection,
+    DataSection,
+    ExportSection,
+    FinalsSection,
+    SearchSection,
+    StudySection,
+    check_values,
+    read_section,
+)
+from tune.sections import ResourcesSection as ResourcesSection
+from tune.sections import StudyError as StudyError
+from tune.sections import Value as Value
 
-NETWORK = "tune.trial:train_network"
 STUDIES = Path(__file__).parent / "studies"
-Value = bool | int | float | str
-
-
-class StudyError(ValueError):
-    """A study that cannot be run: the message names the file and key, the value and what to do."""
-
-
-@dataclass(frozen=True)
-class StudySection:
-    """What is searched, how long, from which seed."""
-
-    space: str
-    name: str = ""
-    trials: int = 40
-    max_epochs: int = 12
-    seed: int = 0
-    time_limit_h: float | None = None  # no new trial starts after it
-    max_retries: int = 2  # of a training function that raises or finds no memory; deaths of workers do not count
-    max_consecutive_failures: int = 5  # as many failed trials in a row end the study
-    trainable: str = NETWORK
-
-
-@dataclass(frozen=True)
-class SearchSection:
-    """How configurations are proposed."""
-
-    sampler: str = "tpe"
-    startup_trials: int = 10
-
-
-@dataclass(frozen=True)
-class DataSection:
-    """Where the data set is (relative to the study file), or how it is simulated (into the run folder)."""
-
-    path: str | None = None
-    simulate: str | None = None
-    train: int = 3200
-    validation: int = 800
-    test: int = 800
-    seed: int = 1
-
-
-@dataclass(frozen=True)
-class AshaSection:
-    """When poor trials are stopped. Exempt ones run to the end, so that what stopping costs can be known."""
-
-    grace_epochs: int = 4
-    reduction_factor: int = 3
-    exempt_fraction: float = 0.1  # at 0.1 every tenth trial, beside the baseline
-
-
-@dataclass(frozen=True)
-class ResourcesSection:
-    """What a trial gets. One thread per CPU. `max_concurrent` is by default what fits on the machine or cluster.
-
-    A worker of more than `memory_mb` (10**6 bytes) after an epoch is replaced, unless it trains its first trial; by
-    default that is a worker's share of its node.
-    """
-
-    cpus_per_trial: int = 1
-    gpus_per_trial: float = 0.0
-    max_concurrent: int | None = None
-    memory_mb: float | None = None
-
-
-@dataclass(frozen=True)
-class FinalsSection:
-    """Whether winner and baseline are retrained and evaluated on the test split."""
-
-    enabled: bool = True
-
-
-_SECTIONS: Mapping[str, type] = {
-    "study": StudySection,
-    "search": SearchSection,
-    "data": DataSection,
-    "asha": AshaSection,
-    "resources": ResourcesSection,
-    "finals": FinalsSection,
-}
 
 
 @dataclass(frozen=True)
@@ -104,11 +36,12 @@ class Study:
 
     study: StudySection
     space: Space
-    search: SearchSection = SearchSection()
-    data: DataSection = DataSection()
-    asha: AshaSection = AshaSection()
-    resources: ResourcesSection = ResourcesSection()
-    finals: FinalsSection = FinalsSection()
+    search: SearchSection
+    data: DataSection
+    asha: AshaSection
+    resources: ResourcesSection
+    finals: FinalsSection
+    export: ExportSection
     fixed: Mapping[str, Value] = field(default_factory=dict)
     baseline: Mapping[str, Value] = field(default_factory=dict)
     folder: Path = Path()
@@ -119,6 +52,11 @@ class Study:
         """Whether the trainable is ours, the course network."""
         return self.study.trainable == NETWORK
 
+    @property
+    def has_baseline(self) -> bool:
+        """Whether trial 0 is the baseline: the course's values, or those of [baseline]."""
+        return self.is_network or bool(self.baseline)
+
     def configuration(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
         """Return the complete configuration for a point of the space: what the training function is given."""
         values = {**self.fixed, **parameters}
@@ -128,8 +66,10 @@ class Study:
 
     def baseline_parameters(self) -> dict[str, Value] | None:
         """Return the baseline as a point of the space; None where a study of another trainable names none."""
+        if not self.has_baseline:
+            return None
         if not self.is_network:
-            return dict(self.baseline) or None
+            return dict(self.baseline)
         return self.space.restrict(self.configuration({}))
 
     def dataset_path(self, run: Path) -> Path | None:
@@ -139,9 +79,33 @@ class Study:
         return self.folder / self.data.path if self.data.path is not None else None
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return all sections as JSON can hold them."""
-        sections: dict[str, Any] = {name: dataclasses.asdict(getattr(self, name)) for name in _SECTIONS}
-        return sections | {"fixed": dict(self.fixed), "baseline": dict(self.baseline)}
+        """Return all sections and the study file's folder as JSON can hold them."""
+        sections: dict[str, Any] = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
+        values = {"fixed": dict(self.fixed), "baseline": dict(self.baseline)}
+        return {"folder": str(self.folder), **sections, **values}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], space: Space, *, place: Path, source: str = "") -> Study:
+        """Build a study from what `to_mapping` gave, checked as a file is; `place` is named in errors.
+
+        Raises:
+            StudyError: The record does not say where the study file was, or is refused for what a file would be.
+            SpaceError: The space does not fit the configuration or the baseline.
+            ConfigError: A fixed value that no training accepts.
+        """
+        if not isinstance(record.get("folder"), str):
+            raise StudyError(
+                f"{place}: does not say where its study file was, as an earlier seti-tune wrote it; "
+                "continue it with `seti-tune search STUDY`"
+            )
+        values = {
+            name: {key: value for key, value in section.items() if value is not None}
+            if isinstance(section, Mapping)
+            else section
+            for name, section in record.items()
+            if name != "folder"
+        }
+        return _build(place, values, space=space, folder=Path(record["folder"]), source=source)
 
     def with_trials(self, trials: int) -> Study:
         """Return the study with another total number of trials.
@@ -152,6 +116,17 @@ class Study:
         if trials < 1:
             raise StudyError(f"--trials {trials}: at least 1 is expected")
         return dataclasses.replace(self, study=dataclasses.replace(self.study, trials=trials))
+
+    def with_data(self, path: Path) -> Study:
+        """Return the study with its data set at another place.
+
+        Raises:
+            StudyError: It has none, or simulates it into the run folder.
+        """
+        if self.data.path is None:
+            where = "has no data set" if self.data.simulate is None else "simulates its data set into the run folder"
+            raise StudyError(f"--data {path}: the study {where}; leave --data out")
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, path=str(path.absolute())))
 
 
 def shipped_studies() -> tuple[str, ...]:
@@ -182,67 +157,40 @@ def load_study(name_or_path: str | Path) -> Study:
         raise StudyError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"{path}: invalid TOML: {error}; correct that line") from error
-    return _build(path, source, values)
+    return _build(path, values, space=None, folder=path.parent.absolute(), source=source)
 
 
-def _build(path: Path, source: str, values: dict[str, Any]) -> Study:
-    unknown = sorted(set(values) - set(_SECTIONS) - {"fixed", "baseline"})
+def _build(place: Path, values: dict[str, Any], *, space: Space | None, folder: Path, source: str) -> Study:
+    """Check everything; without `space` it is the one that [study] names, looked for beside `place`."""
+    unknown = sorted(set(values) - set(SECTIONS) - {"fixed", "baseline"})
     if unknown:
         raise StudyError(
-            f"{path}: unknown section [{unknown[0]}]; known: {', '.join([*_SECTIONS, 'fixed', 'baseline'])}"
+            f"{place}: unknown section [{unknown[0]}]; known: {', '.join([*SECTIONS, 'fixed', 'baseline'])}"
         )
     for name in ("fixed", "baseline"):
-        _check_values(path, name, values.get(name, {}))
+        check_values(place, name, values.get(name, {}))
     if not isinstance(values.get("study", {}), Mapping) or "space" not in values.get("study", {}):
-        raise StudyError(f'{path}: [study] has no space; add e.g. space = "baseline"')
-    sections = {name: _section(path, name, cls, values.get(name, {})) for name, cls in _SECTIONS.items()}
+        raise StudyError(f'{place}: [study] has no space; add e.g. space = "baseline"')
+    sections = {name: read_section(place, name, values.get(name, {})) for name in SECTIONS}
     if not sections["study"].name:
-        sections["study"] = dataclasses.replace(sections["study"], name=path.stem)
-    name = sections["study"].space
-    beside = path.parent / name
+        sections["study"] = dataclasses.replace(sections["study"], name=place.stem)
     study = Study(
-        space=load_space(beside if name.endswith(".toml") and not Path(name).is_absolute() else name),
+        space=space or _named_space(place, sections["study"].space),
         fixed=values.get("fixed", {}),
         baseline=values.get("baseline", {}),
-        folder=path.parent.absolute(),
+        folder=folder,
         source=source,
         **sections,
     )
-    _check_numbers(path, study)
-    _check_data(path, study)
-    _check_parameters(path, study)
+    _check_numbers(place, study)
+    _check_data(place, study)
+    _check_parameters(place, study)
     return study
 
 
-def _section(path: Path, section: str, cls: type, values: Mapping[str, Any]) -> Any:
-    hints = typing.get_type_hints(cls)
-    if not isinstance(values, Mapping):
-        raise StudyError(f"{path}: {section} is {values!r}; a section [{section}] is expected")
-    typed = {}
-    for key, value in values.items():
-        if key not in hints:
-            raise StudyError(f"{path}: [{section}] has an unknown key {key!r}; known: {', '.join(hints)}")
-        expected = [t for t in typing.get_args(hints[key]) or (hints[key],) if t is not types.NoneType]
-        if float in expected and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if type(value) not in expected:
-            names = " or ".join(t.__name__ for t in expected)
-            raise StudyError(
-                f"{path}: [{section}] {key} = {value!r} is of type {type(value).__name__}, expected {names}"
-            )
-        typed[key] = value
-    return cls(**typed)
-
-
-def _check_values(path: Path, section: str, values: object) -> None:
-    if not isinstance(values, Mapping):
-        raise StudyError(f"{path}: {section} is {values!r}; a section [{section}] is expected")
-    for name, value in values.items():
-        if not isinstance(value, bool | int | float | str):
-            raise StudyError(
-                f"{path}: [{section}] {name!r} = {value!r} is no single value; quote names with a dot, "
-                'as in "training.batch_size" = 32'
-            )
+def _named_space(place: Path, name: str) -> Space:
+    beside = place.parent / name
+    return load_space(beside if name.endswith(".toml") and not Path(name).is_absolute() else name)
 
 
 def _check_numbers(path: Path, study: Study) -> None:

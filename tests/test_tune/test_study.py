@@ -1,11 +1,14 @@
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from search_spaces.parameters import SpaceError
+from search_spaces.space import Space
 from seti_model.config import ConfigError, Configuration
-from tune.study import StudyError, load_study, shipped_studies
+from tune.study import Study, StudyError, load_study, shipped_studies
 
 GOOD = '[study]\nspace = "baseline"\n[data]\nsimulate = "course"\n'
 
@@ -122,3 +125,54 @@ def test_the_baseline_of_another_trainable_must_lie_in_the_space(quick_study: Ca
 def test_fewer_than_one_trial_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="--trials 0: at least 1 is expected"):
         load_study(write(tmp_path, GOOD)).with_trials(0)
+
+
+def through_the_log(study: Study) -> Study:
+    record, space = json.loads(json.dumps([study.to_mapping(), study.space.to_mapping()]))
+    return Study.from_record(record, Space.from_mapping(space), place=Path("run"), source=study.source)
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_a_shipped_study_comes_back_from_its_record(name: str) -> None:
+    study = load_study(name)
+    assert through_the_log(study) == study
+
+
+def test_a_study_of_another_trainable_comes_back_from_its_record(quick_study: Callable[..., Path]) -> None:
+    study = load_study(quick_study(sleep=0.5, extra="[resources]\nmax_concurrent = 2\n"))
+    assert through_the_log(study) == study
+    assert study.folder.is_absolute()
+
+
+def test_a_record_is_checked_as_a_file_is(tmp_path: Path) -> None:
+    study = load_study(write(tmp_path, GOOD))
+    record = study.to_mapping()
+    record["study"]["trials"] = 0
+    with pytest.raises(StudyError, match=r"run: \[study\] trials = 0: at least 1 is expected"):
+        Study.from_record(record, study.space, place=Path("run"))
+    with pytest.raises(StudyError, match=r"run: \[fixed\] 'network\.filters_1' also varies in space"):
+        Study.from_record(study.to_mapping() | {"fixed": {"network.filters_1": 8}}, study.space, place=Path("run"))
+
+
+def test_a_record_without_its_folder_names_the_command_that_continues(tmp_path: Path) -> None:
+    study = load_study(write(tmp_path, GOOD))
+    record = {key: value for key, value in study.to_mapping().items() if key != "folder"}
+    with pytest.raises(StudyError, match=r"run: does not say where its study file was.*`seti-tune search STUDY`"):
+        Study.from_record(record, study.space, place=Path("run"))
+
+
+def test_a_section_that_an_earlier_version_did_not_write_has_its_default(tmp_path: Path) -> None:
+    study = load_study(write(tmp_path, GOOD))
+    record = {key: value for key, value in study.to_mapping().items() if key != "export"}
+    assert not Study.from_record(record, study.space, place=Path("run")).export.optuna_journal
+
+
+def test_data_can_be_given_a_new_place_unless_it_is_simulated(tmp_path: Path) -> None:
+    study = load_study(write(tmp_path, GOOD))
+    with pytest.raises(StudyError, match=r"--data moved: the study simulates its data set into the run folder; leave"):
+        study.with_data(Path("moved"))
+    there = dataclasses.replace(study, data=dataclasses.replace(study.data, simulate=None, path="data"))
+    assert there.with_data(tmp_path / "moved").dataset_path(tmp_path) == tmp_path / "moved"
+    none = dataclasses.replace(study, data=dataclasses.replace(study.data, simulate=None))
+    with pytest.raises(StudyError, match="--data moved: the study has no data set; leave --data out"):
+        none.with_data(Path("moved"))
