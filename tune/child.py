@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tune.errors import guarded
 from tune.signals import Interrupted, Signals, exit_code
 
+if TYPE_CHECKING:
+    from tune.study import Study
+
 EXIT_BUG = 70  # of the driver; 1 is what Ray's C++ exits with when the head is gone
-CONTINUE = "Start the same command again to continue."
+
+
+def resume_command(run: Path, *, trials: int | None = None, address: str | None = None) -> str:
+    """Return the command that continues a run."""
+    words = ["seti-tune", "resume", str(run)]
+    words += [] if trials is None else ["--trials", str(trials)]
+    words += [] if address is None else ["--address", address]
+    return shlex.join(words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the driver and print what came out; return the exit code."""
     signals = Signals()
     signals.install()
-    parser = argparse.ArgumentParser(prog="python -m tune.child", description="The process behind `seti-tune search`.")
-    parser.add_argument("study")
+    parser = argparse.ArgumentParser(prog="python -m tune.child", description="The process behind a search.")
+    parser.add_argument("study", nargs="?", help="a study file; without it the study in the run's log")
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--trials", type=int, required=True)
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--space", type=Path)
     parser.add_argument("--address")
     options = parser.parse_args(arguments)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -36,23 +50,33 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
     from results.report import REPORT, headline, read_finals
     from tune.driver import run_study
     from tune.provenance import check_installation
-    from tune.study import load_study
 
     check_installation()
-    study = load_study(options.study).with_trials(options.trials)
+    study = _study(options)
     try:
         signals.check()
         outcome = run_study(study, options.run, address=options.address, signals=signals)
     except Interrupted as interrupted:
-        print(f"Interrupted before the search began. {CONTINUE}")
+        print("Interrupted before the search began. Start the same command again to continue.")
         return exit_code(interrupted.name)
     print(leaderboard_text(outcome.state))
     if outcome.signal is not None:
-        print(f"\nInterrupted; leaderboard of what was done: {options.run}/leaderboard.csv. {CONTINUE}")
+        go_on = resume_command(options.run, address=options.address)
+        print(f"\nInterrupted; leaderboard of what was done: {options.run}/leaderboard.csv\nContinue with: {go_on}")
         return exit_code(outcome.signal)
     print("\n" + "\n".join(headline(outcome.state, read_finals(options.run, outcome.state))))
     print(f"\nLeaderboard: {options.run}/leaderboard.csv\nReport: {options.run}/{REPORT}")
     return 0 if any(trial.status == "completed" for trial in outcome.state.search_trials()) else 2
+
+
+def _study(options: argparse.Namespace) -> Study:
+    from tune.continuation import recorded_study
+    from tune.study import load_study
+
+    if options.study is None:
+        return recorded_study(options.run, trials=options.trials, data=options.data, space=options.space)
+    study = load_study(options.study)
+    return study if options.trials is None else study.with_trials(options.trials)
 
 
 def _end_with_parent() -> None:

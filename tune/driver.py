@@ -10,15 +10,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from results.leaderboard import write_tables
-from results.records import Event, StudyEnded, StudyResumed, StudyStarted, TrialEnded
+from results.records import Event, StudyEnded, TrialEnded
 from results.report import write_report
 from results.state import RunState, fold
 from results.store import EventLog, write_atomically
 from tune import cluster as clusters
 from tune.agenda import has_work
+from tune.continuation import SOURCE, check_continuation, opening_events
 from tune.coordinator import Coordinator, HopelessStudyError
 from tune.finals import drop_training_state, evaluate_finals, reopen_lost
 from tune.progress import Progress
@@ -34,20 +35,6 @@ if TYPE_CHECKING:
 
 RAY_FOLDER = ".ray"
 TABLES_EVERY_S = 10.0
-COMPARED = ("study", "search", "asha", "fixed", "baseline", "data", "resources")
-# The data may move, its digest is compared; threads and GPUs of a trial change its results, their number does not.
-MAY_CHANGE = {
-    ("study", "name"),
-    ("study", "space"),
-    ("study", "trials"),
-    ("study", "time_limit_h"),
-    ("study", "max_retries"),
-    ("study", "max_consecutive_failures"),
-    ("asha", "exempt_fraction"),
-    ("data", "path"),
-    ("resources", "max_concurrent"),
-    ("resources", "memory_mb"),
-}
 
 
 @dataclass(frozen=True)
@@ -80,7 +67,7 @@ def run_study(study: Study, run: Path, *, address: str | None = None, signals: S
     load_trainable(study.study.trainable, study.folder)
     with EventLog(run) as log:
         state = fold(run)
-        check_same_study(study, state, run)
+        check_continuation(study, state, run)
         try:
             _drive(study, run, log, state, address, signals)
         except Interrupted as interrupted:
@@ -94,32 +81,6 @@ def run_study(study: Study, run: Path, *, address: str | None = None, signals: S
             write_tables(run, state)
             raise
         return Outcome(state)
-
-
-def check_same_study(study: Study, state: RunState, run: Path) -> None:
-    """Refuse to continue a run whose trials would not be comparable with new ones.
-
-    Raises:
-        StudyError: Another study, space, or setting that trials depend on.
-    """
-    started = state.started
-    if started is None:
-        return
-    if state.space_fingerprint != study.space.fingerprint:
-        raise StudyError(
-            f"{run}: holds a study of another space than {study.space.name!r} as it is now; "
-            "choose another folder with --run"
-        )
-    old: Any = state.study
-    new = study.to_mapping()
-    for section in COMPARED:
-        for key in sorted({*old[section], *new[section]}):
-            before, now = old[section].get(key), new[section].get(key)
-            if before != now and (section, key) not in MAY_CHANGE:
-                raise StudyError(
-                    f"{run}: holds another study: [{section}] {key} was {before!r}, is now {now!r}; "
-                    "set it back or choose another folder with --run"
-                )
 
 
 def prepare_data(
@@ -162,15 +123,19 @@ def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str
     """Search, if anything is left to search, then evaluate and report."""
     reopen_lost(run, log, state)
     if state.started is None or has_work(study, state):
+        _check_data_is_there(study, run, state)
         data, digest = prepare_data(study, run, signals.check)
         if state.started is not None and digest != state.started.data_digest:
             raise StudyError(
                 f"{run}: its trials saw the data set {state.started.data_digest}, the one given now is {digest}; "
                 "restore the data or choose another folder with --run"
             )
-        write_atomically(run / "study.toml", study.source)
+        if study.source:
+            write_atomically(run / SOURCE, study.source)
         signals.check()
         _search(study, run, log, state, data, digest, address, signals)
+    elif check_continuation(study, state, run) is not None:
+        print("the wider space counts when there is something to search; add trials with --trials N", file=sys.stderr)
     path = study.dataset_path(run)
     if study.is_network and path is not None:
         evaluate_finals(study, run, log, state, path, check=signals.check)
@@ -180,6 +145,15 @@ def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str
         _write(log, state, StudyEnded(finished=True, reason=reason))
     write_tables(run, state)
     write_report(run, state)
+
+
+def _check_data_is_there(study: Study, run: Path, state: RunState) -> None:
+    path = study.dataset_path(run)
+    if state.started is not None and study.data.path is not None and path is not None and not path.exists():
+        raise StudyError(
+            f"{path}: the data set of this run is not there any more; put it back, or say where it is now with "
+            f"`seti-tune resume {run} --data PATH`"
+        )
 
 
 def _search(
@@ -198,18 +172,9 @@ def _search(
         signals.install()
         signals.check()
         come_from = provenance(dataclasses.asdict(cluster))
-        if state.started is None:
-            event: Event = StudyStarted(
-                study=study.to_mapping(),
-                space=study.space.to_mapping(),
-                space_fingerprint=study.space.fingerprint,
-                data_digest=digest,
-                validation_images=None if data is None else len(data.validation.labels),
-                provenance=come_from,
-            )
-        else:
-            event = StudyResumed(study=study.to_mapping(), provenance=come_from)
-        _write(log, state, event)
+        images = None if data is None else len(data.validation.labels)
+        opening = opening_events(study, state, run, data=(digest, images), provenance=come_from)
+        _write(log, state, *opening)
         progress = Progress(study, state)
         coordinator = Coordinator(study, log, state, run=run, on_event=_on_event(study, run, state, progress))
         coordinator.max_concurrent, coordinator.memory_mb = cluster.max_concurrent, cluster.memory_mb
@@ -305,6 +270,7 @@ def _on_event(study: Study, run: Path, state: RunState, progress: Progress) -> C
     return on_event
 
 
-def _write(log: EventLog, state: RunState, event: Event) -> None:
-    log.append(event, durable=True)
-    state.apply(event)
+def _write(log: EventLog, state: RunState, *events: Event) -> None:
+    log.append(*events, durable=True)
+    for event in events:
+        state.apply(event)

@@ -1,4 +1,4 @@
-"""The command `search`: what it accepts and prints. The search itself runs in a child process."""
+"""The commands `search` and `resume`: what they accept and print. The search itself runs in a child process."""
 
 from __future__ import annotations
 
@@ -16,13 +16,22 @@ SEARCH_EPILOG = """examples:
   seti-tune search study.toml --dry-run                what it would do: rungs, time, memory, disk
   seti-tune search study.toml --trials 80              the same study with 80 trials in all
   seti-tune search study.toml --address 10.0.0.1:6379  on a Ray cluster
-Start the same command again to continue an interrupted run or to see a finished one.
+Start the same command again to continue an interrupted run or to see a finished one; `seti-tune resume` needs the
+run folder alone. A changed space file is accepted where it only widens the space; the trials so far are carried over.
 exit codes: 0 finished, 2 a mistake in what was asked for, 3 interrupted and to be continued, 130 Ctrl-C
+"""
+RESUME_EPILOG = """examples:
+  seti-tune resume runs/quickstart                      go on after Ctrl-C, a crash or a power cut
+  seti-tune resume runs/quickstart --trials 40          40 trials in all, also where the run was finished
+  seti-tune resume runs/study --data /new/place         the data set has moved; its digest is compared
+  seti-tune resume runs/study --space wider.toml --trials 80
+The study, its space and its trainable's folder come from the log of the run; the study file is not read.
+exit codes: as of `seti-tune search`
 """
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `search`."""
+    """Add `search` and `resume`."""
     raw = argparse.RawDescriptionHelpFormatter
     search = commands.add_parser("search", help="run or continue a study", epilog=SEARCH_EPILOG, formatter_class=raw)
     search.add_argument("study", metavar="STUDY", help="a study file (.toml) or a shipped study's name")
@@ -33,10 +42,18 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     search.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
     search.set_defaults(run=_search)
+    resume = commands.add_parser("resume", help="continue or extend a run", epilog=RESUME_EPILOG, formatter_class=raw)
+    resume.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
+    resume.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the run's")
+    resume.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
+    resume.add_argument("--space", type=Path, metavar="FILE", help="a space file that widens the run's space")
+    resume.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
+    resume.set_defaults(run=_resume)
 
 
 def _search(options: argparse.Namespace) -> int:
     from results.store import LOG_NAME
+    from tune.child import resume_command
     from tune.cluster import check_address
     from tune.study import load_study
     from tune.supervisor import supervise
@@ -58,7 +75,24 @@ def _search(options: argparse.Namespace) -> int:
         print(_plan(study, run, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
     if options.dry_run:
         return 0
-    return supervise(arguments, again=shlex.join(again))
+
+    def way_on() -> str:
+        begun = log.exists() and log.stat().st_size > 0
+        return resume_command(run, trials=options.trials, address=options.address) if begun else shlex.join(again)
+
+    return supervise(arguments, again=way_on)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from tune.cluster import check_address
+    from tune.supervisor import supervise
+
+    if options.address is not None:
+        check_address(options.address)
+    given = {name: getattr(options, name) for name in ("trials", "data", "space", "address")}
+    more = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
+    again = shlex.join(["seti-tune", "resume", str(options.folder), *more])
+    return supervise(["--run", str(options.folder), *more], again=lambda: again)
 
 
 def _plan(study: Study, run: Path, *, local: bool) -> str:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 import psutil
@@ -20,12 +20,12 @@ EXIT_CODES = (0, 2, 3, 130)
 SWEEP_WAIT_S = 5.0
 
 
-def supervise(arguments: Sequence[str], *, again: str) -> int:
+def supervise(arguments: Sequence[str], *, again: Callable[[], str]) -> int:
     """Run the driver in a session of its own until it ends; return the exit code for the user.
 
     Args:
         arguments: What the driver is given.
-        again: The command that continues the run, for the message after an accident.
+        again: Returns the command that continues the run; asked after an accident.
     """
     readable, writable = os.pipe()
     forwarded: list[int] = []
@@ -55,10 +55,10 @@ def supervise(arguments: Sequence[str], *, again: str) -> int:
     if code == EXIT_BUG:
         return 1
     if forwarded:
-        print(f"seti-tune: interrupted; all that was recorded is kept, continue with: {again}", file=sys.stderr)
+        print(f"seti-tune: interrupted; all that was recorded is kept, continue with: {again()}", file=sys.stderr)
         return 130 if forwarded[0] == signal.SIGINT else 3
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "ended because Ray's head is gone"
-    print(f"seti-tune: the driver {how}; all it recorded is kept, continue with: {again}", file=sys.stderr)
+    print(f"seti-tune: the driver {how}; all it recorded is kept, continue with: {again()}", file=sys.stderr)
     return 3
 
 
