@@ -12,6 +12,7 @@ EPILOG = """examples:
   seti-tune search quickstart                     the shipped five-minute study
   seti-tune data import data/mine --npz mine.npz --fractions 0.6,0.2,0.2
   seti-tune search study.toml                     your own study; the same command continues it
+  seti-tune resume runs/quickstart --trials 40    continue a run, here with more trials
   seti-tune status runs/quickstart                how it stands, also while it runs
   seti-tune leaderboard runs/quickstart --top 10
   seti-tune compare runs/quickstart runs/other
@@ -20,7 +21,7 @@ EPILOG = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with all commands; imports nothing heavy."""
-    from tune import data_commands, result_commands, search_commands, train_commands
+    from tune import data_commands, export_commands, result_commands, search_commands, train_commands
 
     parser = argparse.ArgumentParser(
         prog="seti-tune",
@@ -31,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     search_commands.add_parsers(commands)
     result_commands.add_parsers(commands)
+    export_commands.add_parser(commands)
     data_commands.add_parser(commands)
     train_commands.add_parsers(commands)
     return parser

@@ -21,6 +21,7 @@ from tune import cluster as clusters
 from tune.agenda import has_work
 from tune.continuation import SOURCE, check_continuation, opening_events
 from tune.coordinator import Coordinator, HopelessStudyError
+from tune.export import JOURNAL, JournalExport
 from tune.finals import drop_training_state, evaluate_finals, reopen_lost
 from tune.progress import Progress
 from tune.provenance import provenance
@@ -134,8 +135,12 @@ def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str
             write_atomically(run / SOURCE, study.source)
         signals.check()
         _search(study, run, log, state, data, digest, address, signals)
-    elif check_continuation(study, state, run) is not None:
-        print("the wider space counts when there is something to search; add trials with --trials N", file=sys.stderr)
+    else:
+        if check_continuation(study, state, run) is not None:
+            print(
+                "the wider space counts once there is something to search; add trials with --trials N", file=sys.stderr
+            )
+        _journal(study, run, state).finish()
     path = study.dataset_path(run)
     if study.is_network and path is not None:
         evaluate_finals(study, run, log, state, path, check=signals.check)
@@ -176,9 +181,11 @@ def _search(
         opening = opening_events(study, state, run, data=(digest, images), provenance=come_from)
         _write(log, state, *opening)
         progress = Progress(study, state)
-        coordinator = Coordinator(study, log, state, run=run, on_event=_on_event(study, run, state, progress))
+        journal = _journal(study, run, state)
+        on_event = _on_event(study, run, state, progress, journal)
+        coordinator = Coordinator(study, log, state, run=run, on_event=on_event)
         coordinator.max_concurrent, coordinator.memory_mb = cluster.max_concurrent, cluster.memory_mb
-        with progress:
+        with progress, journal:
             while not _tune(study, run, coordinator, data, progress, signals):
                 clusters.disconnect()
                 clusters.connect(address, study.resources, folder=run / RAY_FOLDER, data_bytes=size)
@@ -251,7 +258,13 @@ def _take_over(run: Path, coordinator: Coordinator, error: RayError) -> None:
         ) from error
 
 
-def _on_event(study: Study, run: Path, state: RunState, progress: Progress) -> Callable[[Event], None]:
+def _journal(study: Study, run: Path, state: RunState) -> JournalExport:
+    return JournalExport(state, run / JOURNAL, trials=study.study.trials, wanted=study.export.optuna_journal)
+
+
+def _on_event(
+    study: Study, run: Path, state: RunState, progress: Progress, journal: JournalExport
+) -> Callable[[Event], None]:
     written = time.monotonic()
     if study.is_network:
         for trial in state.trials.values():  # what an interrupted driver left behind
@@ -263,6 +276,7 @@ def _on_event(study: Study, run: Path, state: RunState, progress: Progress) -> C
         if isinstance(event, TrialEnded):
             if study.is_network:
                 drop_training_state(run, state.trials[event.trial, event.repeat])
+            journal.trial_ended()
             if time.monotonic() - written > TABLES_EVERY_S:
                 write_tables(run, state)
                 written = time.monotonic()

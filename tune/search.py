@@ -7,7 +7,7 @@ number). So a rebuilt proposer proposes what the uninterrupted one would have.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
@@ -36,7 +36,6 @@ class Proposer:
         self._kind = sampler
         self._startup_trials = startup_trials
         self._seed = seed
-        self._distributions = {p.name: distribution(p) for p in space.parameters}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(direction="maximize", sampler=self._sampler(0))
         self._running: dict[int, Trial] = {}
@@ -48,7 +47,7 @@ class Proposer:
 
     def add(self, recorded: Recorded) -> None:
         """Take in one recorded trial that this proposer did not propose itself: rebuilt ones and the baseline."""
-        self._study.add_trial(self._frozen(recorded))
+        self._study.add_trial(frozen_trial(recorded, self._space))
         if recorded.status == RUNNING:
             number = recorded.started.trial
             frozen = self._study.get_trials(deepcopy=False)[number]
@@ -102,21 +101,28 @@ class Proposer:
                 constant_liar=True,
             )
 
-    def _frozen(self, recorded: Recorded) -> FrozenTrial:
-        state, value = _outcome(recorded)
-        known: dict[str, Any] = dict(recorded.parameters)
-        if not all(p.contains(known[p.name]) for p in self._space.parameters if p.name in known):
-            # A baseline outside the space keeps its number but teaches the sampler nothing: Optuna would
-            # otherwise restrict its multivariate model to the parameters that fit.
-            return create_trial(state=TrialState.FAIL)
-        return create_trial(
-            state=state,
-            value=value,
-            params=known,
-            distributions={name: self._distributions[name] for name in known},
-            intermediate_values=_curve(recorded) if recorded.ended else None,
-            constraints={CONSTRAINT: 1.0} if is_infeasible(recorded) else None,
-        )
+
+def frozen_trial(recorded: Recorded, space: Space, attributes: Mapping[str, Any] | None = None) -> FrozenTrial:
+    """Return a recorded trial as Optuna has it; `attributes` become its user attributes."""
+    known: dict[str, Any] = dict(recorded.parameters)
+    declared = {p.name: p for p in space.parameters}
+    if not all(declared[name].contains(value) for name, value in known.items() if name in declared):
+        # A baseline outside the space keeps its number but teaches the sampler nothing: Optuna would
+        # otherwise restrict its multivariate model to the parameters that fit.
+        return create_trial(state=TrialState.FAIL, user_attrs=dict(attributes or {}))
+    state, value = _outcome(recorded)
+    curve = _curve(recorded) if recorded.ended else {}
+    if state == TrialState.PRUNED and curve:
+        value = curve[max(curve)]  # as `tell` does it
+    return create_trial(
+        state=state,
+        value=value,
+        params=known,
+        distributions={name: distribution(declared[name]) for name in known},
+        intermediate_values=curve,
+        constraints={CONSTRAINT: 1.0} if is_infeasible(recorded) else None,
+        user_attrs=dict(attributes or {}),
+    )
 
 
 def is_infeasible(recorded: Recorded) -> bool:

@@ -117,7 +117,7 @@ def test_a_signal_leaves_a_readable_run_no_process_and_can_be_continued(
         out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     assert alive(children) == []
-    assert "Start the same command again to continue." in out
+    assert f"Continue with: seti-tune resume {run}" in out
     state = load_run(run)
     assert state.trials[0, None].ended is None
     assert all(t.open_attempt() is None for t in state.trials.values())
@@ -141,7 +141,7 @@ def test_a_killed_driver_is_explained_and_its_run_continued(quick_study: Callabl
         driver.kill()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3
-    assert f"the driver was killed by SIGKILL; all it recorded is kept, continue with: seti-tune search {study}" in err
+    assert f"the driver was killed by SIGKILL; all it recorded is kept, continue with: seti-tune resume {run}" in err
     assert alive(children) == []
     before = values(run)
     assert search(study, run).returncode == 0

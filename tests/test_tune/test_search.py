@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from results.records import COMPLETED, DIVERGED, FAILED, STOPPED, Epoch, TrialEnded, TrialStarted
+from results.records import COMPLETED, DIVERGED, FAILED, STOPPED, AttemptEnded, Epoch, TrialEnded, TrialStarted
 from results.state import TrialState
 from search_spaces.space import Space, load_space
 from tune.search import Proposer
@@ -50,6 +50,20 @@ def test_optuna_is_told_what_really_happened() -> None:
     assert failed.state.name == "FAIL"
 
 
+def test_a_configuration_that_ran_out_of_memory_is_infeasible_other_failures_are_not() -> None:
+    ours, rebuilt = proposer(load_space("baseline")), proposer(load_space("baseline"))
+    causes = [["memory"], [None, "memory"], ["memory", None], [None]]
+    for number, attempts in enumerate(causes):
+        trial = record(number, ours.propose(number), FAILED, [])
+        for attempt, cause in enumerate(attempts):
+            trial.attempts_ended[attempt] = AttemptEnded(trial=number, attempt=attempt, why="", cause=cause)
+        ours.tell(trial)
+        rebuilt.add(trial)
+    for study in (ours.study, rebuilt.study):
+        assert [t.state.name for t in study.trials] == ["PRUNED", "PRUNED", "FAIL", "FAIL"]
+        assert [t.constraints for t in study.trials] == [{"trainable": 1.0}, {"trainable": 1.0}, {}, {}]
+
+
 @pytest.mark.parametrize("name", ["baseline", "extended"])
 def test_a_rebuilt_proposer_proposes_what_the_first_one_would(name: str) -> None:
     space = load_space(name)
@@ -63,6 +77,13 @@ def test_a_rebuilt_proposer_proposes_what_the_first_one_would(name: str) -> None
     running.ended = None
     second = proposer(space)
     second.rebuild([*told, running])
+    for told_trial, rebuilt in zip(first.study.trials, second.study.trials, strict=True):
+        assert (rebuilt.state, rebuilt.values, rebuilt.params) == (
+            told_trial.state,
+            told_trial.values,
+            told_trial.params,
+        )
+        assert rebuilt.intermediate_values == told_trial.intermediate_values
     assert second.propose(19) == first.propose(19)
 
 
