@@ -32,6 +32,9 @@ from results.records import (
 )
 from results.store import LOG_NAME, read_events
 
+# The first words of a driver: what lies before them is no time of a driver's.
+_MAY_COME_AFTER_A_PAUSE = (StudyResumed, SpaceWidened, FinalEvaluated, StudyEnded)
+
 
 @dataclass
 class TrialState:
@@ -82,9 +85,10 @@ class TrialState:
         """Wall time of all epochs that count."""
         return sum(e.seconds or 0.0 for e in self.epochs.values())
 
-    def lose_checkpoint(self) -> None:
-        """Forget the latest checkpoint, and what can only be had again by training on from the one before."""
-        del self.checkpoints[-1:]
+    def lose_checkpoint(self, path: str | None) -> None:
+        """Forget a checkpoint (the latest where there is none of that path), those after it and what they held."""
+        paths = [checkpoint.path for checkpoint in self.checkpoints]
+        del self.checkpoints[paths.index(path) if path in paths else -1 :]
         kept = self.checkpoint.epoch if self.checkpoint else 0
         self.epochs = {n: e for n, e in self.epochs.items() if n <= kept}
         self.ended = None
@@ -153,7 +157,7 @@ class RunState:
 
     def _count_time(self, event: Event) -> None:
         now = datetime.fromisoformat(event.time)
-        if self.last_event is not None and not isinstance(event, StudyResumed):
+        if self.last_event is not None and not isinstance(event, _MAY_COME_AFTER_A_PAUSE):
             self.spent_s += max(0.0, (now - self.last_event).total_seconds())  # a clock may jump back
         if isinstance(event, (StudyStarted, StudyResumed)):
             self.driver_since = now
@@ -174,7 +178,7 @@ class RunState:
             case AttemptEnded():
                 trial.attempts_ended[event.attempt] = event
                 if event.cause == "checkpoint":
-                    trial.lose_checkpoint()
+                    trial.lose_checkpoint(trial.attempts[event.attempt].resume_from)
             case Epoch():
                 trial.epochs[event.epoch] = event
             case Rung():

@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from tune.cluster import killed_for_memory
+from tune.cluster import MemoryKills
 from tune.coordinator import Coordinator
 from tune.trial import Task
 
@@ -32,7 +32,7 @@ class LogSearcher(_NotPickled, Searcher):
         super().__init__(metric=None, mode=None)
         self._coordinator = coordinator
         self._interrupted = interrupted
-        self._killed_for_memory = killed_for_memory()
+        self.memory_kills = MemoryKills()
         self.tasks: dict[str, Task] = {}  # by Ray's trial id
         self.error: Exception | None = None  # Ray would turn it into a TuneError with our traceback as its text
 
@@ -60,8 +60,7 @@ class LogSearcher(_NotPickled, Searcher):
         task = self.tasks.pop(trial_id, None)
         if task is None or self.is_over:
             return
-        before, self._killed_for_memory = self._killed_for_memory, killed_for_memory()
-        for_memory = error and self._killed_for_memory > before
+        for_memory = error and self.memory_kills.is_recent()
         died = "its worker was killed for memory" if for_memory else "its worker or node died"
         try:
             self._coordinator.attempt_died(task, died if error else "its worker ended early", for_memory=for_memory)
@@ -113,4 +112,5 @@ class Interruptible(_NotPickled, ray_tune.Stopper):
     def stop_all(self) -> bool:
         """Return whether the loop has to end."""
         self._on_step()
+        self._searcher.memory_kills.look()
         return self._searcher.is_over

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tune.errors import guarded
 from tune.signals import Interrupted, Signals, exit_code
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 EXIT_BUG = 70  # of the driver; 1 is what Ray's C++ exits with when the head is gone
 
 
-def resume_command(run: Path, *, trials: int | None = None, address: str | None = None) -> str:
-    """Return the command that continues a run."""
-    words = ["seti-tune", "resume", str(run)]
-    words += [] if trials is None else ["--trials", str(trials)]
-    words += [] if address is None else ["--address", address]
-    return shlex.join(words)
+def resume_command(run: Path, **options: object) -> str:
+    """Return the command that continues a run, with the options that are given."""
+    given = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
+    return shlex.join(["seti-tune", "resume", str(run), *given])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +59,10 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
         return exit_code(interrupted.name)
     print(leaderboard_text(outcome.state))
     if outcome.signal is not None:
-        go_on = resume_command(options.run, address=options.address)
+        recorded: Any = outcome.state.study
+        trials = options.trials if options.trials != recorded["study"]["trials"] else None
+        moved = {"data": options.data, "space": options.space}
+        go_on = resume_command(options.run, trials=trials, **moved, address=options.address)
         print(f"\nInterrupted; leaderboard of what was done: {options.run}/leaderboard.csv\nContinue with: {go_on}")
         return exit_code(outcome.signal)
     print("\n" + "\n".join(headline(outcome.state, read_finals(options.run, outcome.state))))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 
 from tune.errors import guarded
+from tune.signals import hold, release
 
 EPILOG = """examples:
   seti-tune search quickstart                     the shipped five-minute study
@@ -40,16 +42,23 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 2 for a user's mistake, 3 for a run that can be continued, 130 for Ctrl-C."""
-    options = build_parser().parse_args(arguments)
+    hold()  # a search acts upon Ctrl-C only where it can pass it on
+    try:
+        options = build_parser().parse_args(arguments)
 
-    def command() -> int:
-        from tune.provenance import check_installation
+        def command() -> int:
+            from tune.provenance import check_installation
 
-        check_installation()
-        code: int = options.run(options)
-        return code
+            if not getattr(options, "supervised", False) or getattr(options, "dry_run", False):
+                release()
+            check_installation()
+            code: int = options.run(options)
+            return code
 
-    return guarded(command)
+        return guarded(command)
+    finally:
+        with contextlib.suppress(KeyboardInterrupt):  # too late to interrupt anything
+            release()
 
 
 if __name__ == "__main__":

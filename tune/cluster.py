@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from tune.study import ResourcesSection, StudyError
 
 CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 10
+KILL_NOTICED_S = 20  # at the latest Ray has noticed by then that a worker is gone
 # Ours is the only record, so Ray's own loggers, progress tables, snapshots and signal handler stay off.
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -79,6 +81,26 @@ def memory_share(nodes: Sequence[Mapping[str, float]], resources: ResourcesSecti
         if node.get("CPU", 0) >= resources.cpus_per_trial and "memory" in node
     ]
     return min(shares, default=math.inf) / 1e6
+
+
+class MemoryKills:
+    """Whether the kernel of this machine has killed a process for want of memory a moment ago."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[float, int]] = [(time.monotonic(), killed_for_memory())]
+
+    def look(self) -> None:
+        """Note the count; to be called again and again, so that an old kill is not taken for one of now."""
+        now = time.monotonic()
+        if now - self._seen[-1][0] >= 1:
+            recent = [entry for entry in self._seen if now - entry[0] < KILL_NOTICED_S]
+            self._seen = [*(recent or self._seen[-1:]), (now, killed_for_memory())]
+
+    def is_recent(self) -> bool:
+        """Return whether there has been one since the oldest count that is kept; it is then answered for."""
+        count, before = killed_for_memory(), self._seen[0][1]
+        self._seen = [(time.monotonic(), count)]
+        return count > before
 
 
 def killed_for_memory() -> int:

@@ -91,6 +91,19 @@ def check_continuation(study: Study, state: RunState, run: Path) -> SpaceWidened
     return widened
 
 
+def check_digest(run: Path, state: RunState, digest: str | None) -> None:
+    """Refuse a data set that the trials so far have not seen.
+
+    Raises:
+        StudyError: The run began with another one.
+    """
+    if state.started is not None and digest != state.started.data_digest:
+        raise StudyError(
+            f"{run}: its trials saw the data set {state.started.data_digest}, the one given now is {digest}; "
+            "restore the data or choose another folder with --run"
+        )
+
+
 def opening_events(
     study: Study, state: RunState, run: Path, *, data: tuple[str | None, int | None], provenance: Mapping[str, Any]
 ) -> list[Event]:

@@ -124,13 +124,13 @@ class Coordinator:
         if self._live.get(key) != task:
             return
         del self._live[key]
-        if for_memory:
-            self._failed(key, task, why, cause="memory")
-            return
         last = self.state.trials[key].last
         grown = last.resident_mb if last is not None and last.attempt == task.attempt else None
         if grown is not None and task.memory_mb is not None and grown > task.memory_mb:
             why = f"its worker had grown to {grown:.0f} MB, above {task.memory_mb:.0f} MB, and is replaced"
+        elif for_memory:
+            self._failed(key, task, why, cause="memory")
+            return
         self._end_attempt(task, why)
         self._deaths[key] += 1
         if self._deaths[key] >= MAX_DEATHS:
@@ -162,10 +162,11 @@ class Coordinator:
     def _epoch(self, key: TrialKey, task: Task, report: EpochReport) -> bool:
         try:
             events = epoch_events(self._run, task, report, self.state)
-        except ValueError as error:
-            self._left(key, task, Left("failed", str(error)))
+        except (TypeError, ValueError) as error:
+            self._left(key, task, Left("failed", f"a report that cannot be recorded: {error}"))
             return True
-        self._write(*events)
+        # An attempt removes its earlier checkpoint once this returns, so the new one must be known after a power cut.
+        self._write(*events, durable=report.checkpoint is not None)
         self._deaths.pop(key, None)
         self._settle(key, task)
         return self.state.trials[key].ended is not None

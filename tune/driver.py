@@ -19,10 +19,10 @@ from results.state import RunState, fold
 from results.store import EventLog, write_atomically
 from tune import cluster as clusters
 from tune.agenda import has_work
-from tune.continuation import SOURCE, check_continuation, opening_events
+from tune.continuation import SOURCE, check_continuation, check_digest, opening_events
 from tune.coordinator import Coordinator, HopelessStudyError
 from tune.export import JOURNAL, JournalExport
-from tune.finals import drop_training_state, evaluate_finals, reopen_lost
+from tune.finals import drop_training_state, evaluate_finals, reopenings
 from tune.progress import Progress
 from tune.provenance import provenance
 from tune.signals import Interrupted, Signals
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 
 RAY_FOLDER = ".ray"
 TABLES_EVERY_S = 10.0
+
+
+class RayLostError(StudyError):
+    """Ray could not go on, for no reason of the study's: continuing is all there is to do."""
+
+    exit_code = 3
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,13 @@ def run_study(study: Study, run: Path, *, address: str | None = None, signals: S
         except Interrupted as interrupted:
             if state.started is None:
                 raise
+            if state.ended is not None:  # nothing has been begun since
+                return Outcome(state, signal=interrupted.name)
             _write(log, state, StudyEnded(finished=False, reason=f"interrupted by {interrupted.name}"))
             write_tables(run, state)
             return Outcome(state, signal=interrupted.name)
-        except HopelessStudyError as hopeless:
-            _write(log, state, StudyEnded(finished=False, reason=str(hopeless)))
+        except (HopelessStudyError, RayLostError) as error:
+            _write(log, state, StudyEnded(finished=False, reason=str(error)))
             write_tables(run, state)
             raise
         return Outcome(state)
@@ -122,15 +130,10 @@ def prepare_data(
 
 def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str | None, signals: Signals) -> None:
     """Search, if anything is left to search, then evaluate and report."""
-    reopen_lost(run, log, state)
-    if state.started is None or has_work(study, state):
+    if state.started is None or has_work(study, state) or reopenings(study, run, state):
         _check_data_is_there(study, run, state)
         data, digest = prepare_data(study, run, signals.check)
-        if state.started is not None and digest != state.started.data_digest:
-            raise StudyError(
-                f"{run}: its trials saw the data set {state.started.data_digest}, the one given now is {digest}; "
-                "restore the data or choose another folder with --run"
-            )
+        check_digest(run, state, digest)
         if study.source:
             write_atomically(run / SOURCE, study.source)
         signals.check()
@@ -180,6 +183,7 @@ def _search(
         images = None if data is None else len(data.validation.labels)
         opening = opening_events(study, state, run, data=(digest, images), provenance=come_from)
         _write(log, state, *opening)
+        _write(log, state, *reopenings(study, run, state))
         progress = Progress(study, state)
         journal = _journal(study, run, state)
         on_event = _on_event(study, run, state, progress, journal)
@@ -232,27 +236,28 @@ def _tune(
             verbose=0,
         ),
     )
+    is_whole = True
     try:
         tuner.fit()
     except RuntimeError as error:
         if not isinstance(error.__context__, RayError):
             raise
         _take_over(run, coordinator, error.__context__)
-        return signals.received is not None or coordinator.is_finished()
+        is_whole = False
     if searcher.error is not None:
         coordinator.interrupt("the driver could not go on")
         raise searcher.error
     if signals.received is not None:
         coordinator.interrupt(f"interrupted by {signals.received}")
         signals.check()
-    return True
+    return is_whole or coordinator.is_finished()
 
 
 def _take_over(run: Path, coordinator: Coordinator, error: RayError) -> None:
     """Note what ended Ray Tune's loop: a worker killed for memory, or else nothing that could be gone on from."""
     killed = {int(pid) for pid in re.findall(r"Selected to kill: .*?\bpid=(\d+)", str(error))}
     if not coordinator.interrupt("Ray was started again", killed_for_memory=killed):
-        raise StudyError(
+        raise RayLostError(
             f"{run}: Ray gave up ({type(error).__name__}: {str(error).splitlines()[0]}); all that was recorded is "
             f"kept, continue with `seti-tune resume {run}`"
         ) from error

@@ -23,7 +23,8 @@ def guarded(command: Callable[[], int], *, bug: int = 1) -> int:
             traceback.print_exc()
             return bug
         print(f"seti-tune: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        code: int = getattr(error, "exit_code", 2)
+        return code
 
 
 def is_users_mistake(error: Exception) -> bool:

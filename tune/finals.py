@@ -13,6 +13,7 @@ from results.report import PREDICTIONS, write_predictions
 from results.state import RunState, TrialState
 from results.store import EventLog
 from tune.agenda import checkpoint_folder
+from tune.continuation import check_digest
 from tune.study import Study, StudyError
 
 
@@ -22,34 +23,46 @@ def evaluate_finals(
     """Export winner and baseline into `final/trial-<number>/` and predict the test split with each that has not yet.
 
     Raises:
-        StudyError: The checkpoint of a retrained trial is gone.
+        StudyError: The checkpoint of a retrained trial is gone, or the data set is another one than that of the run.
         DatasetError: The data set cannot be used.
     """
+    from seti_model.dataset import Dataset
+
     for chosen in finalists(state).values():
         key = (chosen.started.trial, 0)
         trial = state.trials.get(key)
         check()  # whether the driver was told to stop
         if trial is not None and trial.status == COMPLETED and key not in state.finals:
+            check_digest(run, state, Dataset.open(dataset).digest)
             event = _evaluate(run, trial, dataset, threads=study.resources.cpus_per_trial)
             log.append(event, durable=True)
             state.apply(event)
 
 
-def reopen_lost(run: Path, log: EventLog, state: RunState) -> None:
-    """Open the retrainings again whose weights are gone before they were evaluated; they are trained once more."""
-    for trial in state.final_trials():
-        key, saved = trial.started.key, trial.checkpoint
-        if trial.status != COMPLETED or key in state.finals or (saved is not None and (run / saved.path).exists()):
-            continue
-        event = AttemptEnded(
+def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
+    """Return what opens retrainings again whose weights are gone or damaged before they were evaluated."""
+    if not study.is_network:
+        return []
+    return [
+        AttemptEnded(
             trial=trial.started.trial,
             repeat=trial.started.repeat,
             attempt=max(trial.attempts),
             why="its weights are gone, it is trained again",
             cause="checkpoint",
         )
-        log.append(event, durable=True)
-        state.apply(event)
+        for trial in state.final_trials()
+        if trial.status == COMPLETED and trial.started.key not in state.finals and not _has_weights(run, trial)
+    ]
+
+
+def _has_weights(run: Path, trial: TrialState) -> bool:
+    from seti_model.checkpoint import DamagedCheckpointError, load_best
+
+    try:
+        return trial.checkpoint is not None and bool(load_best(run / trial.checkpoint.path))
+    except DamagedCheckpointError:
+        return False
 
 
 def drop_training_state(run: Path, trial: TrialState) -> None:

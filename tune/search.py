@@ -106,10 +106,6 @@ def frozen_trial(recorded: Recorded, space: Space, attributes: Mapping[str, Any]
     """Return a recorded trial as Optuna has it; `attributes` become its user attributes."""
     known: dict[str, Any] = dict(recorded.parameters)
     declared = {p.name: p for p in space.parameters}
-    if not all(declared[name].contains(value) for name, value in known.items() if name in declared):
-        # A baseline outside the space keeps its number but teaches the sampler nothing: Optuna would
-        # otherwise restrict its multivariate model to the parameters that fit.
-        return create_trial(state=TrialState.FAIL, user_attrs=dict(attributes or {}))
     state, value = _outcome(recorded)
     curve = _curve(recorded) if recorded.ended else {}
     if state == TrialState.PRUNED and curve:

@@ -41,14 +41,14 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     search.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the study's")
     search.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
-    search.set_defaults(run=_search)
+    search.set_defaults(run=_search, supervised=True)
     resume = commands.add_parser("resume", help="continue or extend a run", epilog=RESUME_EPILOG, formatter_class=raw)
     resume.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
     resume.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the run's")
     resume.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
     resume.add_argument("--space", type=Path, metavar="FILE", help="a space file that widens the run's space")
     resume.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
-    resume.set_defaults(run=_resume)
+    resume.set_defaults(run=_resume, supervised=True)
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -84,6 +84,7 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
+    from tune.child import resume_command
     from tune.cluster import check_address
     from tune.supervisor import supervise
 
@@ -91,7 +92,7 @@ def _resume(options: argparse.Namespace) -> int:
         check_address(options.address)
     given = {name: getattr(options, name) for name in ("trials", "data", "space", "address")}
     more = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
-    again = shlex.join(["seti-tune", "resume", str(options.folder), *more])
+    again = resume_command(options.folder, **given)
     return supervise(["--run", str(options.folder), *more], again=lambda: again)
 
 

@@ -6,6 +6,21 @@ import os
 import signal
 from types import FrameType
 
+BOTH = (signal.SIGINT, signal.SIGTERM)
+
+
+def hold() -> None:
+    """Keep SIGINT and SIGTERM waiting, in the processes that are started from now on too.
+
+    Python raises KeyboardInterrupt wherever it is, and during imports it may be lost in a callback.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, BOTH)
+
+
+def release() -> None:
+    """Let those that wait, and all others, through."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BOTH)
+
 
 class Interrupted(Exception):  # noqa: N818 - what the user asked for, not an error
     """The driver was told to stop, by the signal of this name."""
@@ -22,9 +37,13 @@ class Signals:
         self.received: str | None = None
 
     def install(self) -> None:
-        """Take over SIGINT and SIGTERM. To be repeated after importing Ray, which takes SIGTERM for itself."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Take over SIGINT and SIGTERM. To be repeated after importing Ray, which takes SIGTERM for itself.
+
+        What was held back until now is let through.
+        """
+        for number in BOTH:
             signal.signal(number, self._receive)
+        release()
 
     def check(self) -> None:
         """Raise Interrupted if a signal has been received; called wherever the driver can stop in order."""

@@ -15,6 +15,7 @@ from types import FrameType
 import psutil
 
 from tune.child import EXIT_BUG
+from tune.signals import BOTH, hold, release
 
 EXIT_CODES = (0, 2, 3, 130)
 SWEEP_WAIT_S = 5.0
@@ -31,6 +32,7 @@ def supervise(arguments: Sequence[str], *, again: Callable[[], str]) -> int:
     forwarded: list[int] = []
     # -P: modules in the current folder must not be taken for ours.
     command = [sys.executable, "-P", "-m", "tune.child", *arguments]
+    hold()  # the driver lets them through when it can act upon them
     child = subprocess.Popen(command, stdin=readable, start_new_session=True)
     os.close(readable)
 
@@ -41,7 +43,8 @@ def supervise(arguments: Sequence[str], *, again: Callable[[], str]) -> int:
             forwarded.append(number)
             child.send_signal(number)
 
-    former = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.signal(number, forward) for number in BOTH}
+    release()
     try:
         code = child.wait()
         sweep(child.pid)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 from typing import Any
 
-from results.records import Checkpoint, Epoch, Event, Rung, pack_flags
+from results.records import Checkpoint, Epoch, Event, Rung, pack_flags, to_line
 from results.state import RunState, TrialState
 from tune.scheduler import decide, is_exempt
 from tune.study import Study
@@ -22,11 +23,14 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
         state: The run; right images are recorded where this is the trial's best epoch so far.
 
     Raises:
+        TypeError: A value that is no number or text.
         ValueError: The checkpoint lies elsewhere than it must, or there is not one flag for each validation image.
     """
-    names: dict[str, Any] = {k: getattr(task, k) for k in ("trial", "repeat", "attempt")} | {"epoch": report.epoch}
+    names: dict[str, Any] = {k: getattr(task, k) for k in ("trial", "repeat", "attempt")}
+    names["epoch"] = operator.index(report.epoch)
     derived = ("epoch", "validation_correct")
-    values = {k: v for k, v in vars(report).items() if k not in derived and not k.startswith("checkpoint")}
+    values = {k: _plain(v) for k, v in vars(report).items() if k not in derived and not k.startswith("checkpoint")}
+    values["validation_accuracy"] = float(report.validation_accuracy)
     best, flags = state.trials[task.trial, task.repeat].best, report.validation_correct
     n = state.started.validation_images if state.started else None
     if flags is not None and n is not None and len(flags) != n:
@@ -34,9 +38,10 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
     if flags is not None and (best is None or report.validation_accuracy > best.validation_accuracy):
         values["validation_correct"] = pack_flags(flags)
     epoch = Epoch(**names, **values)
+    to_line(epoch)  # refuses what a line cannot hold
     if report.checkpoint is None:
         return [epoch]
-    below = _below(report.checkpoint, task.checkpoint_folder)
+    below = _below(Path(report.checkpoint), task.checkpoint_folder)
     if below is None:
         raise ValueError(f"checkpoint {report.checkpoint} does not lie below task.checkpoint_folder")
     checkpoint = Checkpoint(
@@ -50,8 +55,11 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
 
 
 def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
-    """Return ASHA's decision on a trial at a rung, from the values that reached this rung before it."""
-    others = [t.rungs[epoch].value for t in state.search_trials() if epoch in t.rungs]
+    """Return ASHA's decision on a trial at a rung, from the values that reached this rung before it.
+
+    An exempt trial that an earlier rung would have stopped does not count: it would not have come so far.
+    """
+    others = [t.rungs[epoch].value for t in state.search_trials() if epoch in t.rungs and _would_reach(t, epoch)]
     decision = decide(trial.value_at(epoch), others, study.asha.reduction_factor)
     if trial.started.is_baseline or is_exempt(trial.started.trial, study.asha.exempt_fraction):
         word = "exempt"
@@ -71,6 +79,15 @@ def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
 def why_stopped(rung: Rung) -> str:
     """Return the reason of a stop in words."""
     return f"ASHA at epoch {rung.epoch}: {rung.value:.6g} is below {rung.cutoff:.6g} ({rung.seen} seen)"
+
+
+def _would_reach(trial: TrialState, epoch: int) -> bool:
+    return all(rung.value >= rung.cutoff for n, rung in trial.rungs.items() if n < epoch)
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy number as Python's, anything else as it is."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _below(path: Path, folder: Path) -> Path | None:

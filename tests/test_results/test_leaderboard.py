@@ -19,6 +19,7 @@ from results.records import (
     FinalEvaluated,
     RecordError,
     Rung,
+    SpaceWidened,
     StudyEnded,
     StudyResumed,
     StudyStarted,
@@ -305,11 +306,21 @@ def test_a_study_without_a_completed_trial_says_the_first_error(events: list[Eve
 
 
 def test_time_spent_is_that_of_the_drivers_without_the_pause_between_them(events: list[Event]) -> None:
-    first = dataclasses.replace(events[0], time="2026-01-01T00:00:00.000Z")
-    interrupted = StudyEnded(finished=False, reason="", time="2026-01-01T00:10:00.000Z")
-    resumed = StudyResumed(study={}, provenance={}, time="2026-01-02T00:00:00.000Z")
-    back = StudyEnded(finished=True, reason="", time="2026-01-01T23:00:00.000Z")
-    assert RunState([first, interrupted, resumed, back]).spent_s == 600
+    night = {"time": "2026-01-02T00:00:00.000Z"}
+    begun = dataclasses.replace(events[0], time="2026-01-01T00:00:00.000Z")
+    trial_started = dataclasses.replace(events[1], time="2026-01-01T00:00:00.000Z")
+    rung = Rung(
+        trial=0, epoch=1, value=1, seen=1, better=0, cutoff=1, decision="go on", time="2026-01-01T00:10:00.000Z"
+    )
+    final = {"model": "", "model_digest": "", "predictions": "", "n": 1, "correct": 1}
+    for first_word in (  # of the next driver
+        StudyResumed(study={}, provenance={}, **night),
+        SpaceWidened(space={}, space_fingerprint="", changes=(), carried={}, **night),
+        StudyEnded(finished=False, reason="", **night),
+        FinalEvaluated(trial=0, repeat=0, **final, **night),  # type: ignore[arg-type]
+    ):
+        back = StudyEnded(finished=True, reason="", time="2026-01-01T23:00:00.000Z")
+        assert RunState([begun, trial_started, rung, first_word, back]).spent_s == 600
 
 
 def test_a_log_that_is_not_whole_names_file_and_line(events: list[Event], tmp_path: Path) -> None:

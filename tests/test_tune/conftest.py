@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,20 @@ def quick_study(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def tight_cgroup() -> Iterator[Path]:
+    """A real control group of 300 MB; the kernel kills what wants more."""
+    group = Path("/sys/fs/cgroup/memory/seti-tune-test")
+    limit = group / "memory.limit_in_bytes"
+    if not (group.parent / "cgroup.procs").exists():
+        group, limit = Path("/sys/fs/cgroup/seti-tune-test"), Path("/sys/fs/cgroup/seti-tune-test/memory.max")
+    try:
+        group.mkdir(exist_ok=True)
+        limit.write_text("300000000")
+    except OSError:
+        pytest.skip("a control group with a limit of memory cannot be made here")
+    yield group
+    with contextlib.suppress(OSError):
+        group.rmdir()

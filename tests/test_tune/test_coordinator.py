@@ -3,22 +3,27 @@
 import dataclasses
 import importlib.util
 import math
+import os
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.leaderboard import rank_trials
 from results.records import Rung, StudyResumed, StudyStarted, pack_flags
-from results.state import RunState
+from results.state import RunState, load_run
 from results.store import LOG_NAME, EventLog, read_events
+from seti_model.simulator import simulate_dataset
+from tune.agenda import has_work
 from tune.coordinator import MAX_DEATHS, Coordinator, HopelessStudyError
-from tune.study import Study, StudyError, load_study
+from tune.finals import evaluate_finals, reopenings
+from tune.study import NETWORK, Study, StudyError, load_study
 from tune.trial import Entered, EpochReport, Left, Task
 
 spec = importlib.util.spec_from_file_location("quick", Path(__file__).parent / "quick_trainable.py")
@@ -56,6 +61,8 @@ class Bench:
             raise
         self.coordinator.max_concurrent = workers
         self.study = study
+        self._written: dict[str, Path] = {}
+        self._older: list[Path] = []
 
     def _count(self, event: object) -> None:
         self.left -= 1
@@ -78,6 +85,21 @@ class Bench:
         finally:
             self.log.close()
 
+    def _checkpoint(self, task: Task, epoch: int) -> Path | None:
+        """Write one where it is needed and now and then besides, and remove the one before it."""
+        if epoch not in task.checkpoint_epochs and (epoch + task.trial) % 3:
+            return None
+        folder = task.checkpoint_folder / f"{epoch:04d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        before = self._written.get(str(task.checkpoint_folder))
+        self._older += [before] if before else []
+        self._written[str(task.checkpoint_folder)] = folder
+        return folder
+
+    def _prune(self) -> None:
+        while self._older:
+            self._older.pop().rmdir()
+
     def _epochs(self, task: Task) -> Any:
         self.coordinator.receive(task, Entered(node="here", pid=1))
         x = float(task.configuration["x"])
@@ -86,13 +108,13 @@ class Bench:
             if x > float(self.study.fixed.get("diverges_above", 2.0)):
                 self.coordinator.receive(task, Left("diverged", "loss is nan"))
                 return
-            folder = task.checkpoint_folder / f"{epoch:04d}"
-            folder.mkdir(parents=True, exist_ok=True)
+            folder = self._checkpoint(task, epoch)
             nan = epoch >= 2 and x < float(self.study.fixed.get("nan_below", 0.0))
             value = math.nan if nan else quick.accuracy(x, epoch, task.seed)
             report = EpochReport(epoch=epoch, validation_accuracy=value, weights_digest=f"{x}", checkpoint=folder)
             if self.coordinator.receive(task, report):
                 return
+            self._prune()  # as the real one, when the report has been taken
             yield False
 
 
@@ -302,11 +324,12 @@ def test_an_epoch_whose_checkpoint_was_not_recorded_is_done_again(study: Study, 
     lines = (run / LOG_NAME).read_text().splitlines(keepends=True)
     last = next(i for i, line in enumerate(lines) if '"kind":"epoch","' in line and '"epoch":9' in line)
     (run / LOG_NAME).write_text("".join(lines[: last + 1]))
+    (run / "checkpoints" / "0000" / "0" / "0006").mkdir()  # it is removed only when the report has been taken
     bench = Bench(study, run)
     task = bench.coordinator.next_task()
     assert task is not None
     assert task.resume_from is not None
-    assert task.resume_from.name == "0008"
+    assert task.resume_from.name == "0006"
     assert 9 not in bench.state.trials[0, None].epochs
 
 
@@ -494,5 +517,108 @@ def test_flags_of_another_number_of_images_fail_the_attempt_not_the_tables(study
     bench.state.started = dataclasses.replace(bench.state.started, validation_images=800)
     bench.coordinator.receive(task, EpochReport(epoch=1, validation_accuracy=1, validation_correct=[True] * 3))
     ended = bench.state.trials[0, None].attempts_ended[0]
-    assert ended.why == "validation_correct holds 3 flags, the data set 800 validation images"
+    assert (
+        ended.why
+        == "a report that cannot be recorded: validation_correct holds 3 flags, the data set 800 validation images"
+    )
     assert ended.counts
+
+
+def test_an_epoch_with_a_checkpoint_is_on_the_disk_before_the_earlier_one_may_go(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, task = start(study, tmp_path / "run")
+    synced: list[int] = []
+    monkeypatch.setattr("results.store.os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    for epoch in (1, 2):
+        folder = task.checkpoint_folder / f"{epoch:04d}"
+        folder.mkdir(parents=True)
+        bench.coordinator.receive(task, EpochReport(epoch=epoch, validation_accuracy=0.5, checkpoint=folder))
+        assert synced[-1] == (tmp_path / "run" / LOG_NAME).stat().st_size
+
+
+def test_numbers_of_numpy_are_recorded_as_numbers(study: Study, tmp_path: Path) -> None:
+    bench, task = start(study, tmp_path / "run")
+    report = EpochReport(epoch=np.int64(1), validation_accuracy=np.float32(0.5), seconds=np.float64(0.25))
+    assert not bench.coordinator.receive(task, report)
+    bench.log.close()
+    (epoch,) = load_run(tmp_path / "run").trials[0, None].epochs.values()
+    assert (epoch.epoch, epoch.validation_accuracy, epoch.seconds) == (1, 0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        (EpochReport(epoch=1, validation_accuracy="good"), "could not convert string to float: 'good'"),
+        (EpochReport(epoch="1", validation_accuracy=0.5), "'str' object cannot be interpreted as an integer"),
+        (EpochReport(epoch=1, validation_accuracy=0.5, seconds=object()), "Object of type object is not JSON"),
+    ],
+)
+def test_a_report_that_cannot_be_recorded_fails_its_attempt_not_the_study(
+    study: Study, tmp_path: Path, report: EpochReport, message: str
+) -> None:
+    bench, task = start(study, tmp_path / "run")
+    assert bench.coordinator.receive(task, report)
+    ended = bench.state.trials[0, None].attempts_ended[0]
+    assert ended.why.startswith("a report that cannot be recorded: ")
+    assert message in ended.why
+    assert ended.counts
+
+
+def test_an_exempt_trial_does_not_change_what_becomes_of_the_others(
+    quick_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    """One that a rung would have stopped is not there for the others at later rungs."""
+    path = quick_study(trials=40, max_epochs=30)
+    path.write_text(path.read_text().replace("[asha]", "[asha]\nexempt_fraction = 0.3"))
+    with_some = Bench(load_study(path), tmp_path / "run").run()
+    for epoch in (1, 3, 9, 27):
+        seen = 0
+        for trial in with_some.search_trials():
+            rung = trial.rungs.get(epoch)
+            would = all(r.value >= r.cutoff for n, r in trial.rungs.items() if n < epoch)
+            if rung is not None:
+                assert rung.seen == seen + 1
+                seen += would
+    assert any(
+        r.decision == "exempt" and r.value < r.cutoff for t in with_some.search_trials() for r in t.rungs.values()
+    )
+
+
+def test_a_retraining_of_a_trainable_without_checkpoints_is_not_opened_again(study: Study, tmp_path: Path) -> None:
+    state = Bench(study, tmp_path / "run").run()
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    assert [t.status for t in state.final_trials()] == ["completed", "completed"]
+    assert reopenings(study, tmp_path / "run", state) == []
+    assert not has_work(study, state)
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty"])
+def test_a_retraining_of_the_network_whose_weights_are_gone_is_opened_again(
+    study: Study, tmp_path: Path, damage: str
+) -> None:
+    run = tmp_path / "run"
+    state = Bench(study, run).run()
+    if damage == "gone":
+        shutil.rmtree(run / "checkpoints")
+    network = dataclasses.replace(study, study=dataclasses.replace(study.study, trainable=NETWORK))
+    events = reopenings(network, run, state)
+    assert [event.cause for event in events] == ["checkpoint", "checkpoint"]
+    for event in events:
+        state.apply(event)
+    assert all((t.ended is None and not t.epochs) or t.checkpoint for t in state.final_trials())
+    assert has_work(study, state)
+
+
+def test_figures_of_the_finals_never_come_from_another_data_set(study: Study, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    bench = Bench(study, run)
+    state = bench.run()
+    simulate_dataset(tmp_path / "other", "course", {"train": 4, "validation": 4, "test": 4}, 1)
+    with (
+        EventLog(run) as log,
+        pytest.raises(
+            StudyError, match=r"its trials saw the data set None, the one given now is [0-9a-f]{64}; restore the data"
+        ),
+    ):
+        evaluate_finals(study, run, log, state, tmp_path / "other", check=lambda: None)

@@ -471,23 +471,6 @@ def test_trial_after_trial_that_fails_ends_the_study_with_the_first_error(
     assert (run / "leaderboard.csv").exists()
 
 
-@pytest.fixture
-def tight_cgroup() -> Iterator[Path]:
-    """A real control group of 300 MB; the kernel kills what wants more."""
-    group = Path("/sys/fs/cgroup/memory/seti-tune-test")
-    limit = group / "memory.limit_in_bytes"
-    if not (group.parent / "cgroup.procs").exists():
-        group, limit = Path("/sys/fs/cgroup/seti-tune-test"), Path("/sys/fs/cgroup/seti-tune-test/memory.max")
-    try:
-        group.mkdir(exist_ok=True)
-        limit.write_text("300000000")
-    except OSError:
-        pytest.skip("a control group with a limit of memory cannot be made here")
-    yield group
-    with contextlib.suppress(OSError):
-        group.rmdir()
-
-
 def test_a_worker_the_kernel_kills_for_memory_is_recorded_as_such(
     quick_study: Callable[..., Path], run: Path, tight_cgroup: Path
 ) -> None:

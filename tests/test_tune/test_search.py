@@ -87,14 +87,6 @@ def test_a_rebuilt_proposer_proposes_what_the_first_one_would(name: str) -> None
     assert second.propose(19) == first.propose(19)
 
 
-def test_a_baseline_outside_the_space_keeps_its_number_and_teaches_nothing() -> None:
-    ours = proposer(load_space("baseline"))
-    inside = load_space("baseline").sample(random.Random(0))
-    ours.add(record(0, inside | {"training.learning_rate": 5.0}, COMPLETED, [0.9]))
-    assert ours.study.trials[0].state.name == "FAIL"
-    ours.propose(1)
-
-
 def test_a_study_that_is_not_whole_is_a_bug_that_is_noticed() -> None:
     with pytest.raises(RuntimeError, match="trial 3 is 0 for Optuna; the rebuilt study is not whole"):
         proposer(load_space("baseline")).propose(3)
