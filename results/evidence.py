@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from results.flags import unpack_flags
 from results.intervals import PairedDifference, paired_difference_interval, wilson_interval
-from results.records import RecordError, unpack_flags
+from results.records import RecordError
 from results.state import RunState, TrialState
 
 P_TIED = 0.05  # exact test of McNemar, two-sided: at or above it two trials are not told apart

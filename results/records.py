@@ -6,11 +6,10 @@ number; `repeat` is None in the search and counts the retrainings of that config
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -157,7 +156,7 @@ class Epoch(Event):
     model_parameters: int | None = None
     weights_digest: str | None = None
     best_weights_digest: str | None = None
-    validation_correct: str | None = None  # of a new best: which validation images were right, see `pack_flags`
+    validation_correct: str | None = None  # of a new best: which validation images were right, see `flags.py`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,28 +246,6 @@ EVENTS: Mapping[str, type[Event]] = {
         StudyEnded,
     )
 }
-
-
-def pack_flags(flags: Sequence[bool]) -> str:
-    """Return flags as text: eight in a byte, the first one in the highest bit, in base64; `n` is not in it."""
-    padded = [*flags, *[False] * (-len(flags) % 8)]
-    packed = bytes(sum(bool(f) << (7 - k) for k, f in enumerate(padded[i : i + 8])) for i in range(0, len(padded), 8))
-    return base64.b64encode(packed).decode("ascii")
-
-
-def unpack_flags(text: str, n: int) -> list[bool]:
-    """Return the first `n` flags of what `pack_flags` wrote.
-
-    Raises:
-        RecordError: No such text, or of another number of flags.
-    """
-    try:
-        packed = base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise RecordError(f"flags {text[:20]!r} are not base64; restore the log from a copy") from error
-    if len(packed) != -(-n // 8):
-        raise RecordError(f"flags of {8 * len(packed)} bits do not belong to {n} images; restore the log from a copy")
-    return [bool(packed[i // 8] >> (7 - i % 8) & 1) for i in range(n)]
 
 
 def to_line(event: Event) -> str:

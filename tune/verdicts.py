@@ -6,7 +6,8 @@ import operator
 from pathlib import Path
 from typing import Any
 
-from results.records import Checkpoint, Epoch, Event, Rung, pack_flags, to_line
+from results.flags import pack_flags
+from results.records import Checkpoint, Epoch, Event, Rung, to_line
 from results.state import RunState, TrialState
 from tune.scheduler import decide, is_exempt
 from tune.study import Study

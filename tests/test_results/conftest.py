@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from results.flags import pack_flags
 from results.records import (
     AttemptEnded,
     AttemptRunning,
@@ -18,7 +19,6 @@ from results.records import (
     StudyStarted,
     TrialEnded,
     TrialStarted,
-    pack_flags,
 )
 
 SPACE = {"parameters": {"training.learning_rate": {"type": "float"}, "network.filters_1": {"type": "int"}}}

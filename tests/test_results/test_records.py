@@ -15,9 +15,7 @@ from results.records import (
     StudyStarted,
     TrialStarted,
     from_line,
-    pack_flags,
     to_line,
-    unpack_flags,
 )
 
 TEXT = st.text(max_size=20)
@@ -94,26 +92,3 @@ def test_records_are_frozen() -> None:
     started = TrialStarted(trial=0, parameters={}, configuration={}, seed=1, max_epochs=2)
     with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'seed'"):
         started.seed = 2  # type: ignore[misc]
-
-
-@given(st.lists(st.booleans(), max_size=70))
-def test_flags_survive_their_text_at_an_eighth_of_a_byte(flags: list[bool]) -> None:
-    text = pack_flags(flags)
-    assert unpack_flags(text, len(flags)) == flags
-    assert len(text) <= 4 * (len(flags) / 24 + 1)
-
-
-def test_the_first_flag_is_the_highest_bit() -> None:
-    assert pack_flags([True, False, False, False, False, False, False, True]) == "gQ=="  # 0x81
-
-
-@pytest.mark.parametrize(
-    ("text", "n", "message"),
-    [
-        ("no base 64!", 8, r"flags 'no base 64!' are not base64; restore the log"),
-        ("gQ==", 9, r"flags of 8 bits do not belong to 9 images; restore the log"),
-    ],
-)
-def test_flags_that_cannot_be_read_are_refused(text: str, n: int, message: str) -> None:
-    with pytest.raises(RecordError, match=message):
-        unpack_flags(text, n)

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from results.flags import pack_flags
 from results.leaderboard import rank_trials
-from results.records import Rung, StudyResumed, StudyStarted, pack_flags
+from results.records import Rung, StudyResumed, StudyStarted
 from results.state import RunState, load_run
 from results.store import LOG_NAME, EventLog, read_events
 from seti_model.simulator import simulate_dataset
