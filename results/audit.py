@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from results.evidence import objective
 from results.intervals import wilson_interval
 from results.records import COMPLETED, ENDED, STOPPED
 from results.state import RunState, TrialState
@@ -86,7 +87,7 @@ def audit(state: RunState) -> Audit:
     rungs = []
     for epoch in epochs:
         here = [t for t in completed if epoch in t.rungs]
-        correlation = _spearman([t.rungs[epoch].value for t in here], [_objective(t) for t in here])
+        correlation = _spearman([t.rungs[epoch].value for t in here], [objective(t) for t in here])
         rungs.append(RungAudit(epoch, len(here), correlation, _exempt(here, top, (epoch,))))
     exempt = _exempt(completed, top, epochs)
     baseline = any(t.started.is_baseline and _is_exempt(t, epochs) for t in completed)
@@ -146,8 +147,8 @@ def _cells(exempt: ExemptTrials) -> str:
 def _top(completed: Sequence[TrialState]) -> set[int]:
     """Return the numbers of the best third, rounded up; equals share their fate, as they do at a rung."""
     places = -(-len(completed) // TOP_SHARE)
-    objectives = [_objective(t) for t in completed]
-    return {t.started.trial for t in completed if sum(o > _objective(t) for o in objectives) < places}
+    objectives = [objective(t) for t in completed]
+    return {t.started.trial for t in completed if sum(o > objective(t) for o in objectives) < places}
 
 
 def _exempt(trials: Sequence[TrialState], top: set[int], epochs: Sequence[int]) -> ExemptTrials:
@@ -172,7 +173,3 @@ def _spearman(values: Sequence[float], objectives: Sequence[float]) -> float | N
     from scipy.stats import spearmanr  # half a second that reading a record must not cost
 
     return float(spearmanr(*zip(*pairs, strict=True)).statistic)
-
-
-def _objective(trial: TrialState) -> float:
-    return trial.best.validation_accuracy if trial.best else float("-inf")

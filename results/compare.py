@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from results.evidence import validation_images
+from results.evidence import objective, validation_images
 from results.leaderboard import column, describe_trial, interval_text, parameter_types, rank_trials
 from results.state import RunState, TrialState, load_run
 from results.table import Cell, Table, TableError, cell_text, columns_text, short_name
@@ -59,7 +59,7 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
             types[name] = kind if types.get(name, kind) == kind else "any"
             conditions.setdefault(name, state.space["parameters"][name].get("when") or {})
     trials = [(run, state, trial) for run, state in runs.items() for trial in rank_trials(state)[0]]
-    trials.sort(key=lambda entry: -entry[2].best.validation_accuracy if entry[2].best else 0.0)
+    trials.sort(key=lambda entry: -objective(entry[2]))
     rows = tuple(
         {
             "rank": rank,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from results.flags import unpack_flags
-from results.intervals import PairedDifference, paired_difference_interval, wilson_interval
+from results.intervals import LEVEL_P, PairedDifference, paired_difference_interval, wilson_interval
 from results.records import RecordError
 from results.state import RunState, TrialState
 
-P_TIED = 0.05  # exact test of McNemar, two-sided: at or above it two trials are not told apart
+
+def objective(trial: TrialState) -> float:
+    """Return the validation accuracy at the epoch whose weights are kept; -inf, below all others, without one."""
+    return trial.best.validation_accuracy if trial.best else float("-inf")
 
 
 def validation_images(state: RunState) -> int | None:
@@ -45,7 +48,7 @@ def ties(ranked: Sequence[TrialState], n: int | None) -> list[bool | None]:
     """
     flags = [_flags(trial, n) for trial in ranked]
     differences = [_difference(flags[0], mine) for mine in flags]
-    return [None if difference is None else difference.p_value >= P_TIED for difference in differences]
+    return [None if difference is None else difference.p_value >= LEVEL_P for difference in differences]
 
 
 def _difference(a: list[bool] | None, b: list[bool] | None) -> PairedDifference | None:

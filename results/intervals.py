@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+LEVEL_P = 0.05  # McNemar's exact test, two-sided: at or above it two networks are not told apart
+
 
 class IntervalError(ValueError):
     """Counts or flags from which no interval follows: the message says which and what is expected."""

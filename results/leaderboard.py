@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.evidence import P_TIED, objective_interval, ties, validation_images
+from results.evidence import objective, objective_interval, ties, validation_images
+from results.intervals import LEVEL_P
 from results.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED
 from results.state import RunState, TrialState
 from results.store import write_atomically
@@ -50,11 +51,11 @@ def rank_trials(state: RunState) -> tuple[list[TrialState], list[TrialState]]:
     trials = state.search_trials()
     ranked = sorted(
         (t for t in trials if t.status == COMPLETED and t.best is not None),
-        key=lambda t: (-_objective(t), t.started.trial),
+        key=lambda t: (-objective(t), t.started.trial),
     )
     others = sorted(
         (t for t in trials if t.status != COMPLETED or t.best is None),
-        key=lambda t: (_BELOW.index(t.status) if t.status in _BELOW else len(_BELOW), -_objective(t), t.started.trial),
+        key=lambda t: (_BELOW.index(t.status) if t.status in _BELOW else len(_BELOW), -objective(t), t.started.trial),
     )
     return ranked, others
 
@@ -200,7 +201,7 @@ def _ranked_text(rows: list[Row], parameters: list[str], n: int | None) -> list[
     ]
     lines = columns_text(heads, cells)
     if any(tied):
-        lines.append(f"= not told from rank 1 by the same {n} validation images (exact McNemar, p >= {P_TIED})")
+        lines.append(f"= not told from rank 1 by the same {n} validation images (exact McNemar, p >= {LEVEL_P})")
     return lines
 
 
@@ -237,7 +238,3 @@ def _where_and_why(trial: TrialState) -> str:
     else:
         place = f"epoch {last.epoch}"
     return f"{words}{place}: {' '.join(trial.ended.reason.split())}"
-
-
-def _objective(trial: TrialState) -> float:
-    return trial.best.validation_accuracy if trial.best else float("-inf")

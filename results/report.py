@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.audit import audit, audit_markdown, epochs_spent
-from results.intervals import PairedDifference, paired_difference_interval
+from results.intervals import LEVEL_P, PairedDifference, paired_difference_interval
 from results.leaderboard import finalists, leaderboard_text
 from results.metrics import ClassificationMetrics, classification_metrics, report_markdown, write_confusion_csv
 from results.records import COMPLETED, DIVERGED, FAILED, STOPPED, RecordError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 PREDICTIONS = "test_predictions.parquet"
 REPORT = "report.md"
-LEVEL_P = 0.05  # a difference is called one only where both the interval and the exact test say so
 
 
 @dataclass(frozen=True)
@@ -178,6 +177,7 @@ def _comparison(finals: list[Final]) -> list[str]:
     difference = compare_finals(finals)
     if difference is None:
         return []
+    # A difference is called one only where both the interval and the exact test say so.
     if difference.p_value < LEVEL_P and difference.low > 0:
         verdict = "the retrained winner is better."
     elif difference.p_value < LEVEL_P and difference.high < 0:
