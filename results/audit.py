@@ -11,7 +11,8 @@ from results.intervals import wilson_interval
 from results.records import COMPLETED, ENDED, STOPPED
 from results.state import RunState, TrialState
 
-TOP_SHARE = 3  # one completed trial in three counts as a top one
+TOP_SHARE = 3  # one exempt trial in three counts as a top one
+MIN_EXEMPT = 3  # with fewer there is no best third
 EXEMPT = "exempt"
 _WIDE = 0.3  # an interval of a share that is wider leaves open whether stopping loses few or many
 
@@ -31,10 +32,11 @@ class Economy:
 
 @dataclass(frozen=True)
 class ExemptTrials:
-    """Completed trials that no rung could stop, and what would have become of them.
+    """Completed trials of the search that no rung could stop, and what would have become of them; no baseline.
 
-    `would_stop` of the `exempt` lie below the cutoff; `top` of the exempt are among the best third of all completed
-    trials (equals of the last of these too); `top_would_stop` are both: good trials that stopping would have lost.
+    `would_stop` of the `exempt` lie below the cutoff; `top` are the best third of the exempt by their objective
+    (equals of the last of these too), none with fewer than `MIN_EXEMPT`; `top_would_stop` are both: good trials that
+    stopping would have lost.
     """
 
     exempt: int
@@ -67,7 +69,6 @@ class Audit:
 
     rungs: tuple[RungAudit, ...]
     any_rung: ExemptTrials
-    baseline_exempt: bool
     economy: Economy
 
 
@@ -82,16 +83,15 @@ def epochs_spent(state: RunState) -> Economy:
 def audit(state: RunState) -> Audit:
     """Compare what every rung saw with what the completed trials reached in the end."""
     completed = [t for t in state.search_trials() if t.status == COMPLETED and t.best is not None]
-    top = _top(completed)
     epochs = sorted({epoch for t in state.search_trials() for epoch in t.rungs})
+    exempt = [t for t in completed if _is_exempt(t)]
+    top = _top(exempt)
     rungs = []
     for epoch in epochs:
         here = [t for t in completed if epoch in t.rungs]
         correlation = _spearman([t.rungs[epoch].value for t in here], [objective(t) for t in here])
-        rungs.append(RungAudit(epoch, len(here), correlation, _exempt(here, top, (epoch,))))
-    exempt = _exempt(completed, top, epochs)
-    baseline = any(t.started.is_baseline and _is_exempt(t, epochs) for t in completed)
-    return Audit(tuple(rungs), exempt, baseline, epochs_spent(state))
+        rungs.append(RungAudit(epoch, len(here), correlation, _count(exempt, top, (epoch,))))
+    return Audit(tuple(rungs), _count(exempt, top, epochs), epochs_spent(state))
 
 
 def audit_markdown(found: Audit) -> list[str]:
@@ -104,66 +104,65 @@ def audit_markdown(found: Audit) -> list[str]:
         f"Epochs spent: {found.economy.spent}; without stopping the same trials take "
         f"{found.economy.without_stopping} ({found.economy.saved:.0%} saved). Correlation is Spearman's, of the value "
         "at the rung and the objective, over the trials that were completed; the stopped ones cannot be in it, so it "
-        "says little where many were stopped. Exempt trials are decided but not stopped"
-        f"{', the baseline is one of them' if found.baseline_exempt else ''}; top is the best third of all completed "
-        "trials.",
+        "says little where many were stopped. Exempt trials are decided but not stopped, so nothing has selected them; "
+        "the best third is that of the exempt trials by objective, equals included. The baseline is not among them: it "
+        "is no proposal of the search, and the first at a rung is never below the cutoff.",
         "",
-        "| rung | completed | correlation | exempt | of these below the cutoff | exempt, top | of these below it |",
+        "| rung | completed | correlation | exempt | below the cutoff | best third of the exempt | below the cutoff |",
         "|---|---|---|---|---|---|---|",
     ]
     for rung in found.rungs:
         correlation = "" if rung.correlation is None else f"{rung.correlation:.2f}"
         lines.append(f"| epoch {rung.epoch} | {rung.completed} | {correlation} | {_cells(rung.exempt)} |")
-    lines.append(f"| any | | | {_cells(found.any_rung)} |")
+    if len(found.rungs) > 1:
+        lines.append(f"| any | | | {_cells(found.any_rung)} |")
     return [*lines, "", conclusion(found), ""]
 
 
 def conclusion(found: Audit) -> str:
     """Say in one sentence what the exempt trials allow to conclude, and that it is little where they are few."""
     exempt, lost = found.any_rung, found.any_rung.lost
-    who = "one trial" if exempt.exempt == 1 else f"{exempt.exempt} trials"
-    if found.baseline_exempt:
-        who = "the baseline alone" if exempt.exempt == 1 else f"{who} with the baseline"
-    if not exempt.exempt:
-        return "No completed trial was exempt from stopping, so whether it lost a good one cannot be known."
     if lost is None:
+        number = ("No completed trial was", "One completed trial was", "Two completed trials were")[exempt.exempt]
         return (
-            f"Exempt and completed: {who}, none of them a top trial, so whether stopping loses good ones cannot be "
-            "known."
+            f"{number} exempt from stopping, at least {MIN_EXEMPT} are needed for a best third: whether stopping lost "
+            "good trials cannot be known."
         )
     share = (
-        f"Of {exempt.top} exempt top {'trial' if exempt.top == 1 else 'trials'} the rungs would have stopped "
-        f"{exempt.top_would_stop} (95 % interval of the share {lost[0]:.2f}..{lost[1]:.2f})"
+        f"Of the best third of the exempt trials ({exempt.top} of {exempt.exempt}) the rungs would have stopped "
+        f"{exempt.top_would_stop}"
     )
+    interval = f"{lost[0]:.0%} to {lost[1]:.0%} of good trials (95 % Wilson interval)"
     if lost[1] - lost[0] > _WIDE:
-        return f"{share}: too few to say whether stopping loses good trials."
-    return f"{share}: this is how often stopping loses a good trial in this space."
+        return f"{share}: stopping may lose anything from {interval}, so this says very little."
+    return f"{share}: stopping loses {interval} in this space."
 
 
 def _cells(exempt: ExemptTrials) -> str:
-    return f"{exempt.exempt} | {exempt.would_stop} | {exempt.top} | {exempt.top_would_stop}"
+    top = f"{exempt.top} | {exempt.top_would_stop}" if exempt.top else " | "
+    return f"{exempt.exempt} | {exempt.would_stop} | {top}"
 
 
-def _top(completed: Sequence[TrialState]) -> set[int]:
+def _top(exempt: Sequence[TrialState]) -> set[int]:
     """Return the numbers of the best third, rounded up; equals share their fate, as they do at a rung."""
-    places = -(-len(completed) // TOP_SHARE)
-    objectives = [objective(t) for t in completed]
-    return {t.started.trial for t in completed if sum(o > objective(t) for o in objectives) < places}
+    if len(exempt) < MIN_EXEMPT:
+        return set()
+    places = -(-len(exempt) // TOP_SHARE)
+    objectives = [objective(t) for t in exempt]
+    return {t.started.trial for t in exempt if sum(o > objective(t) for o in objectives) < places}
 
 
-def _exempt(trials: Sequence[TrialState], top: set[int], epochs: Sequence[int]) -> ExemptTrials:
-    exempt = [t for t in trials if _is_exempt(t, epochs)]
-    would_stop = {
-        t.started.trial
-        for t in exempt
-        if any(t.rungs[epoch].value < t.rungs[epoch].cutoff for epoch in epochs if epoch in t.rungs)
-    }
-    chosen = {t.started.trial for t in exempt} & top
-    return ExemptTrials(len(exempt), len(would_stop), len(chosen), len(chosen & would_stop))
+def _count(exempt: Sequence[TrialState], top: set[int], epochs: Sequence[int]) -> ExemptTrials:
+    here = {t.started.trial: [t.rungs[epoch] for epoch in epochs if epoch in t.rungs] for t in exempt}
+    decided = {number for number, rungs in here.items() if rungs}
+    would_stop = {number for number, rungs in here.items() if any(rung.value < rung.cutoff for rung in rungs)}
+    return ExemptTrials(len(decided), len(would_stop), len(decided & top), len(top & would_stop))
 
 
-def _is_exempt(trial: TrialState, epochs: Sequence[int]) -> bool:
-    return any(trial.rungs[epoch].decision == EXEMPT for epoch in epochs if epoch in trial.rungs)
+def _is_exempt(trial: TrialState) -> bool:
+    """Return whether no rung selected a trial of the search; `exempt_fraction` may change while it trains."""
+    decisions = {rung.decision for rung in trial.rungs.values()}
+    return decisions == {EXEMPT} and not trial.started.is_baseline
 
 
 def _spearman(values: Sequence[float], objectives: Sequence[float]) -> float | None:

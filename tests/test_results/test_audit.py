@@ -15,7 +15,7 @@ from results.store import EventLog
 
 
 def hand_made(hand: Any) -> Audit:
-    """Nine completed trials, so three are top; 0, 1, 2 and 3 are exempt, 9 was stopped, 10 still runs."""
+    """Of nine completed trials 1, 2, 3 and the baseline, 0, are exempt; 9 was stopped, 10 still runs."""
     exempt = {
         0: ([0.50, 0.60, 0.60], {1: (0.50, 0.55, "exempt"), 2: (0.60, 0.58, "exempt")}),
         1: ([0.30, 0.50, 0.90], {1: (0.30, 0.55, "exempt"), 2: (0.50, 0.58, "exempt")}),
@@ -37,12 +37,11 @@ def test_exempt_trials_are_counted_by_what_became_of_them(hand: Any) -> None:
     found = hand_made(hand)
     assert [(rung.epoch, rung.completed) for rung in found.rungs] == [(1, 9), (2, 9)]
     first, second = (rung.exempt for rung in found.rungs)
-    assert (first.exempt, first.would_stop, first.top, first.top_would_stop) == (4, 3, 2, 1)
-    assert (second.exempt, second.would_stop, second.top, second.top_would_stop) == (4, 2, 2, 1)
+    assert (first.exempt, first.would_stop, first.top, first.top_would_stop) == (3, 2, 1, 1)
+    assert (second.exempt, second.would_stop, second.top, second.top_would_stop) == (3, 2, 1, 1)
     whole = found.any_rung
-    assert (whole.exempt, whole.would_stop, whole.top, whole.top_would_stop) == (4, 3, 2, 1)
-    assert found.baseline_exempt
-    interval = binomtest(1, 2).proportion_ci(method="wilson")
+    assert (whole.exempt, whole.would_stop, whole.top, whole.top_would_stop) == (3, 2, 1, 1)
+    interval = binomtest(1, 1).proportion_ci(method="wilson")
     assert whole.lost == (pytest.approx(interval.low), pytest.approx(interval.high))
 
 
@@ -76,10 +75,38 @@ trials = st.lists(
 )
 
 
+def test_the_best_third_is_that_of_the_exempt_and_not_of_the_trials_that_the_rungs_let_pass(hand: Any) -> None:
+    """Twelve survivors are better than all six exempt trials; the best two of these six are still told apart."""
+    events = [hand.study()]
+    for number in range(1, 7):
+        cutoff = 0.6 if number in (5, 6) else 0.4
+        events += hand.trial(number, [0.5, 0.5 + number / 100], rungs={1: (0.5, cutoff, "exempt")})
+    for number in range(7, 19):
+        events += hand.trial(number, [0.7, 0.9], rungs={1: (0.7, 0.6, "go on")})
+    found = audit(RunState(events)).any_rung
+    assert (found.exempt, found.top, found.top_would_stop) == (6, 2, 2)
+
+
+def test_the_baseline_is_in_no_count_of_exempt_trials(hand: Any) -> None:
+    """With one worker it is the first at every rung, where nothing is below the cutoff."""
+    events = [hand.study(), *hand.trial(0, [0.9, 0.95], rungs={1: (0.9, 0.9, "exempt")})]
+    for number in (10, 20, 30):
+        events += hand.trial(number, [0.5, 0.6], rungs={1: (0.5, 0.8, "exempt")})
+    found = audit(RunState(events)).any_rung
+    assert (found.exempt, found.would_stop, found.top, found.top_would_stop) == (3, 3, 3, 3)
+
+
+def test_a_trial_that_a_rung_let_pass_before_it_was_exempt_is_not_counted(hand: Any) -> None:
+    """As after a resume with another `exempt_fraction`."""
+    rungs = {1: (0.5, 0.4, "go on"), 2: (0.5, 0.6, "exempt")}
+    found = audit(RunState([hand.study(), *hand.trial(1, [0.5, 0.5, 0.7], rungs=rungs)]))
+    assert found.any_rung.exempt == 0
+
+
 @given(drawn=trials)
 def test_the_counts_of_any_search_fit_each_other(hand: Any, drawn: list[Any]) -> None:
     events = [hand.study()]
-    for number, (accuracies, cutoff, exempt) in enumerate(drawn):
+    for number, (accuracies, cutoff, exempt) in enumerate(drawn, start=1):
         value = accuracies[0]
         decision = "exempt" if exempt else "stop" if value < cutoff else "go on"
         epochs, status = (accuracies[:1], "stopped") if decision == "stop" else (accuracies, "completed")
@@ -92,8 +119,8 @@ def test_the_counts_of_any_search_fit_each_other(hand: Any, drawn: list[Any]) ->
     assert counts.would_stop == sum(t[0][0] < t[1] for t in exempt_trials)
     assert counts.top_would_stop <= min(counts.top, counts.would_stop)
     assert counts.top <= counts.exempt
-    objectives = sorted((max(t[0]) for t in completed), reverse=True)
-    limit = objectives[(len(objectives) - 1) // 3] if objectives else 1.0
+    objectives = sorted((max(t[0]) for t in exempt_trials), reverse=True)
+    limit = objectives[(len(objectives) - 1) // 3] if len(objectives) >= 3 else 2.0
     assert counts.top == sum(max(t[0]) >= limit for t in exempt_trials), "equals of the last top trial are top"
     assert found.economy.spent <= found.economy.without_stopping
     for rung in found.rungs:
@@ -104,45 +131,62 @@ def test_the_counts_of_any_search_fit_each_other(hand: Any, drawn: list[Any]) ->
     assert conclusion(found).endswith(".")
 
 
+def section(run: Path, events: list[Any]) -> str:
+    with EventLog(run) as log:
+        log.append(*events)
+    return write_report(run, load_run(run)).read_text().split("## Early stopping")[1].split("\n## ")[0]
+
+
 def test_the_report_says_what_can_be_concluded(hand: Any, tmp_path: Path) -> None:
-    events = [hand.study(), *hand.trial(0, [0.5, 0.6, 0.7], rungs={1: (0.5, 0.6, "exempt")})]
+    events = [hand.study(), *hand.trial(0, [0.5, 0.6, 0.7], rungs={1: (0.5, 0.5, "exempt")})]
     for number in range(1, 4):
         value = 0.6 + number / 100
-        events += hand.trial(number, [value, 0.7, 0.8 - number / 100], rungs={1: (value, 0.6, "go on")})
-    with EventLog(tmp_path) as log:
-        log.append(*events)
-    text = write_report(tmp_path, load_run(tmp_path)).read_text()
-    section = text.split("## Early stopping")[1].split("\n## ")[0]
-    assert "| epoch 1 | 4 | 0.20 | 1 | 1 | 0 | 0 |" in section
-    assert "| any | | | 1 | 1 | 0 | 0 |" in section
-    assert "Exempt trials are decided but not stopped, the baseline is one of them;" in section
+        events += hand.trial(number, [value, 0.7, 0.8 - number / 100], rungs={1: (value, 0.62, "exempt")})
+    text = section(tmp_path, events)
+    assert "best third of the exempt | below the cutoff |" in text
+    assert "| epoch 1 | 4 | 0.20 | 3 | 1 | 1 | 1 |" in text
+    assert "| any |" not in text, "one rung needs no sum"
+    assert "the best third is that of the exempt trials by objective" in text
+    assert "The baseline is not among them" in text
+    assert "Of the best third of the exempt trials (1 of 3) the rungs would have stopped 1: stopping may lose" in text
+
+
+def test_the_report_says_nothing_about_loss_with_two_exempt_trials(hand: Any, tmp_path: Path) -> None:
+    events = [hand.study(), *hand.trial(0, [0.5, 0.6, 0.7], rungs={1: (0.5, 0.5, "exempt")})]
+    for number in (1, 2):
+        rungs = {1: (0.4, 0.5, "exempt"), 2: (0.5, 0.6, "exempt")}
+        events += hand.trial(number, [0.4, 0.5, 0.9], rungs=rungs)
+    text = section(tmp_path, events)
+    assert "| any | | | 2 | 2 |  |  |" in text
     assert (
-        "the baseline alone, none of them a top trial, so whether stopping loses good ones cannot be known" in section
+        "Two completed trials were exempt from stopping, at least 3 are needed for a best third: whether stopping "
+        "lost good trials cannot be known." in text
     )
 
 
-def exempt_search(hand: Any, *, exempt: int, lost: int, first: int = 1) -> Audit:
-    """A search where all trials are exempt and equal, so all are top; `lost` of them were below the cutoff."""
+def exempt_search(hand: Any, *, exempt: int, lost: int) -> Audit:
+    """A search where all trials are exempt, the later the better; `lost` of the best were below the cutoff."""
     events = [hand.study()]
-    for number in range(first, first + exempt):
-        cutoff = 0.6 if number < first + lost else 0.4
-        events += hand.trial(number, [0.5, 0.7], rungs={1: (0.5, cutoff, "exempt")})
+    for number in range(1, exempt + 1):
+        cutoff = 0.6 if number > exempt - lost else 0.4
+        events += hand.trial(number, [0.5, 0.6 + number / 1000], rungs={1: (0.5, cutoff, "exempt")})
     return audit(RunState(events))
 
 
-def test_few_exempt_trials_conclude_nothing_and_many_a_share(hand: Any) -> None:
+def test_few_exempt_trials_conclude_very_little_and_many_a_share(hand: Any) -> None:
+    """Wilson's intervals of 1 of 2 and of 3 of 60, from scipy."""
+    few, many = (binomtest(*counts).proportion_ci(method="wilson") for counts in ((1, 2), (3, 60)))
     assert conclusion(exempt_search(hand, exempt=4, lost=1)) == (
-        "Of 4 exempt top trials the rungs would have stopped 1 (95 % interval of the share 0.05..0.70): "
-        "too few to say whether stopping loses good trials."
+        "Of the best third of the exempt trials (2 of 4) the rungs would have stopped 1: stopping may lose anything "
+        f"from {few.low:.0%} to {few.high:.0%} of good trials (95 % Wilson interval), so this says very little."
     )
-    assert conclusion(exempt_search(hand, exempt=60, lost=3)) == (
-        "Of 60 exempt top trials the rungs would have stopped 3 (95 % interval of the share 0.02..0.14): "
-        "this is how often stopping loses a good trial in this space."
+    assert conclusion(exempt_search(hand, exempt=180, lost=3)) == (
+        "Of the best third of the exempt trials (60 of 180) the rungs would have stopped 3: stopping loses "
+        f"{many.low:.0%} to {many.high:.0%} of good trials (95 % Wilson interval) in this space."
     )
 
 
 def test_without_exempt_trials_the_audit_says_so(hand: Any) -> None:
     events = [hand.study(), *hand.trial(1, [0.5, 0.7], rungs={1: (0.5, 0.4, "go on")})]
-    assert conclusion(audit(RunState(events))) == (
-        "No completed trial was exempt from stopping, so whether it lost a good one cannot be known."
-    )
+    assert conclusion(audit(RunState(events))).startswith("No completed trial was exempt from stopping, at least 3 ")
+    assert conclusion(exempt_search(hand, exempt=1, lost=0)).startswith("One completed trial was exempt")
