@@ -13,7 +13,7 @@ from typing import Any
 from results.audit import epochs_spent
 from results.evidence import objective_interval, paired_difference, validation_images
 from results.leaderboard import rank_trials
-from results.records import COMPLETED, ENDED, AttemptEnded
+from results.records import COMPLETED, ENDED, FAILED, AttemptEnded
 from results.state import RunState, TrialState, fold
 from results.store import is_being_written
 
@@ -129,7 +129,10 @@ def _best(state: RunState) -> str:
 
 
 def _advantage(leader: TrialState, state: RunState) -> str:
-    """Say whether the leader is told apart from the baseline on the images that both predicted."""
+    """Say how far the leader is from the baseline on the images that both predicted.
+
+    Without a test of it: the leader was chosen on these images as the best of many.
+    """
     baseline = _completed_baseline(state)
     if leader.started.is_baseline:
         return ", the baseline"
@@ -137,8 +140,8 @@ def _advantage(leader: TrialState, state: RunState) -> str:
     if difference is None:
         return ""
     return (
-        f"; minus baseline {difference.difference:+.4f} (95 % {difference.low:+.3f}..{difference.high:+.3f}, "
-        f"McNemar p = {difference.p_value:.2g})"
+        f"; minus baseline {difference.difference:+.4f} (95 % {difference.low:+.3f}..{difference.high:+.3f}; "
+        "chosen on these images, so optimistic)"
     )
 
 
@@ -187,7 +190,10 @@ def _open_trials(status: RunStatus) -> Iterator[str]:
 
 
 def _lost_attempts(state: RunState) -> Iterator[str]:
-    """Attempts that ended without ending their trial: their worker died, they raised, or the driver left."""
+    """Attempts that ended without a verdict on their trial; the last one of a failed trial is among them.
+
+    Their worker died, training raised or returned early, or the driver left.
+    """
     lost = [
         (trial.started.repeat, end)
         for trial in state.trials.values()
@@ -197,7 +203,9 @@ def _lost_attempts(state: RunState) -> Iterator[str]:
     if not lost:
         return
     counts = Counter(_kind(end) for _, end in lost)
-    yield f"{len(lost)}: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}"
+    failed = sum(t.status == FAILED and bool(t.attempts_ended) for t in state.trials.values())
+    ended = f"; {failed} of them ended {'its trial' if failed == 1 else 'their trials'} as failed" if failed else ""
+    yield f"{len(lost)}: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}{ended}"
     for repeat, end in sorted(lost, key=lambda pair: pair[1].time)[-LAST_REASONS:]:
         final = "" if repeat is None else "final of "
         why = " ".join(end.why.split())[:_REASON_WIDTH]
@@ -207,7 +215,7 @@ def _lost_attempts(state: RunState) -> Iterator[str]:
 def _kind(end: AttemptEnded) -> str:
     if end.cause is not None:
         return {"memory": "out of memory", "checkpoint": "with an unreadable checkpoint"}.get(end.cause, end.cause)
-    return "raised" if end.counts else "died or interrupted"
+    return "raised or returned early" if end.counts else "died or interrupted"
 
 
 def _next(status: RunStatus) -> Iterator[str]:
@@ -216,8 +224,12 @@ def _next(status: RunStatus) -> Iterator[str]:
         yield f"read {status.run / 'report.md'}"
     if status.state.started is not None:
         yield f"seti-tune leaderboard {run}"
-    if not status.is_running and not status.is_finished:
+    if status.is_running or status.is_finished:
+        return
+    if status.state.started is not None:
         yield f"seti-tune resume {run}"
+    else:
+        yield "start the search again with the same command; nothing is recorded that could be resumed"
 
 
 def _labelled(label: str, texts: Iterator[str]) -> list[str]:

@@ -20,6 +20,7 @@ from results.records import (
     RecordError,
     StudyEnded,
     StudyResumed,
+    TrialEnded,
     TrialStarted,
 )
 from results.state import fold
@@ -67,12 +68,12 @@ def test_an_interrupted_run_says_what_was_reached_and_how_to_continue(hand: Any,
         "last event     1 h 30 min ago",
         "trials         4 of 6: 2 completed, 1 stopped, 1 open",
         "best           trial 1: 0.8000 (95 % 0.711..0.867) at epoch 3; minus baseline +0.2000 "
-        "(95 % +0.118..+0.280, McNemar p = 1.9e-06)",
+        "(95 % +0.118..+0.280; chosen on these images, so optimistic)",
         "baseline       trial 0: 0.6000 (95 % 0.502..0.691) at epoch 2",
         "epochs         8 done; ended trials took 7, stopping them early saved 2 (22%)",
         "time           30 s of driver time",
         "open           trial 3, epoch 1/3, last 0.5500, continues with the run",
-        "lost attempts  2: 1 out of memory, 1 raised",
+        "lost attempts  2: 1 out of memory, 1 raised or returned early",
         "               trial 3, attempt 0: Ray killed the worker: the node ran out of memory",
         "               trial 3, attempt 1: ValueError: no",
         f"next           seti-tune leaderboard '{run}'",
@@ -127,6 +128,27 @@ def test_a_run_that_is_only_starting_has_nothing_to_show_yet(tmp_path: Path) -> 
             "best           no epoch is recorded yet",
             "epochs         0 done; ended trials took 0, stopping them early saved 0 (0%)",
         ]
+
+
+def test_an_empty_log_is_not_resumed_but_started_again(tmp_path: Path) -> None:
+    """`seti-tune resume` refuses it: there is no study in it."""
+    text = status_text(run_status(written(tmp_path, [])))
+    assert "next           start the search again with the same command; nothing is recorded" in text
+    assert "seti-tune" not in text
+
+
+def test_the_attempts_that_failed_their_trial_are_told_from_those_that_were_repeated(hand: Any, tmp_path: Path) -> None:
+    early = "the training function returned after 1 of 3 epochs"
+    events = [hand.study(), *hand.trial(0, [0.5, 0.6, 0.7]), *hand.trial(1, [0.5], None)]
+    events += [
+        AttemptEnded(trial=1, attempt=0, why="the worker died"),
+        AttemptStarted(trial=1, attempt=1),
+        AttemptEnded(trial=1, attempt=1, why=early, counts=True),
+        TrialEnded(trial=1, status="failed", reason=early, epochs=1),
+    ]
+    text = status_text(run_status(written(tmp_path, events)))
+    words = "2: 1 died or interrupted, 1 raised or returned early; 1 of them ended its trial as failed"
+    assert f"lost attempts  {words}\n" in text
 
 
 def test_a_run_without_a_completed_trial_shows_the_highest_so_far(hand: Any, tmp_path: Path) -> None:
