@@ -69,11 +69,11 @@ def _leaderboard(options: argparse.Namespace) -> int:
     state = load_run(options.folder)
     table = leaderboard_table(state)
     shown = select(table, where=options.where, sort=options.sort, top=options.top)
+    _write(shown, options.csv)
     chosen = bool(options.where) or options.sort is not None or options.top is not None
     print(leaderboard_text(state, table=shown if chosen else None))
     if len(shown.rows) < len(table.rows):
         print(f"({len(shown.rows)} of {len(table.rows)} trials)")
-    _write(shown, options.csv)
     return 0
 
 
@@ -92,8 +92,8 @@ def _compare(options: argparse.Namespace) -> int:
     shown = select(comparison.table, top=options.top)
     for warning in comparison.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    print(comparison_text(comparison, shown))
     _write(shown, options.csv)
+    print(comparison_text(comparison, shown))
     return 0
 
 

@@ -161,6 +161,17 @@ def test_runs_are_compared_without_ray_or_tensorflow(run: Path, tmp_path: Path) 
         (("compare", "RUN"), "1 run: at least two are expected"),
         (("compare", "RUN", "nowhere"), "nowhere: no run folder"),
         (("status", "nowhere"), "nowhere: no run folder"),
+        (
+            ("leaderboard", "RUN", "--csv", "."),
+            ".: this is a folder, a file is expected; name a file in it or another one",
+        ),
+        (("leaderboard", "RUN", "--csv", "/"), "/: this is a folder, a file is expected"),
+        (("leaderboard", "RUN", "--csv", "RUN"), "hand: this is a folder, a file is expected"),
+        (("leaderboard", "RUN", "--csv", "RUN/events.jsonl"), "events.jsonl is the log of a run, which"),
+        (("leaderboard", "RUN", "--csv", "RUN/events.jsonl/x"), "events.jsonl/x: cannot be written (File exists)"),
+        (("compare", "RUN", "COPY", "--csv", "."), ".: this is a folder, a file is expected"),
+        (("compare", "RUN", "COPY", "--csv", "/"), "/: this is a folder, a file is expected"),
+        (("compare", "RUN", "COPY", "--csv", "RUN/events.jsonl"), "events.jsonl is the log of a run, which"),
     ],
 )
 def test_a_mistake_in_looking_at_runs_is_one_line(
@@ -168,7 +179,10 @@ def test_a_mistake_in_looking_at_runs_is_one_line(
 ) -> None:
     from tune.cli import main
 
-    assert main([str(run) if word == "RUN" else word for word in arguments]) == 2
+    log = (run / "events.jsonl").read_bytes()
+    copy = shutil.copytree(run, run.with_name("copy"))
+    assert main([word.replace("RUN", str(run)).replace("COPY", str(copy)) for word in arguments]) == 2
+    assert (run / "events.jsonl").read_bytes() == log
     printed = capsys.readouterr()
     assert message in printed.err
     assert printed.err.count("\n") == 1
