@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seti_model.config import Configuration, NetworkConfig
-from tune.scheduler import rung_epochs
+from tune.scheduler import is_exempt, rung_epochs
 from tune.study import Study, Value
 
 # Calibrated on one core of a Xeon with AVX-512 whose float32 matrix product runs at 180 GFLOP/s (DECISIONS.md):
@@ -23,6 +24,7 @@ SHARED_MEMORY = 1.3  # two trainings on two cores share the way to memory: 126 i
 START_S = 40.0  # Ray, TensorFlow in each worker, predicting the test split
 WORKER_BYTES = 600e6  # a process with TensorFlow and nothing trained
 DRAWS = 32
+_ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,7 @@ def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
         f"study {s.name}: {s.trials} trials of at most {s.max_epochs} epochs, {concurrent} at a time, "
         f"{study.search.sampler} over the {len(study.space.parameters)} parameters of space {study.space.name!r}, "
         f"seed {s.seed}",
-        f"ASHA decides after epochs {rungs}; one in {study.asha.reduction_factor} goes on"
-        + (", the baseline (trial 0) always" if study.baseline_parameters() is not None else ""),
+        f"ASHA decides after epochs {rungs}; one in {study.asha.reduction_factor} goes on{_always(study)}",
         f"forecast: {plan.epochs[0]} to {plan.epochs[1]} epochs",
     ]
     if plan.hours is not None:
@@ -158,12 +159,33 @@ def _training_images(configuration: Configuration, n_train: int, n_validation: i
 
 
 def _epochs_with_stopping(study: Study, rungs: tuple[int, ...]) -> int:
-    """Epochs if at each rung one in `reduction_factor` goes on."""
-    alive, spent, before = float(study.study.trials), 0.0, 0
+    """Epochs if the baseline and exempt trials run whole, and at each rung one in `reduction_factor` others goes on."""
+    whole = _exempt(study) + (study.baseline_parameters() is not None)
+    spent, alive, before = float(whole * study.study.max_epochs), float(study.study.trials - whole), 0
     for rung in (*rungs, study.study.max_epochs):
         spent += alive * (rung - before)
-        alive, before = max(1.0, alive / study.asha.reduction_factor), rung
+        alive, before = max(0.0 if whole else 1.0, alive / study.asha.reduction_factor), rung
     return round(spent)
+
+
+def _exempt(study: Study) -> int:
+    return sum(is_exempt(trial, study.asha.exempt_fraction) for trial in range(study.study.trials))
+
+
+def _always(study: Study) -> str:
+    """Say which trials go on whatever they reach: the baseline and the exempt ones."""
+    baseline = study.baseline_parameters() is not None
+    words = ", the baseline (trial 0) always" if baseline else ""
+    if not _exempt(study):
+        return words
+    step = 1 / study.asha.exempt_fraction
+    if not math.isclose(step, round(step)):
+        share = f"{100 * study.asha.exempt_fraction:.3g} % of the trials"
+    elif step < 1.5:
+        share = "every trial after trial 0"
+    else:
+        share = f"every {_ORDINALS[round(step) - 2]} trial" if step < 10.5 else f"one in {step:.0f} trials"
+    return f"{words}, {share} {'too' if baseline else 'always'}"
 
 
 def _duration(hours: float) -> str:

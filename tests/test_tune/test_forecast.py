@@ -44,7 +44,7 @@ def test_the_forecast_counts_epochs_rungs_and_disk() -> None:
     study = load_study("course")
     plan = forecast(study, shape=SHAPE, n_classes=4, counts=(3200, 800), concurrent=2, flops_per_s=180e9)
     assert plan.rungs == (4,)
-    assert plan.epochs == (40 * 4 + round(40 / 3 * 8), 40 * 12)
+    assert plan.epochs == (4 * 12 + 36 * 4 + 12 * 8, 40 * 12), "trials 0, 10, 20 and 30 run whole"
     assert plan.hours is not None
     assert plan.disk_gb is not None
     assert 1 < plan.hours[0] < plan.hours[1] < 24
@@ -52,12 +52,56 @@ def test_the_forecast_counts_epochs_rungs_and_disk() -> None:
     assert plan.memory_gb is not None
     assert 3 < plan.memory_gb < 6, "a worker with the course network takes up to 2.25 GB"
     text = forecast_text(study, plan, 2)
-    assert "ASHA decides after epochs 4; one in 3 goes on, the baseline (trial 0) always" in text
-    assert "267 to 480 epochs" in text
+    assert (
+        "ASHA decides after epochs 4; one in 3 goes on, the baseline (trial 0) always, every tenth trial too\n" in text
+    )
+    assert "288 to 480 epochs" in text
 
 
 def test_nothing_is_forecast_of_an_unknown_trainable(quick_study: Callable[..., Path]) -> None:
     study = load_study(quick_study())
     plan = forecast(study, shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
     assert plan.hours is None
-    assert forecast_text(study, plan, 1).endswith("forecast: 28 to 108 epochs")
+    assert forecast_text(study, plan, 1).endswith("forecast: 41 to 108 epochs"), "two whole trials"
+
+
+@pytest.mark.parametrize(
+    ("trials", "fraction", "words"),
+    [
+        (9, 0.1, "the baseline (trial 0) always"),  # the tenth is not reached
+        (20, 0, "the baseline (trial 0) always"),
+        (20, 0.1, "the baseline (trial 0) always, every tenth trial too"),
+        (20, 0.5, "the baseline (trial 0) always, every second trial too"),
+        (20, 0.3, "the baseline (trial 0) always, 30 % of the trials too"),
+        (90, 0.05, "the baseline (trial 0) always, one in 20 trials too"),
+        (20, 1, "the baseline (trial 0) always, every trial after trial 0 too"),
+    ],
+)
+def test_the_trials_that_always_go_on_are_named(
+    quick_study: Callable[..., Path], trials: int, fraction: float, words: str
+) -> None:
+    study = quick_study(trials=trials)
+    study.write_text(study.read_text().replace("[asha]", f"[asha]\nexempt_fraction = {fraction}"))
+    loaded = load_study(study)
+    plan = forecast(loaded, shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
+    assert f"ASHA decides after epochs 1, 3; one in 3 goes on, {words}\n" in forecast_text(loaded, plan, 1)
+    assert plan.epochs[0] <= plan.epochs[1]
+    assert (plan.epochs[0] == plan.epochs[1]) is (fraction == 1)
+
+
+def test_without_a_baseline_the_exempt_trials_alone_always_go_on(quick_study: Callable[..., Path]) -> None:
+    study = quick_study()
+    study.write_text(study.read_text().replace("[baseline]\nx = 0.9\n", ""))
+    loaded = load_study(study)
+    plan = forecast(loaded, shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
+    assert "one in 3 goes on, every tenth trial always\n" in forecast_text(loaded, plan, 1)
+    assert plan.epochs[0] == round(9 + 11 * 1 + 11 / 3 * 2 + 11 / 9 * 6)
+
+
+@pytest.mark.parametrize(("fraction", "whole"), [(0, 1), (0.25, 1 + 9), (0.5, 1 + 19)])
+def test_whole_trials_are_in_the_lower_bound(quick_study: Callable[..., Path], fraction: float, whole: int) -> None:
+    """Of 40 trials the baseline and floor(39 f) run 9 epochs, of the others a third go on at each of two rungs."""
+    study = quick_study(trials=40)
+    study.write_text(study.read_text().replace("[asha]", f"[asha]\nexempt_fraction = {fraction}"))
+    plan = forecast(load_study(study), shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
+    assert plan.epochs[0] == round(whole * 9 + (40 - whole) * (1 + 2 / 3 + 6 / 9))
