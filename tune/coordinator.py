@@ -19,7 +19,6 @@ from results.records import (
     AttemptEnded,
     AttemptRunning,
     Event,
-    TrialEnded,
     TrialKey,
     TrialStarted,
 )
@@ -31,7 +30,7 @@ from tune.scheduler import rung_epochs
 from tune.search import Proposer
 from tune.study import Study, StudyError
 from tune.trial import Entered, EpochReport, Left, Task
-from tune.verdicts import epoch_events, rung, why_stopped
+from tune.verdicts import epoch_events, rung, trial_ended, why_stopped
 
 MAX_DEATHS = 10  # of workers without an epoch in between; a bound, so that no run goes on for ever
 
@@ -220,21 +219,7 @@ class Coordinator:
         if task is not None:
             self._live.pop(key, None)
             self._end_attempt(task, status)
-        best, last = trial.best, trial.last
-        self._write(
-            TrialEnded(
-                trial=key[0],
-                repeat=key[1],
-                status=status,
-                reason=reason,
-                epochs=len(trial.epochs),
-                best_epoch=best.epoch if best else None,
-                objective=best.validation_accuracy if best else None,
-                weights_digest=last.weights_digest if last else None,
-                best_weights_digest=last.best_weights_digest if last else None,
-            ),
-            durable=True,
-        )
+        self._write(trial_ended(trial, status, reason), durable=True)
         if key[1] is None:
             self._proposer.tell(trial)
         failures = self.state.failures

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from results.flags import pack_flags
-from results.records import Checkpoint, Epoch, Event, Rung, to_line
+from results.records import Checkpoint, Epoch, Event, Rung, TrialEnded, to_line
 from results.state import RunState, TrialState
 from tune.scheduler import decide, is_exempt
 from tune.study import Study
@@ -74,6 +74,22 @@ def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
         better=decision.better,
         cutoff=decision.cutoff,
         decision=word,
+    )
+
+
+def trial_ended(trial: TrialState, status: str, reason: str) -> TrialEnded:
+    """Return the end of a trial with what it reached."""
+    best, last = trial.best, trial.last
+    return TrialEnded(
+        trial=trial.started.trial,
+        repeat=trial.started.repeat,
+        status=status,
+        reason=reason,
+        epochs=len(trial.epochs),
+        best_epoch=best.epoch if best else None,
+        objective=best.validation_accuracy if best else None,
+        weights_digest=last.weights_digest if last else None,
+        best_weights_digest=last.best_weights_digest if last else None,
     )
 
 

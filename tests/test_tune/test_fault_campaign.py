@@ -1,6 +1,7 @@
 """Runs that are killed at random instants, again and again, end like the one nobody disturbed."""
 
 import contextlib
+import dataclasses
 import json
 import random
 import subprocess
@@ -56,9 +57,9 @@ def outcome(run: Path) -> Any:
         key: (
             dict(t.started.configuration),
             t.status,
-            {n: (e.validation_accuracy, e.weights_digest) for n, e in sorted(t.epochs.items())},
+            {n: (e.validation_accuracy, e.weights_digest, e.validation_correct) for n, e in sorted(t.epochs.items())},
             {n: (r.value, r.seen, r.better, r.cutoff, r.decision) for n, r in sorted(t.rungs.items())},
-            t.ended and (t.ended.weights_digest, t.ended.best_weights_digest, t.ended.objective, t.ended.best_epoch),
+            t.ended and dataclasses.replace(t.ended, time=""),
         )
         for key, t in load_run(run).trials.items()
     }
