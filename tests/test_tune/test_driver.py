@@ -1,73 +1,25 @@
-"""Whole runs with real Ray, real processes and real signals, on the trainable of milliseconds."""
+"""Whole runs with real Ray and real processes, on the trainable of milliseconds."""
 
-import contextlib
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from processes import SEARCH, search, values
 
-from results.records import AttemptRunning, Epoch, StudyEnded, StudyResumed, TrialStarted
+from results.records import AttemptRunning, TrialStarted
 from results.state import load_run
 from results.store import LOG_NAME, read_events
 from seti_model.simulator import simulate_dataset
-
-SEARCH = [sys.executable, "-m", "tune.cli", "search"]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
-
-
-def search(study: Path, run: Path, *more: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    command = [*SEARCH, str(study), "--run", str(run), *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
-
-
-@contextlib.contextmanager
-def started(study: Path, run: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a search and yield it when an epoch is in the log; whatever happens, it is ended by its own pid."""
-    command = [*SEARCH, str(study), "--run", str(run)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        wait_for(lambda: (run / LOG_NAME).exists() and any(isinstance(e, Epoch) for e in read_events(run)), process)
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.communicate(timeout=60)
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-
-
-def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
-
-
-def alive(processes: list[psutil.Process]) -> list[str]:
-    return [p.name() for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-
-
-def values(run: Path) -> dict[Any, Any]:
-    return {
-        key: (t.status, dict(t.started.parameters), {n: e.validation_accuracy for n, e in t.epochs.items()})
-        for key, t in load_run(run).trials.items()
-    }
 
 
 def test_a_search_from_start_to_report(quick_study: Callable[..., Path], run: Path) -> None:
@@ -103,102 +55,6 @@ def test_the_same_seed_gives_the_same_search_with_one_worker(quick_study: Callab
     for name in ("a", "b"):
         assert search(study, tmp_path / name).returncode == 0
     assert values(tmp_path / "a") == values(tmp_path / "b")
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 3)])
-def test_a_signal_leaves_a_readable_run_no_process_and_can_be_continued(
-    quick_study: Callable[..., Path], tmp_path: Path, run: Path, number: int, code: int
-) -> None:
-    study = quick_study(sleep=0.1, extra="[resources]\nmax_concurrent = 1\n")
-    with started(study, run) as process:
-        children = descendants(process)
-        assert len(children) > 2
-        process.send_signal(number)
-        out, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    assert alive(children) == []
-    assert f"Continue with: seti-tune resume {run}" in out
-    state = load_run(run)
-    assert state.trials[0, None].ended is None
-    assert all(t.open_attempt() is None for t in state.trials.values())
-    assert (run / "leaderboard.csv").read_text().startswith("rank,trial,status")
-    assert [e for e in read_events(run) if isinstance(e, StudyEnded)][-1].reason == (
-        f"interrupted by {signal.Signals(number).name}"
-    )
-
-    assert search(study, run).returncode == 0
-    assert any(isinstance(e, StudyResumed) for e in read_events(run))
-    whole = tmp_path / "whole"
-    assert search(study, whole).returncode == 0
-    assert values(run) == values(whole)
-
-
-def test_a_killed_driver_is_explained_and_its_run_continued(quick_study: Callable[..., Path], run: Path) -> None:
-    study = quick_study(trials=6, sleep=0.1)
-    with started(study, run) as process:
-        children = descendants(process)
-        driver = next(p for p in children if "tune.child" in p.cmdline())
-        driver.kill()
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 3
-    assert f"the driver was killed by SIGKILL; all it recorded is kept, continue with: seti-tune resume {run}" in err
-    assert alive(children) == []
-    before = values(run)
-    assert search(study, run).returncode == 0
-    after = values(run)
-    assert all(after[key][1] == before[key][1] for key in before)
-
-
-def test_a_killed_head_is_explained_and_its_run_continued(quick_study: Callable[..., Path], run: Path) -> None:
-    """Ray ends the driver from C++ then, without an exception."""
-    study = quick_study(trials=6, sleep=0.1)
-    with started(study, run) as process:
-        children = descendants(process)
-        next(p for p in children if Path((p.cmdline() or ["-"])[0]).name == "gcs_server").kill()
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 3
-    assert "the driver ended because Ray's head is gone; all it recorded is kept, continue with: seti-tune " in err
-    assert "Traceback" not in err
-    assert alive(children) == []
-    before = load_run(run)
-    assert search(study, run).returncode == 0
-    after = load_run(run)
-    assert all(
-        after.trials[key].ended == trial.ended for key, trial in before.trials.items() if trial.ended is not None
-    )
-
-
-def test_a_killed_parent_takes_the_driver_along(quick_study: Callable[..., Path], run: Path) -> None:
-    with started(quick_study(sleep=0.1), run) as process:
-        children = descendants(process)
-        process.kill()
-        process.wait()
-        _, left = psutil.wait_procs(children, timeout=40)
-        assert alive(left) == []
-    assert "interrupted by SIGTERM" in (run / LOG_NAME).read_text()
-
-
-def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on(quick_study: Callable[..., Path], run: Path) -> None:
-    done = search(quick_study(trials=4, dies_at=2), run)
-    assert done.returncode == 0, done.stderr
-    trial = load_run(run).trials[1, None]
-    assert trial.attempts_ended[0].why == "its worker or node died"
-    assert trial.attempts[1].resume_from == "checkpoints/0001/0/0001"
-    assert sorted(trial.epochs) == list(range(1, len(trial.epochs) + 1))
-    assert trial.ended is not None
-
-
-def test_what_raises_is_failed_with_its_reason_and_the_others_go_on(
-    quick_study: Callable[..., Path], run: Path
-) -> None:
-    done = search(quick_study(trials=8, raises_above=0.5), run)
-    assert done.returncode == 0, done.stderr
-    state = load_run(run)
-    failed = [t for t in state.search_trials() if t.status == "failed"]
-    assert failed
-    assert all(t.ended and "ValueError: cannot train x = 0." in t.ended.reason for t in failed)
-    assert all(len(t.attempts) == 3 for t in failed), "tried three times"
-    assert "ValueError: cannot train" in done.stdout
 
 
 def test_another_study_in_the_run_folder_is_refused_and_nothing_is_lost(
@@ -310,25 +166,6 @@ def test_a_run_with_a_free_interpreter_of_its_own_needs_no_terminal(
     assert "\x1b" not in (run.parent / "out.txt").read_text()
 
 
-@pytest.mark.parametrize("after_s", [0.3, 1.0, 2.5])
-def test_ctrl_c_while_starting_says_so_and_the_same_command_begins_again(
-    quick_study: Callable[..., Path], run: Path, after_s: float
-) -> None:
-    study = quick_study(trials=2, sleep=0.5)
-    command = [*SEARCH, str(study), "--run", str(run)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(after_s)
-    children = descendants(process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, (out, err)
-    assert "Traceback" not in err
-    assert alive(children) == []
-    if children:
-        assert "continue" in out + err
-        assert search(study, run).returncode == 0
-
-
 def test_a_module_of_the_user_called_results_is_not_taken_for_ours(
     quick_study: Callable[..., Path], run: Path, tmp_path: Path
 ) -> None:
@@ -373,129 +210,3 @@ def test_a_module_that_cannot_be_imported_is_one_line(quick_study: Callable[...,
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "[study] trainable = 'quick_trainable:train': " in done.stderr
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 96 kB; only root may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a small file system cannot be mounted here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_a_full_disk_is_one_line_and_nothing_is_lost_when_it_was_emptied(
-    quick_study: Callable[..., Path], small_disk: Path
-) -> None:
-    study, run = quick_study(trials=30, sleep=0.005), small_disk / "run"
-    done = search(study, run)
-    assert done.returncode == 2, done.stderr
-    assert "free some space" in done.stderr
-    assert "Traceback" not in done.stderr
-    before = load_run(run)
-    assert not [t for t in before.search_trials() if t.status == "failed"]
-    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    assert search(study, run).returncode == 0
-    after = load_run(run)
-    assert {t.status for t in after.search_trials()} <= {"completed", "stopped"}
-    assert all(
-        dict(after.trials[key].started.parameters) == dict(t.started.parameters) for key, t in before.trials.items()
-    )
-
-
-def test_a_worker_that_grows_is_replaced_and_no_epoch_is_lost_or_repeated(
-    quick_study: Callable[..., Path], run: Path
-) -> None:
-    """Each epoch keeps 20 MB for ever; the share allows for the first trial of a worker and not for many."""
-    study = quick_study(trials=8, grows_mb=20, extra="[resources]\nmax_concurrent = 1\nmemory_mb = 600\n")
-    done = search(study, run)
-    assert done.returncode == 0, done.stderr
-    state = load_run(run)
-    whys = [a.why for t in state.search_trials() for a in t.attempts_ended.values() if "grown" in a.why]
-    assert whys
-    assert all(why.endswith("above 600 MB, and is replaced") for why in whys)
-    assert {t.status for t in state.search_trials()} <= {"completed", "stopped"}
-    written = [(e.trial, e.repeat, e.epoch) for e in read_events(run) if isinstance(e, Epoch)]
-    assert len(written) == len(set(written))
-    assert max(e.resident_mb or 0 for t in state.search_trials() for e in t.epochs.values()) < 600 + 9 * 20 + 50
-
-
-def test_memory_that_is_not_to_be_had_is_recorded_as_such(quick_study: Callable[..., Path], run: Path) -> None:
-    done = search(quick_study(trials=6, asks_too_much_above=0.5), run)
-    assert done.returncode == 0, done.stderr
-    lacking = [t for t in load_run(run).search_trials() if t.lacked_memory]
-    assert lacking
-    assert all(t.status == "failed" and t.ended and t.ended.reason.startswith("MemoryError") for t in lacking)
-
-
-def test_checkpoints_damaged_or_deleted_by_hand_cost_their_epochs_only(
-    quick_study: Callable[..., Path], run: Path
-) -> None:
-    study = quick_study(trials=5, sleep=0.2, extra="[resources]\nmax_concurrent = 2\n")
-    study.write_text(study.read_text().replace("[asha]", "[asha]\nexempt_fraction = 1"))
-    with started(study, run) as process:
-        wait_for(lambda: sum(bool(t.checkpoints) for t in load_run(run).search_trials()) == 2, process)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    before = load_run(run)
-    torn, gone = [t for t in before.search_trials() if t.ended is None][:2]
-    assert torn.checkpoint is not None
-    file = run / torn.checkpoint.path / "state.json"
-    file.write_text(file.read_text()[:3])
-    shutil.rmtree(run / "checkpoints" / f"{gone.started.trial:04d}")
-    assert search(study, run).returncode == 0
-    after = load_run(run)
-    mended = after.trials[torn.started.key]
-    assert [a.cause for a in mended.attempts_ended.values()].count("checkpoint") == 1
-    assert not any(a.counts for a in mended.attempts_ended.values())
-    assert after.trials[gone.started.key].attempts[1].from_epoch == 0
-    for trial in (mended, after.trials[gone.started.key]):
-        assert trial.status in ("completed", "stopped")
-        earlier = before.trials[trial.started.key].epochs
-        assert all(trial.epochs[n].validation_accuracy == e.validation_accuracy for n, e in earlier.items())
-
-
-def test_trial_after_trial_that_fails_ends_the_study_with_the_first_error(
-    quick_study: Callable[..., Path], run: Path
-) -> None:
-    study = quick_study(trials=30, raises_above=-1)
-    done = search(study, run)
-    assert done.returncode == 2
-    assert "5 trials in a row failed, the first one, trial 0: ValueError: cannot train x = 0.9" in done.stderr
-    assert f"continue with `seti-tune resume {run}`" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(load_run(run).search_trials()) < 10
-    assert (run / "leaderboard.csv").exists()
-
-
-def test_a_worker_the_kernel_kills_for_memory_is_recorded_as_such(
-    quick_study: Callable[..., Path], run: Path, tight_cgroup: Path
-) -> None:
-    study = quick_study(trials=8, cgroup=f'"{tight_cgroup}"')
-    done = search(study, run)
-    assert done.returncode == 0, done.stderr
-    lacking = [t for t in load_run(run).search_trials() if t.lacked_memory]
-    assert lacking
-    assert all(t.ended and t.ended.reason == "its worker was killed for memory" for t in lacking)
-    assert all(len(t.attempts) == 3 and float(t.started.parameters["x"]) < 0.5 for t in lacking)
-
-
-@pytest.mark.slow
-def test_a_worker_rays_monitor_kills_for_memory_is_recorded_and_the_search_goes_on(
-    quick_study: Callable[..., Path], run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ray Tune itself ends with an exception then; the threshold is what is used now and 1.5 GB."""
-    memory = psutil.virtual_memory()
-    monkeypatch.setenv("RAY_memory_usage_threshold", str((memory.total - memory.available + 1.5e9) / memory.total))
-    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    study = quick_study(trials=2, grows_mb=400, sleep=0.3, extra="[resources]\nmemory_mb = 1e6\nmax_concurrent = 1\n")
-    study.write_text(study.read_text().replace("[study]", "[study]\nmax_retries = 1"))
-    done = search(study, run, timeout=240)
-    assert "Traceback" not in done.stderr
-    state = load_run(run)
-    assert len(state.search_trials()) == 2
-    assert any(a.cause == "memory" for t in state.trials.values() for a in t.attempts_ended.values())
-    assert all(t.ended for t in state.search_trials())
