@@ -1,4 +1,7 @@
 import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,15 +40,22 @@ def quick_study(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def tight_cgroup() -> Iterator[Path]:
     """A real control group of 300 MB; the kernel kills what wants more."""
-    group = Path("/sys/fs/cgroup/memory/seti-tune-test")
+    group = Path(f"/sys/fs/cgroup/memory/seti-tune-test-{os.getpid()}")
     limit = group / "memory.limit_in_bytes"
     if not (group.parent / "cgroup.procs").exists():
-        group, limit = Path("/sys/fs/cgroup/seti-tune-test"), Path("/sys/fs/cgroup/seti-tune-test/memory.max")
+        group = Path("/sys/fs/cgroup") / group.name
+        limit = group / "memory.max"
     try:
         group.mkdir(exist_ok=True)
         limit.write_text("300000000")
+        code = f"open('{group}/cgroup.procs', 'w').write('0'); len(bytearray(b'x') * 400_000_000)"
+        is_tight = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == -9
     except OSError:
-        pytest.skip("a control group with a limit of memory cannot be made here")
+        is_tight = False
+    if not is_tight:
+        with contextlib.suppress(OSError):
+            group.rmdir()
+        pytest.skip("a control group in which the kernel kills for memory cannot be made here")
     yield group
     with contextlib.suppress(OSError):
         group.rmdir()

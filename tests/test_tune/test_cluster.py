@@ -1,13 +1,8 @@
 import math
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
-from tune.cluster import KILL_NOTICED_S, MemoryKills, check_address, concurrency, killed_for_memory, memory_share
+from tune.cluster import check_address, concurrency, killed_for_memory, memory_share
 from tune.study import ResourcesSection, StudyError
 
 
@@ -46,23 +41,3 @@ def test_a_workers_share_of_memory_is_that_of_the_fullest_node() -> None:
 
 def test_the_kernel_is_asked_how_many_it_has_killed() -> None:
     assert killed_for_memory() >= 0
-
-
-def test_a_kill_for_memory_is_noticed_once_and_not_for_ever(
-    tight_cgroup: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def kill() -> None:
-        code = f"open('{tight_cgroup}/cgroup.procs', 'w').write('0'); len(bytearray(b'x') * 400_000_000)"
-        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
-
-    kills = MemoryKills()
-    assert not kills.is_recent()
-    kill()
-    assert kills.is_recent()
-    assert not kills.is_recent()
-    kill()
-    later = time.monotonic() + KILL_NOTICED_S
-    for passed in (2, 4):
-        monkeypatch.setattr("tune.cluster.time.monotonic", lambda passed=passed: later + passed)
-        kills.look()
-    assert not kills.is_recent(), "it is no news any more"

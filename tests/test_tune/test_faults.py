@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from processes import SEARCH, alive, descendants, search, started, values, wait_
 from results.records import Epoch, StudyEnded, StudyResumed
 from results.state import load_run
 from results.store import LOG_NAME, read_events
+from tune.cluster import KILL_NOTICED_S, MemoryKills
 
 
 @pytest.fixture
@@ -261,3 +263,23 @@ def test_a_worker_rays_monitor_kills_for_memory_is_recorded_and_the_search_goes_
     assert len(state.search_trials()) == 2
     assert any(a.cause == "memory" for t in state.trials.values() for a in t.attempts_ended.values())
     assert all(t.ended for t in state.search_trials())
+
+
+def test_a_kill_for_memory_is_noticed_once_and_not_for_ever(
+    tight_cgroup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill() -> None:
+        code = f"open('{tight_cgroup}/cgroup.procs', 'w').write('0'); len(bytearray(b'x') * 400_000_000)"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+
+    kills = MemoryKills()
+    assert not kills.is_recent()
+    kill()
+    assert kills.is_recent()
+    assert not kills.is_recent()
+    kill()
+    later = time.monotonic() + KILL_NOTICED_S
+    for passed in (2, 4):
+        monkeypatch.setattr("tune.cluster.time.monotonic", lambda passed=passed: later + passed)
+        kills.look()
+    assert not kills.is_recent(), "it is no news any more"
