@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tune.cluster import check_address, concurrency, killed_for_memory, memory_share
+from tune.cluster import check_address, concurrency, memory_share
 from tune.study import ResourcesSection, StudyError
 
 
@@ -37,7 +37,3 @@ def test_a_workers_share_of_memory_is_that_of_the_fullest_node() -> None:
     assert memory_share(nodes, ResourcesSection(cpus_per_trial=8), max_concurrent=2) == 8000
     assert memory_share(nodes, ResourcesSection(memory_mb=123.0), max_concurrent=2) == 123
     assert memory_share([], ResourcesSection(), max_concurrent=1) == math.inf
-
-
-def test_the_kernel_is_asked_how_many_it_has_killed() -> None:
-    assert killed_for_memory() >= 0
