@@ -32,7 +32,7 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install  ## ratios against stock Keras; two cores are enough, nothing else may run
+bench: install  ## ratios against stock Keras and stock Ray Tune; two cores are enough, nothing else may run
 	$(BIN)/python -m benchmarks
 
 lock:  ## remake requirements.lock from pyproject.toml (needs uv)

@@ -155,7 +155,7 @@ def _top(exempt: Sequence[TrialState]) -> set[int]:
 def _count(exempt: Sequence[TrialState], top: set[int], epochs: Sequence[int]) -> ExemptTrials:
     here = {t.started.trial: [t.rungs[epoch] for epoch in epochs if epoch in t.rungs] for t in exempt}
     decided = {number for number, rungs in here.items() if rungs}
-    would_stop = {number for number, rungs in here.items() if any(rung.value < rung.cutoff for rung in rungs)}
+    would_stop = {number for number, rungs in here.items() if not all(rung.is_passed for rung in rungs)}
     return ExemptTrials(len(decided), len(would_stop), len(decided & top), len(top & would_stop))
 
 

@@ -9,22 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from results.evidence import objective, validation_images
-from results.leaderboard import column, describe_trial, interval_text, parameter_types, rank_trials
+from results.leaderboard import BEFORE, column, describe_trial, interval_text, parameter_types, rank_trials
 from results.state import RunState, TrialState, load_run
 from results.table import Cell, Table, TableError, cell_text, columns_text, short_name
 
-_BEFORE = {
-    "rank": "int",
-    "run": "text",
-    "trial": "int",
-    "status": "text",
-    "baseline": "bool",
-    "objective": "float",
-    "objective_low": "float",
-    "objective_high": "float",
-    "best_epoch": "int",
-    "epochs": "int",
-}
+# As the leaderboard, but for ties, which are those of one run.
+_BEFORE = {"rank": "int", "run": "text"} | {name: kind for name, kind in BEFORE.items() if name != "tied"}
 # A value means the same where these agree; another range, scale or other choices do not change what it means.
 _MEANING = ("type", "when")
 

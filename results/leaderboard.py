@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _BELOW = (RUNNING, STOPPED, DIVERGED, FAILED)  # the order of what is not ranked
-_BEFORE = {
+BEFORE = {  # the parameters of the space
     "rank": "int",
     "trial": "int",
     "status": "text",
@@ -85,7 +85,7 @@ def leaderboard_table(state: RunState) -> Table:
     ]
     places += [(None, trial, None) for trial in others]
     rows = [{"rank": rank, "tied": tied} | _row(trial, n, types) for rank, trial, tied in places]
-    return Table(_BEFORE | {column(name): kind for name, kind in types.items()} | _AFTER, tuple(rows))
+    return Table(BEFORE | {column(name): kind for name, kind in types.items()} | _AFTER, tuple(rows))
 
 
 def leaderboard_frame(state: RunState) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def parameter_types(state: RunState) -> dict[str, str]:
 
 def column(parameter: str) -> str:
     """Return the column of a parameter: its name, unless a column of all tables is called so."""
-    return f"parameters.{parameter}" if parameter in _BEFORE or parameter in _AFTER else parameter
+    return f"parameters.{parameter}" if parameter in BEFORE or parameter in _AFTER else parameter
 
 
 def interval_text(low: Cell, high: Cell) -> str:

@@ -188,6 +188,11 @@ class Rung(Event):
     cutoff: float
     decision: str  # "go on", "stop" or "exempt"
 
+    @property
+    def is_passed(self) -> bool:
+        """Whether the trial goes on by its value alone, exempt or not."""
+        return self.value >= self.cutoff
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialEnded(Event):

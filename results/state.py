@@ -178,7 +178,8 @@ class RunState:
             case AttemptEnded():
                 trial.attempts_ended[event.attempt] = event
                 if event.cause == "checkpoint":
-                    trial.lose_checkpoint(trial.attempts[event.attempt].resume_from)
+                    begun = trial.attempts.get(event.attempt)
+                    trial.lose_checkpoint(begun.resume_from if begun else None)
             case Epoch():
                 trial.epochs[event.epoch] = event
             case Rung():

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 EXIT_BUG = 70  # of the driver; 1 is what Ray's C++ exits with when the head is gone
 
 
+def given_options(**options: object) -> list[str]:
+    """Return the options that are not None as words of a command line."""
+    return [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
+
+
 def resume_command(run: Path, **options: object) -> str:
     """Return the command that continues a run, with the options that are given."""
-    given = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
-    return shlex.join(["seti-tune", "resume", str(run), *given])
+    return shlex.join(["seti-tune", "resume", str(run), *given_options(**options)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

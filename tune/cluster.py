@@ -17,7 +17,7 @@ from tune.study import ResourcesSection, StudyError
 
 CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 10
-KILL_NOTICED_S = 20  # at the latest Ray has noticed by then that a worker is gone
+KILL_NOTICED_S = 20  # ample time for Ray to notice that a worker is gone
 # Ours is the only record, so Ray's own loggers, progress tables, snapshots and signal handler stay off.
 _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

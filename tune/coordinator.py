@@ -40,7 +40,7 @@ class HopelessStudyError(StudyError):
 
 
 class Coordinator:
-    """One study in progress. `record` is called with every event after it is in the log."""
+    """One study in progress. `on_event` is called with every event after it is in the log."""
 
     def __init__(
         self,

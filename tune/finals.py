@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from results.leaderboard import finalists
 from results.records import COMPLETED, AttemptEnded, FinalEvaluated
@@ -16,6 +17,9 @@ from tune.agenda import checkpoint_folder
 from tune.continuation import check_digest
 from tune.study import Study, StudyError
 
+if TYPE_CHECKING:
+    from seti_model.outcome import TrainedNetwork
+
 
 def evaluate_finals(
     study: Study, run: Path, log: EventLog, state: RunState, dataset: Path, *, check: Callable[[], None]
@@ -23,7 +27,7 @@ def evaluate_finals(
     """Export winner and baseline into `final/trial-<number>/` and predict the test split with each that has not yet.
 
     Raises:
-        StudyError: The checkpoint of a retrained trial is gone, or the data set is another one than that of the run.
+        StudyError: The weights of a retrained trial are gone, or the data set is another one than that of the run.
         DatasetError: The data set cannot be used.
     """
     from seti_model.dataset import Dataset
@@ -52,17 +56,17 @@ def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
             cause="checkpoint",
         )
         for trial in state.final_trials()
-        if trial.status == COMPLETED and trial.started.key not in state.finals and not _has_weights(run, trial)
+        if trial.status == COMPLETED and trial.started.key not in state.finals and _weights(run, trial) is None
     ]
 
 
-def _has_weights(run: Path, trial: TrialState) -> bool:
+def _weights(run: Path, trial: TrialState) -> TrainedNetwork | None:
     from seti_model.checkpoint import DamagedCheckpointError, load_best
 
     try:
-        return trial.checkpoint is not None and bool(load_best(run / trial.checkpoint.path))
+        return None if trial.checkpoint is None else load_best(run / trial.checkpoint.path)
     except DamagedCheckpointError:
-        return False
+        return None
 
 
 def drop_training_state(run: Path, trial: TrialState) -> None:
@@ -84,19 +88,19 @@ def _evaluate(run: Path, trial: TrialState, dataset: Path, *, threads: int) -> F
     from seti_model.seeding import prepare_process
 
     prepare_process(threads)
-    from seti_model.checkpoint import load_best
     from seti_model.dataset import Dataset
     from seti_model.evaluation import export_model, load_model
 
-    if trial.checkpoint is None or not (run / trial.checkpoint.path).is_dir():
+    weights = _weights(run, trial)
+    if weights is None:  # lost since the driver began
         raise StudyError(
-            f"{run}: the checkpoint of the retrained trial {trial.started.trial} is gone; continue with "
+            f"{run}: the weights of the retrained trial {trial.started.trial} are gone; continue with "
             f"`seti-tune resume {run}`, which trains it again"
         )
     folder = run / "final" / f"trial-{trial.started.trial:04d}"
     folder.mkdir(parents=True, exist_ok=True)
     model_path = folder / "model.keras"
-    export_model(load_best(run / trial.checkpoint.path), model_path)
+    export_model(weights, model_path)
     model = load_model(model_path)
     split = Dataset.open(dataset).split("test")
     y_prob = model.predict(split.images)

@@ -53,7 +53,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _search(options: argparse.Namespace) -> int:
     from results.store import LOG_NAME
-    from tune.child import resume_command
+    from tune.child import given_options, resume_command
     from tune.cluster import check_address
     from tune.study import load_study
     from tune.supervisor import supervise
@@ -62,14 +62,11 @@ def _search(options: argparse.Namespace) -> int:
     if options.trials is not None:
         study = study.with_trials(options.trials)
     run = options.run_folder or Path("runs") / study.study.name
-    arguments = [options.study, "--run", str(run), "--trials", str(study.study.trials)]
-    again = ["seti-tune", "search", options.study]
-    again += [] if options.run_folder is None else ["--run", str(run)]
-    again += [] if options.trials is None else ["--trials", str(options.trials)]
     if options.address is not None:
         check_address(options.address)
-        arguments += ["--address", options.address]
-        again += ["--address", options.address]
+    arguments = [options.study, *given_options(run=run, trials=study.study.trials, address=options.address)]
+    given = given_options(run=options.run_folder, trials=options.trials, address=options.address)
+    again = ["seti-tune", "search", options.study, *given]
     log = run / LOG_NAME
     if options.dry_run or not log.exists() or not log.stat().st_size:
         print(_plan(study, run, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
@@ -84,16 +81,15 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from tune.child import resume_command
+    from tune.child import given_options, resume_command
     from tune.cluster import check_address
     from tune.supervisor import supervise
 
     if options.address is not None:
         check_address(options.address)
     given = {name: getattr(options, name) for name in ("trials", "data", "space", "address")}
-    more = [word for name, value in given.items() if value is not None for word in (f"--{name}", str(value))]
     again = resume_command(options.folder, **given)
-    return supervise(["--run", str(options.folder), *more], again=lambda: again)
+    return supervise(["--run", str(options.folder), *given_options(**given)], again=lambda: again)
 
 
 def _plan(study: Study, run: Path, *, local: bool) -> str:

@@ -38,21 +38,22 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
         raise ValueError(f"validation_correct holds {len(flags)} flags, the data set {n} validation images")
     if flags is not None and (best is None or report.validation_accuracy > best.validation_accuracy):
         values["validation_correct"] = pack_flags(flags)
-    epoch = Epoch(**names, **values)
-    to_line(epoch)  # refuses what a line cannot hold
-    if report.checkpoint is None:
-        return [epoch]
-    below = _below(Path(report.checkpoint), task.checkpoint_folder)
-    if below is None:
-        raise ValueError(f"checkpoint {report.checkpoint} does not lie below task.checkpoint_folder")
-    checkpoint = Checkpoint(
-        **names,
-        path=(task.checkpoint_folder.relative_to(run) / below).as_posix(),
-        bytes=report.checkpoint_bytes,
-        digest=report.checkpoint_digest,
-        seconds=report.checkpoint_seconds,
-    )
-    return [epoch, checkpoint]
+    events: list[Event] = [Epoch(**names, **values)]
+    if report.checkpoint is not None:
+        below = _below(Path(report.checkpoint), task.checkpoint_folder)
+        if below is None:
+            raise ValueError(f"checkpoint {report.checkpoint} does not lie below task.checkpoint_folder")
+        checkpoint = Checkpoint(
+            **names,
+            path=(task.checkpoint_folder.relative_to(run) / below).as_posix(),
+            bytes=_plain(report.checkpoint_bytes),
+            digest=report.checkpoint_digest,
+            seconds=_plain(report.checkpoint_seconds),
+        )
+        events.append(checkpoint)
+    for event in events:
+        to_line(event)  # refuses here what a line cannot hold: the log's own refusal would end the study
+    return events
 
 
 def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
@@ -99,7 +100,7 @@ def why_stopped(rung: Rung) -> str:
 
 
 def _would_reach(trial: TrialState, epoch: int) -> bool:
-    return all(rung.value >= rung.cutoff for n, rung in trial.rungs.items() if n < epoch)
+    return all(rung.is_passed for n, rung in trial.rungs.items() if n < epoch)
 
 
 def _plain(value: Any) -> Any:

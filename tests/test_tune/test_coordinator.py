@@ -20,9 +20,12 @@ from results.leaderboard import rank_trials
 from results.records import Rung, StudyResumed, StudyStarted
 from results.state import RunState, load_run
 from results.store import LOG_NAME, EventLog, read_events
+from seti_model.dataset import Dataset
 from seti_model.simulator import simulate_dataset
 from tune.agenda import has_work
 from tune.coordinator import MAX_DEATHS, Coordinator, HopelessStudyError
+from tune.driver import _take_over
+from tune.errors import guarded
 from tune.finals import evaluate_finals, reopenings
 from tune.study import NETWORK, Study, StudyError, load_study
 from tune.trial import Entered, EpochReport, Left, Task
@@ -553,13 +556,16 @@ def test_numbers_of_numpy_are_recorded_as_numbers(study: Study, tmp_path: Path) 
         (EpochReport(epoch=1, validation_accuracy="good"), "could not convert string to float: 'good'"),
         (EpochReport(epoch="1", validation_accuracy=0.5), "'str' object cannot be interpreted as an integer"),
         (EpochReport(epoch=1, validation_accuracy=0.5, seconds=object()), "Object of type object is not JSON"),
+        (EpochReport(epoch=1, validation_accuracy=0.5, checkpoint_digest=b"d"), "Object of type bytes is not JSON"),
     ],
 )
 def test_a_report_that_cannot_be_recorded_fails_its_attempt_not_the_study(
     study: Study, tmp_path: Path, report: EpochReport, message: str
 ) -> None:
     bench, task = start(study, tmp_path / "run")
-    assert bench.coordinator.receive(task, report)
+    folder = task.checkpoint_folder / "0001"
+    folder.mkdir(parents=True)
+    assert bench.coordinator.receive(task, dataclasses.replace(report, checkpoint=folder))
     ended = bench.state.trials[0, None].attempts_ended[0]
     assert ended.why.startswith("a report that cannot be recorded: ")
     assert message in ended.why
@@ -607,7 +613,7 @@ def test_a_retraining_of_the_network_whose_weights_are_gone_is_opened_again(
     assert [event.cause for event in events] == ["checkpoint", "checkpoint"]
     for event in events:
         state.apply(event)
-    assert all((t.ended is None and not t.epochs) or t.checkpoint for t in state.final_trials())
+    assert all(t.ended is None and len(t.epochs) < t.started.max_epochs for t in state.final_trials())
     assert has_work(study, state)
 
 
@@ -623,3 +629,37 @@ def test_figures_of_the_finals_never_come_from_another_data_set(study: Study, tm
         ),
     ):
         evaluate_finals(study, run, log, state, tmp_path / "other", check=lambda: None)
+
+
+def test_weights_lost_after_the_start_are_one_line_that_says_how_to_go_on(study: Study, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    state = Bench(study, run).run()
+    simulate_dataset(tmp_path / "data", "course", {"train": 4, "validation": 4, "test": 4}, 1)
+    assert state.started is not None
+    state.started = dataclasses.replace(state.started, data_digest=Dataset.open(tmp_path / "data").digest)
+    shutil.rmtree(run / "checkpoints")
+    with (
+        EventLog(run) as log,
+        pytest.raises(
+            StudyError,
+            match=r"the weights of the retrained trial \d+ are gone; continue with `seti-tune resume .*again",
+        ),
+    ):
+        evaluate_finals(study, run, log, state, tmp_path / "data", check=lambda: None)
+
+
+def test_ray_that_gives_up_ends_the_attempts_and_is_one_line_with_exit_code_3(
+    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ray.exceptions import RayError
+
+    bench, _ = start(study, tmp_path / "run")
+
+    def give_up() -> int:
+        _take_over(tmp_path / "run", bench.coordinator, RayError("a node is gone\nand more"))
+        return 0
+
+    assert guarded(give_up) == 3
+    err = capsys.readouterr().err
+    assert "Ray gave up (RayError: a node is gone); all that was recorded is kept, continue with `seti-tune re" in err
+    assert bench.state.trials[0, None].attempts_ended[0].why == "Ray was started again"

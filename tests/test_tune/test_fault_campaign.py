@@ -89,8 +89,7 @@ def disturb(study: Path, run: Path, *, kills: int, seconds: float, rng: random.R
     """Start and resume a run until it is finished and at least `kills` processes or groups were killed in it."""
     done: Counter[str] = Counter()
     for starts in range(1, MOST_STARTS):
-        has_log = (run / LOG_NAME).exists() and load_or_none(run)
-        command = ["resume", str(run)] if has_log else ["search", str(study), "--run", str(run)]
+        command = ["resume", str(run)] if has_begun(run) else ["search", str(study), "--run", str(run)]
         process = subprocess.Popen([*SETI_TUNE, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         try:
             while done.total() < kills and process.poll() is None:
@@ -116,8 +115,8 @@ def disturb(study: Path, run: Path, *, kills: int, seconds: float, rng: random.R
     raise AssertionError(f"not finished after {MOST_STARTS} starts and {done}")
 
 
-def load_or_none(run: Path) -> bool:
-    return any(True for _ in read_events(run))
+def has_begun(run: Path) -> bool:
+    return (run / LOG_NAME).exists() and any(True for _ in read_events(run))
 
 
 def compare(study: Path, tmp_path: Path, campaign: Callable[[Path], Campaign]) -> Campaign:

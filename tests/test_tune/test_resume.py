@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from processes import values
 
 from results.records import Epoch, SpaceWidened
 from results.state import load_run
@@ -49,13 +49,6 @@ def started(*arguments: str | Path, run: Path) -> Iterator[subprocess.Popen[str]
 
 def epochs(run: Path) -> int:
     return sum(isinstance(e, Epoch) for e in read_events(run)) if (run / LOG_NAME).exists() else 0
-
-
-def values(run: Path) -> dict[Any, Any]:
-    return {
-        key: (t.status, dict(t.started.parameters), {n: e.validation_accuracy for n, e in t.epochs.items()})
-        for key, t in load_run(run).trials.items()
-    }
 
 
 def test_an_interrupted_search_names_the_command_that_continues_it_without_the_study_file(
