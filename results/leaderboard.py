@@ -60,14 +60,6 @@ def rank_trials(state: RunState) -> tuple[list[TrialState], list[TrialState]]:
     return ranked, others
 
 
-def finalists(state: RunState) -> dict[str, TrialState]:
-    """Return the trials to retrain and evaluate by role: the winner and, where it is another trial, the baseline."""
-    ranked, _ = rank_trials(state)
-    roles = {"winner": ranked[0]} if ranked else {}
-    baseline = next((t for t in ranked[1:] if t.started.is_baseline), None)
-    return roles if baseline is None else roles | {"baseline": baseline}
-
-
 def leaderboard_table(state: RunState) -> Table:
     """Return the leaderboard: ranked trials first, then running, stopped, diverged and failed ones.
 

@@ -211,17 +211,36 @@ class TrialEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinalsDecided(Event):
+    """The winner of the finals, chosen on validation; written before anything predicts the test split.
+
+    A second decision, after the study was extended or with more seeds, is a second use of the test split.
+    """
+
+    kind: ClassVar[str] = "finals_decided"
+    finalists: tuple[int, ...]  # trials in the order of the search; last the baseline, where it is not among the best
+    seeds: int  # retrainings of each
+    search_trials: int  # that had ended: with more of them the decision is stale
+    winner: int
+    delivered: int  # the retraining of the winner that is handed on
+    earlier_uses: int = 0  # of this test split, by other runs or unlocked
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "finalists", tuple(self.finalists))  # JSON has lists only
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinalEvaluated(Event):
-    """A retrained configuration predicted the test split; paths are relative to the run folder."""
+    """A retrained configuration predicted the test split; the path is relative to the run folder."""
 
     kind: ClassVar[str] = "final_evaluated"
     trial: int
     repeat: int
-    model: str
-    model_digest: str
     predictions: str
     n: int
     correct: int
+    model: str | None = None  # in logs of before several seeds were trained
+    model_digest: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +266,7 @@ EVENTS: Mapping[str, type[Event]] = {
         Checkpoint,
         Rung,
         TrialEnded,
+        FinalsDecided,
         FinalEvaluated,
         StudyEnded,
     )

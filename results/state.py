@@ -19,6 +19,7 @@ from results.records import (
     Epoch,
     Event,
     FinalEvaluated,
+    FinalsDecided,
     RecordError,
     Rung,
     SpaceWidened,
@@ -33,7 +34,7 @@ from results.records import (
 from results.store import LOG_NAME, read_events
 
 # The first words of a driver: what lies before them is no time of a driver's.
-_MAY_COME_AFTER_A_PAUSE = (StudyResumed, SpaceWidened, FinalEvaluated, StudyEnded)
+_MAY_COME_AFTER_A_PAUSE = (StudyResumed, SpaceWidened, FinalsDecided, FinalEvaluated, StudyEnded)
 
 
 @dataclass
@@ -113,6 +114,7 @@ class RunState:
         self.space_fingerprint = ""
         self.trials: dict[TrialKey, TrialState] = {}
         self.finals: dict[TrialKey, FinalEvaluated] = {}
+        self.decisions: list[FinalsDecided] = []  # each is one use of the test split
         self.ended: StudyEnded | None = None
         self.failures: list[TrialEnded] = []  # the failed trials in a row, without another end or a resume between
         self.spent_s = 0.0  # wall time of all drivers of this run, without the time between them
@@ -150,6 +152,8 @@ class RunState:
                 self.ended = event
             case TrialStarted():
                 self.trials[event.key] = TrialState(event)
+            case FinalsDecided():
+                self.decisions.append(event)
             case FinalEvaluated():
                 self.finals[event.trial, event.repeat] = event
             case _:

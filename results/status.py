@@ -176,7 +176,7 @@ def _open_trials(status: RunStatus) -> Iterator[str]:
         if trial.ended is not None:
             continue
         name = f"trial {trial.started.trial}"
-        words = [name if trial.started.repeat is None else f"final of {name}"]
+        words = [name if trial.started.repeat is None else f"final {trial.started.repeat} of {name}"]
         words.append(f"epoch {max(trial.epochs, default=0)}/{trial.started.max_epochs}")
         if trial.last is not None:
             words.append(f"last {trial.last.validation_accuracy:.4f}")
@@ -207,7 +207,7 @@ def _lost_attempts(state: RunState) -> Iterator[str]:
     ended = f"; {failed} of them ended {'its trial' if failed == 1 else 'their trials'} as failed" if failed else ""
     yield f"{len(lost)}: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}{ended}"
     for repeat, end in sorted(lost, key=lambda pair: pair[1].time)[-LAST_REASONS:]:
-        final = "" if repeat is None else "final of "
+        final = "" if repeat is None else f"final {repeat} of "
         why = " ".join(end.why.split())[:_REASON_WIDTH]
         yield f"{final}trial {end.trial}, attempt {end.attempt}: {why}"
 

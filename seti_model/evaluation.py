@@ -21,7 +21,7 @@ from seti_model.outcome import ModelError, TrainedNetwork
 from seti_model.session import INFERENCE_BATCH
 from seti_model.steps import compile_inference, moving_moments, weight_values
 
-__all__ = ["ExportedModel", "ModelError", "export_model", "load_model"]
+__all__ = ["ExportedModel", "ModelError", "as_model", "export_model", "load_model"]
 
 FORMAT = 1
 
@@ -58,6 +58,21 @@ class ExportedModel:
         return np.concatenate([np.empty((0, len(self.class_names)), np.float32), *parts])
 
 
+def as_model(trained: TrainedNetwork) -> ExportedModel:
+    """Return a trained network ready to predict, as `load_model` returns it after an export."""
+    network = build_network(
+        trained.configuration.network,
+        trained.shape,
+        len(trained.class_names),
+        seed=0,
+        pixels=PixelScale(trained.pixel_mean, trained.pixel_deviation),
+        precision=trained.configuration.training.precision,
+    )
+    for name, weight in named_weights(network).items():
+        weight.assign(trained.weights[name])
+    return ExportedModel(network, trained.configuration, trained.shape, trained.class_names, trained.data_digest)
+
+
 def export_model(trained: TrainedNetwork, path: Path) -> None:
     """Write `path` (.keras) and beside it a `.json` with class names, shape, data digest and configuration.
 
@@ -70,16 +85,7 @@ def export_model(trained: TrainedNetwork, path: Path) -> None:
     """
     if path.suffix != ".keras":
         raise ModelError(f"{path}: a model's file name ends in .keras; rename it")
-    network = build_network(
-        trained.configuration.network,
-        trained.shape,
-        len(trained.class_names),
-        seed=0,
-        pixels=PixelScale(trained.pixel_mean, trained.pixel_deviation),
-        precision=trained.configuration.training.precision,
-    )
-    for name, weight in named_weights(network).items():
-        weight.assign(trained.weights[name])
+    network = as_model(trained).network
     record = {
         "format": FORMAT,
         "class_names": trained.class_names,

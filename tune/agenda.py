@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-from results.leaderboard import finalists
-from results.records import AttemptStarted, TrialStarted
+from results.finals import finalists
+from results.records import AttemptStarted, TrialStarted, utc_now
 from results.state import RunState, TrialState
 from seti_model.seeding import derive_seed
 from tune.scheduler import rung_epochs
@@ -28,10 +29,18 @@ def within_time(study: Study, state: RunState) -> bool:
     return limit is None or state.spent_s < 3600 * limit
 
 
-def missing_finals(study: Study, state: RunState) -> list[TrialState]:
-    """Return the trials whose configuration is yet to be retrained: the winner, then the baseline."""
-    chosen = finalists(state).values() if study.finals.enabled else ()
-    return [t for t in chosen if (t.started.trial, 0) not in state.trials]
+def chosen_finalists(study: Study, state: RunState) -> list[TrialState]:
+    """Return the trials that the study retrains in its finals, as the search stands now; none without finals."""
+    if not study.finals.enabled:
+        return []
+    return finalists(state, study.finals.finalists, study.finals.max_finalists)
+
+
+def missing_finals(study: Study, state: RunState) -> list[tuple[TrialState, int]]:
+    """Return the retrainings yet to begin, each a trial and a repeat: one seed of all finalists, then the next."""
+    chosen = chosen_finalists(study, state)
+    keys = [(trial, repeat) for repeat in range(study.finals.seeds) for trial in chosen]
+    return [(trial, repeat) for trial, repeat in keys if (trial.started.trial, repeat) not in state.trials]
 
 
 def checkpoint_folder(run: Path, started: TrialStarted) -> Path:
@@ -70,15 +79,13 @@ def next_attempt(study: Study, run: Path, trial: TrialState, *, memory_mb: float
     return task, event
 
 
-def retraining(study: Study, trial: TrialState) -> TrialStarted:
-    """Return the start of a trial's retraining in the finals, from a fresh seed."""
+def retraining(study: Study, trial: TrialState, repeat: int) -> TrialStarted:
+    """Return the start of a trial's retraining in the finals, from a fresh seed of its own."""
     started = trial.started
-    return TrialStarted(
-        trial=started.trial,
-        repeat=0,
+    return dataclasses.replace(
+        started,
+        time=utc_now(),
+        repeat=repeat,
         parameters=trial.parameters,
-        configuration=started.configuration,
-        seed=derive_seed(study.study.seed, started.trial, "final", 0),
-        is_baseline=started.is_baseline,
-        max_epochs=started.max_epochs,
+        seed=derive_seed(study.study.seed, started.trial, "final", repeat),
     )

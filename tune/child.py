@@ -42,14 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--space", type=Path)
     parser.add_argument("--address")
+    parser.add_argument("--no-finals", action="store_true")
+    parser.add_argument("--finals-only", action="store_true", help="the recorded study's finals, nothing else")
+    parser.add_argument("--finalists", type=int)
+    parser.add_argument("--seeds", type=int)
     options = parser.parse_args(arguments)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     return guarded(lambda: _run(options, signals), bug=EXIT_BUG)
 
 
 def _run(options: argparse.Namespace, signals: Signals) -> int:
+    from results.final_report import read_tested
     from results.leaderboard import leaderboard_text
-    from results.report import REPORT, headline, read_finals
+    from results.report import REPORT, headline
     from tune.driver import run_study
     from tune.provenance import check_installation
 
@@ -69,19 +74,22 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
         go_on = resume_command(options.run, trials=trials, **moved, address=options.address)
         print(f"\nInterrupted; leaderboard of what was done: {options.run}/leaderboard.csv\nContinue with: {go_on}")
         return exit_code(outcome.signal)
-    print("\n" + "\n".join(headline(outcome.state, read_finals(options.run, outcome.state))))
+    print("\n" + "\n".join(headline(outcome.state, read_tested(options.run, outcome.state))))
     print(f"\nLeaderboard: {options.run}/leaderboard.csv\nReport: {options.run}/{REPORT}")
     return 0 if any(trial.status == "completed" for trial in outcome.state.search_trials()) else 2
 
 
 def _study(options: argparse.Namespace) -> Study:
-    from tune.continuation import recorded_study
+    from tune.continuation import finals_study, recorded_study
     from tune.study import load_study
 
+    if options.finals_only:
+        return finals_study(options.run, data=options.data, finalists=options.finalists, seeds=options.seeds)
     if options.study is None:
         return recorded_study(options.run, trials=options.trials, data=options.data, space=options.space)
     study = load_study(options.study)
-    return study if options.trials is None else study.with_trials(options.trials)
+    study = study if options.trials is None else study.with_trials(options.trials)
+    return study.without_finals() if options.no_finals else study
 
 
 def _end_with_parent() -> None:

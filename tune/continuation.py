@@ -12,6 +12,7 @@ from results.store import LOG_NAME
 from search_spaces.parameters import SpaceError
 from search_spaces.space import Space, load_space
 from search_spaces.widening import widen
+from tune.agenda import within_time
 from tune.study import Study, StudyError, Value
 
 SOURCE = "study.toml"
@@ -58,6 +59,33 @@ def recorded_study(
     study = Study.from_record(record, wider, place=run / LOG_NAME, source=text)
     study = study if data is None else study.with_data(data)
     return study if trials is None else study.with_trials(trials)
+
+
+def finals_study(
+    run: Path, *, data: Path | None = None, finalists: int | None = None, seeds: int | None = None
+) -> Study:
+    """Return the study of a run whose search has ended, with its finals switched on.
+
+    Args:
+        run: The run folder.
+        data: Where the data set is now.
+        finalists: Another number of them.
+        seeds: Another number of retrainings of each.
+
+    Raises:
+        RecordError: No run folder, or an empty or damaged log.
+        StudyError: The search has not ended, or the record or what is asked for is refused.
+    """
+    study = recorded_study(run, data=data).with_finals(finalists=finalists, seeds=seeds)
+    state = load_run(run)
+    trials = state.search_trials()
+    ended = sum(trial.ended is not None for trial in trials)
+    if ended < len(trials) or (ended < study.study.trials and within_time(study, state)):
+        raise StudyError(
+            f"{run}: its search has not ended ({ended} of {study.study.trials} trials); continue it with `seti-tune "
+            f"resume {run}`, the finals follow, or end it there with `seti-tune resume {run} --trials {len(trials)}`"
+        )
+    return study
 
 
 def check_continuation(study: Study, state: RunState, run: Path) -> SpaceWidened | None:

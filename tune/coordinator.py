@@ -260,7 +260,7 @@ class Coordinator:
         missing = missing_finals(self._study, self.state)
         if not missing:
             return None
-        event = retraining(self._study, missing[0])
+        event = retraining(self._study, *missing[0])
         self._write(event, durable=True)
         return event.key
 

@@ -22,7 +22,7 @@ from tune.agenda import has_work
 from tune.continuation import SOURCE, check_continuation, check_digest, opening_events
 from tune.coordinator import Coordinator, HopelessStudyError
 from tune.export import JOURNAL, JournalExport
-from tune.finals import drop_training_state, evaluate_finals, reopenings
+from tune.finals import conclude_finals, drop_training_state, reopenings
 from tune.progress import Progress
 from tune.provenance import provenance
 from tune.signals import Interrupted, Signals
@@ -144,9 +144,7 @@ def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str
                 "the wider space counts once there is something to search; add trials with --trials N", file=sys.stderr
             )
         _journal(study, run, state).finish()
-    path = study.dataset_path(run)
-    if study.is_network and path is not None:
-        evaluate_finals(study, run, log, state, path, check=signals.check)
+    conclude_finals(study, run, log, state, check=signals.check)
     if state.ended is None or not state.ended.finished:
         done, wanted = len(state.search_trials()), study.study.trials
         reason = "all trials ended" if done >= wanted else f"time limit reached after {done} of {wanted} trials"

@@ -1,52 +1,79 @@
-"""The last mile of a run: what was retrained is exported and predicts the test split, once."""
+"""The last mile of a run: the winner is decided on validation, predicts the test split, once, and is handed on."""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.leaderboard import finalists
-from results.records import COMPLETED, AttemptEnded, FinalEvaluated
-from results.report import PREDICTIONS, write_predictions
+from results.finals import baseline_of, decide, is_stale
+from results.predictions import Predictions, write_predictions
+from results.records import COMPLETED, AttemptEnded, FinalEvaluated, FinalsDecided, TrialKey, utc_now
 from results.state import RunState, TrialState
 from results.store import EventLog
-from tune.agenda import checkpoint_folder
+from tune.agenda import checkpoint_folder, chosen_finalists, missing_finals
 from tune.continuation import check_digest
 from tune.study import Study, StudyError
 
 if TYPE_CHECKING:
+    from seti_model.dataset import Dataset
     from seti_model.outcome import TrainedNetwork
 
+FINAL = "final"
+MODEL, DESCRIPTION = f"{FINAL}/model.keras", f"{FINAL}/model.json"
 
-def evaluate_finals(
-    study: Study, run: Path, log: EventLog, state: RunState, dataset: Path, *, check: Callable[[], None]
+
+def conclude_finals(
+    study: Study, run: Path, log: EventLog, state: RunState, *, check: Callable[[], None] = lambda: None
 ) -> None:
-    """Export winner and baseline into `final/trial-<number>/` and predict the test split with each that has not yet.
+    """Decide the finals if all their retrainings have ended, and do what follows from it and is not done yet.
+
+    Winner and baseline predict the test split with each of their retrainings; the winner's best one goes to `final/`.
+
+    Args:
+        study: The study.
+        run: Its run folder.
+        log: Its log, into which a new decision goes before anything predicts the test split.
+        state: The run so far.
+        check: Called between two steps; what it raises ends them.
 
     Raises:
         StudyError: The weights of a retrained trial are gone, or the data set is another one than that of the run.
         DatasetError: The data set cannot be used.
     """
-    from seti_model.dataset import Dataset
+    decision = _decision(study, state)
+    if decision is None:
+        return
+    if not state.decisions or decision != _terms(state.decisions[-1]):
+        _append(log, state, dataclasses.replace(decision, time=utc_now()))
+    path = study.dataset_path(run)
+    if not study.is_network or path is None:
+        return
+    todo = _to_predict(run, state, decision)
+    if todo or not _is_handed_on(run, state, decision):
+        from seti_model.dataset import Dataset
+        from seti_model.seeding import prepare_process
 
-    for chosen in finalists(state).values():
-        key = (chosen.started.trial, 0)
-        trial = state.trials.get(key)
-        check()  # whether the driver was told to stop
-        if trial is not None and trial.status == COMPLETED and key not in state.finals:
-            check_digest(run, state, Dataset.open(dataset).digest)
-            event = _evaluate(run, trial, dataset, threads=study.resources.cpus_per_trial)
-            log.append(event, durable=True)
-            state.apply(event)
+        prepare_process(study.resources.cpus_per_trial)
+        dataset = Dataset.open(path)
+        check_digest(run, state, dataset.digest)
+        for key in todo:
+            check()
+            evaluated = _evaluate(run, state.trials[key], dataset)
+            if key not in state.finals:
+                _append(log, state, evaluated)
+        check()
+        _hand_on(run, state, state.trials[decision.winner, decision.delivered], dataset)
 
 
 def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
-    """Return what opens retrainings again whose weights are gone or damaged before they were evaluated."""
+    """Return what opens retrainings again whose weights are gone or damaged while they are still needed."""
     if not study.is_network:
         return []
+    needed = _needed(study, run, state)
     return [
         AttemptEnded(
             trial=trial.started.trial,
@@ -56,17 +83,8 @@ def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
             cause="checkpoint",
         )
         for trial in state.final_trials()
-        if trial.status == COMPLETED and trial.started.key not in state.finals and _weights(run, trial) is None
+        if trial.started.key in needed and trial.status == COMPLETED and _weights(run, trial) is None
     ]
-
-
-def _weights(run: Path, trial: TrialState) -> TrainedNetwork | None:
-    from seti_model.checkpoint import DamagedCheckpointError, load_best
-
-    try:
-        return None if trial.checkpoint is None else load_best(run / trial.checkpoint.path)
-    except DamagedCheckpointError:
-        return None
 
 
 def drop_training_state(run: Path, trial: TrialState) -> None:
@@ -84,33 +102,104 @@ def drop_training_state(run: Path, trial: TrialState) -> None:
     (last / "state.npz").unlink(missing_ok=True)
 
 
-def _evaluate(run: Path, trial: TrialState, dataset: Path, *, threads: int) -> FinalEvaluated:
-    from seti_model.seeding import prepare_process
+def _decision(study: Study, state: RunState) -> FinalsDecided | None:
+    """Return what the finals as they stand decide; None while retrainings are missing or open, or without any."""
+    if missing_finals(study, state) or any(trial.ended is None for trial in state.trials.values()):
+        return None
+    chosen = [trial.started.trial for trial in chosen_finalists(study, state)]
+    last = state.decisions[-1] if state.decisions and not is_stale(state) else None
+    if last is not None and set(chosen) <= set(last.finalists) and study.finals.seeds <= last.seeds:
+        return _terms(last)  # there have been larger finals already
+    found = decide(state, chosen, study.finals.seeds)
+    return None if found is None else _terms(found)
 
-    prepare_process(threads)
-    from seti_model.dataset import Dataset
-    from seti_model.evaluation import export_model, load_model
 
+def _terms(decision: FinalsDecided) -> FinalsDecided:
+    """Return the decision itself, without when it was taken and what others did."""
+    return dataclasses.replace(decision, time="", earlier_uses=0)
+
+
+def _to_predict(run: Path, state: RunState, decision: FinalsDecided) -> list[TrialKey]:
+    """Return the completed retrainings of winner and baseline, seed by seed, whose predictions are not there."""
+    trials = dict.fromkeys(n for n in (decision.winner, baseline_of(state, decision)) if n is not None)
+    keys = [(trial, repeat) for repeat in range(decision.seeds) for trial in trials]
+    done = {key for key, evaluated in state.finals.items() if (run / evaluated.predictions).is_file()}
+    return [key for key in keys if state.trials[key].status == COMPLETED and key not in done]
+
+
+def _is_handed_on(run: Path, state: RunState, decision: FinalsDecided) -> bool:
+    ended = state.trials[decision.winner, decision.delivered].ended
+    try:
+        written = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))["weights_digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return ended is not None and written == ended.best_weights_digest
+
+
+def _needed(study: Study, run: Path, state: RunState) -> set[TrialKey]:
+    """Return the retrainings whose weights somebody will read: all until there is a decision."""
+    decision = _decision(study, state)
+    if decision is None:
+        chosen = [trial.started.trial for trial in chosen_finalists(study, state)]
+        return {(trial, repeat) for trial in chosen for repeat in range(study.finals.seeds)}
+    handed_on = _is_handed_on(run, state, decision)
+    return {*_to_predict(run, state, decision), *([] if handed_on else [(decision.winner, decision.delivered)])}
+
+
+def _weights(run: Path, trial: TrialState) -> TrainedNetwork | None:
+    from seti_model.checkpoint import DamagedCheckpointError, load_best
+
+    try:
+        return None if trial.checkpoint is None else load_best(run / trial.checkpoint.path)
+    except DamagedCheckpointError:
+        return None
+
+
+def _required_weights(run: Path, trial: TrialState) -> TrainedNetwork:
     weights = _weights(run, trial)
     if weights is None:  # lost since the driver began
         raise StudyError(
             f"{run}: the weights of the retrained trial {trial.started.trial} are gone; continue with "
             f"`seti-tune resume {run}`, which trains it again"
         )
-    folder = run / "final" / f"trial-{trial.started.trial:04d}"
-    folder.mkdir(parents=True, exist_ok=True)
-    model_path = folder / "model.keras"
-    export_model(weights, model_path)
-    model = load_model(model_path)
-    split = Dataset.open(dataset).split("test")
-    y_prob = model.predict(split.images)
-    write_predictions(folder / PREDICTIONS, split.labels, y_prob, model.class_names)
+    return weights
+
+
+def _evaluate(run: Path, trial: TrialState, dataset: Dataset) -> FinalEvaluated:
+    predictions = _predict(_required_weights(run, trial), dataset, "test")
+    path = f"{FINAL}/predictions/{trial.started.trial:04d}-{trial.started.repeat}.parquet"
+    write_predictions(run / path, predictions)
     return FinalEvaluated(
         trial=trial.started.trial,
         repeat=trial.started.repeat or 0,
-        model=model_path.relative_to(run).as_posix(),
-        model_digest=hashlib.sha256(model_path.read_bytes()).hexdigest(),
-        predictions=(folder / PREDICTIONS).relative_to(run).as_posix(),
-        n=len(split.labels),
-        correct=int((y_prob.argmax(axis=1) == split.labels).sum()),
+        predictions=path,
+        n=len(predictions.y_true),
+        correct=int(predictions.correct.sum()),
     )
+
+
+def _predict(weights: TrainedNetwork, dataset: Dataset, split_name: str) -> Predictions:
+    import pandas as pd
+
+    from seti_model.evaluation import as_model
+
+    split = dataset.split(split_name)
+    truth = pd.DataFrame(index=range(len(split.labels))) if split.truth is None else split.truth
+    y_prob = as_model(weights).predict(split.images)
+    return Predictions(split.labels, y_prob, weights.class_names, truth)
+
+
+def _hand_on(run: Path, state: RunState, trial: TrialState, dataset: Dataset) -> None:
+    """Write the winner's best retraining with all that its user needs; the description, which is asked for, last."""
+    from seti_model.evaluation import export_model
+
+    weights = _required_weights(run, trial)
+    (run / DESCRIPTION).unlink(missing_ok=True)
+    shutil.copyfile(run / state.finals[trial.started.key].predictions, run / FINAL / "test_predictions.parquet")
+    write_predictions(run / FINAL / "validation_predictions.parquet", _predict(weights, dataset, "validation"))
+    export_model(weights, run / MODEL)
+
+
+def _append(log: EventLog, state: RunState, event: FinalsDecided | FinalEvaluated) -> None:
+    log.append(event, durable=True)
+    state.apply(event)

@@ -119,7 +119,7 @@ def forecast(
         seconds_per_image(cost, c.training.batch_size, flops_per_s=flops_per_s)
         for cost, c in zip(costs, configurations, strict=True)
     ]
-    finals = 2 * study.study.max_epochs if study.finals.enabled else 0
+    finals = study.retrainings * study.study.max_epochs
     passes = [_training_images(c, *counts) * t for c, t in zip(configurations, images, strict=True)]
     per_epoch = statistics.mean(passes) / study.resources.cpus_per_trial * (SHARED_MEMORY if concurrent > 1 else 1.0)
     hours = tuple(((e + finals) * per_epoch / concurrent + START_S) / 3600 for e in epochs)
@@ -127,7 +127,7 @@ def forecast(
     batch = max(c.training.batch_size for c in configurations)
     # At its peak, while a checkpoint is written: weights, gradients, both moments, the best weights and copies.
     worker = WORKER_BYTES + 9 * 4 * largest.parameters + 6 * batch * max(c.activation_bytes for c in costs)
-    kept = 4 * statistics.mean(c.parameters for c in costs) * study.study.trials
+    kept = 4 * statistics.mean(c.parameters for c in costs) * (study.study.trials + study.retrainings)
     being_written = 2 * 4 * 4 * largest.parameters * concurrent
     return Forecast(rungs, epochs, (hours[0], hours[1]), worker * concurrent / 1e9, (kept + being_written) / 1e9)
 

@@ -105,10 +105,8 @@ class Progress:
         mean = sum(len(t.epochs) for t in ended) / len(ended)
         epochs = mean * max(0, self._study.study.trials - len(trials))
         epochs += sum(max(0.0, mean - len(t.epochs)) for t in trials if t.ended is None)
-        if self._study.finals.enabled:
-            roles = 2 if self._study.has_baseline else 1
-            done = sum(len(t.epochs) for t in self._state.final_trials())
-            epochs += max(0, roles * self._study.study.max_epochs - done)
+        done = sum(len(t.epochs) for t in self._state.final_trials())
+        epochs += max(0, self._study.retrainings * self._study.study.max_epochs - done)
         left = epochs * (time.monotonic() - self._started) / self._epochs
         return f"about {left / 60:.1f} min left" if left >= 60 else f"about {left:.0f} s left"
 
@@ -147,4 +145,5 @@ def sparkline(values: list[float]) -> str:
 
 def _name(event: TrialStarted | TrialEnded) -> str:
     baseline = " (baseline)" if isinstance(event, TrialStarted) and event.is_baseline else ""
-    return f"trial {event.trial}{baseline}" if event.repeat is None else f"final of trial {event.trial}{baseline}"
+    final = "" if event.repeat is None else f"final {event.repeat} of "
+    return f"{final}trial {event.trial}{baseline}"

@@ -1,4 +1,4 @@
-"""The commands `search` and `resume`: what they accept and print. The search itself runs in a child process."""
+"""The commands `search`, `resume` and `finals`: what they accept and print. They run in a child process."""
 
 from __future__ import annotations
 
@@ -30,8 +30,18 @@ exit codes: as of `seti-tune search`
 """
 
 
+FINALS_EPILOG = """examples:
+  seti-tune finals runs/quickstart                      with the study's numbers of finalists and seeds
+  seti-tune finals runs/quickstart --finalists 5 --seeds 5
+The best configurations of an ended search and the baseline are retrained from fresh seeds, as many at a time as fit.
+The best mean validation objective wins; winner and baseline then predict the test split, and the winner's best
+retraining is written to RUN/final/. Retrainings that were done before are kept. Interrupted: `seti-tune resume RUN`.
+exit codes: as of `seti-tune search`
+"""
+
+
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `search` and `resume`."""
+    """Add `search`, `resume` and `finals`."""
     raw = argparse.RawDescriptionHelpFormatter
     search = commands.add_parser("search", help="run or continue a study", epilog=SEARCH_EPILOG, formatter_class=raw)
     search.add_argument("study", metavar="STUDY", help="a study file (.toml) or a shipped study's name")
@@ -40,6 +50,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     search.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the study's")
     search.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
+    search.add_argument("--no-finals", action="store_true", help="search only; `seti-tune finals RUN` does the rest")
     search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
     search.set_defaults(run=_search, supervised=True)
     resume = commands.add_parser("resume", help="continue or extend a run", epilog=RESUME_EPILOG, formatter_class=raw)
@@ -49,6 +60,15 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     resume.add_argument("--space", type=Path, metavar="FILE", help="a space file that widens the run's space")
     resume.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     resume.set_defaults(run=_resume, supervised=True)
+    finals = commands.add_parser(
+        "finals", help="retrain and evaluate the best", epilog=FINALS_EPILOG, formatter_class=raw
+    )
+    finals.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
+    finals.add_argument("--finalists", type=int, metavar="K", help="how many of the best, instead of the study's")
+    finals.add_argument("--seeds", type=int, metavar="N", help="retrainings of each, instead of the study's")
+    finals.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
+    finals.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
+    finals.set_defaults(run=_finals, supervised=True)
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -61,12 +81,14 @@ def _search(options: argparse.Namespace) -> int:
     study = load_study(options.study)
     if options.trials is not None:
         study = study.with_trials(options.trials)
+    study = study.without_finals() if options.no_finals else study
     run = options.run_folder or Path("runs") / study.study.name
     if options.address is not None:
         check_address(options.address)
-    arguments = [options.study, *given_options(run=run, trials=study.study.trials, address=options.address)]
+    off = ["--no-finals"] if options.no_finals else []
+    arguments = [options.study, *given_options(run=run, trials=study.study.trials, address=options.address), *off]
     given = given_options(run=options.run_folder, trials=options.trials, address=options.address)
-    again = ["seti-tune", "search", options.study, *given]
+    again = ["seti-tune", "search", options.study, *given, *off]
     log = run / LOG_NAME
     if options.dry_run or not log.exists() or not log.stat().st_size:
         print(_plan(study, run, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
@@ -90,6 +112,21 @@ def _resume(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in ("trials", "data", "space", "address")}
     again = resume_command(options.folder, **given)
     return supervise(["--run", str(options.folder), *given_options(**given)], again=lambda: again)
+
+
+def _finals(options: argparse.Namespace) -> int:
+    from tune.child import given_options
+    from tune.cluster import check_address
+    from tune.continuation import finals_study
+    from tune.supervisor import supervise
+
+    if options.address is not None:
+        check_address(options.address)
+    wanted = {name: getattr(options, name) for name in ("data", "finalists", "seeds")}
+    finals_study(options.folder, **wanted)  # a mistake is said before a process is started
+    given = given_options(**wanted, address=options.address)
+    again = shlex.join(["seti-tune", "finals", str(options.folder), *given])
+    return supervise(["--run", str(options.folder), "--finals-only", *given], again=lambda: again)
 
 
 def _plan(study: Study, run: Path, *, local: bool) -> str:

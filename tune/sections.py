@@ -77,9 +77,15 @@ class ResourcesSection:
 
 @dataclass(frozen=True)
 class FinalsSection:
-    """Whether winner and baseline are retrained and evaluated on the test split."""
+    """Whether the best of the search and the baseline are retrained from fresh seeds, and the winner evaluated.
+
+    The best `finalists` are taken, with those that tie with the last of them up to `max_finalists`.
+    """
 
     enabled: bool = True
+    finalists: int = 3
+    max_finalists: int = 6
+    seeds: int = 3
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,13 @@ class Study:
         """Whether trial 0 is the baseline: the course's values, or those of [baseline]."""
         return self.is_network or bool(self.baseline)
 
+    @property
+    def retrainings(self) -> int:
+        """Trainings of the finals, without ties: those of the best, and of the baseline beside them."""
+        best = min(self.finals.finalists, self.study.trials)
+        beside = self.has_baseline and self.study.trials > best
+        return (best + beside) * self.finals.seeds if self.finals.enabled else 0
+
     def configuration(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
         """Return the complete configuration for a point of the space: what the training function is given."""
         values = {**self.fixed, **parameters}
@@ -116,6 +123,25 @@ class Study:
         if trials < 1:
             raise StudyError(f"--trials {trials}: at least 1 is expected")
         return dataclasses.replace(self, study=dataclasses.replace(self.study, trials=trials))
+
+    def with_finals(self, *, finalists: int | None = None, seeds: int | None = None) -> Study:
+        """Return the study with its finals switched on and as many finalists and seeds, where given.
+
+        Raises:
+            StudyError: Fewer than one.
+        """
+        for option, number in (("--finalists", finalists), ("--seeds", seeds)):
+            if number is not None and number < 1:
+                raise StudyError(f"{option} {number}: at least 1 is expected")
+        finals = dataclasses.replace(self.finals, enabled=True, seeds=seeds or self.finals.seeds)
+        if finalists is not None:
+            most = max(finalists, self.finals.max_finalists)
+            finals = dataclasses.replace(finals, finalists=finalists, max_finalists=most)
+        return dataclasses.replace(self, finals=finals)
+
+    def without_finals(self) -> Study:
+        """Return the study with its finals switched off."""
+        return dataclasses.replace(self, finals=dataclasses.replace(self.finals, enabled=False))
 
     def with_data(self, path: Path) -> Study:
         """Return the study with its data set at another place.
@@ -209,6 +235,9 @@ def _check_numbers(path: Path, study: Study) -> None:
         ("[resources] gpus_per_trial", study.resources.gpus_per_trial, 0),
         ("[resources] max_concurrent", study.resources.max_concurrent, 1),
         ("[resources] memory_mb", study.resources.memory_mb, 1),
+        ("[finals] finalists", study.finals.finalists, 1),
+        ("[finals] max_finalists", study.finals.max_finalists, study.finals.finalists),
+        ("[finals] seeds", study.finals.seeds, 1),
     ]
     for name, value, least in limits:
         if value is not None and not value >= least:

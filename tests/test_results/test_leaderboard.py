@@ -1,10 +1,8 @@
 import dataclasses
 import io
-import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binomtest
@@ -17,6 +15,7 @@ from results.records import (
     Epoch,
     Event,
     FinalEvaluated,
+    FinalsDecided,
     RecordError,
     Rung,
     SpaceWidened,
@@ -26,7 +25,7 @@ from results.records import (
     TrialEnded,
     TrialStarted,
 )
-from results.report import PREDICTIONS, headline, read_finals, write_predictions, write_report
+from results.report import headline, write_report
 from results.state import RunState, load_run
 from results.store import EventLog
 
@@ -242,64 +241,6 @@ def test_the_report_of_a_run_without_finals_says_what_was_found(events: list[Eve
     assert headline(state, [])[0] in text
 
 
-def with_finals(run: Path, events: list[Event]) -> RunState:
-    """Winner (trial 2) and baseline retrained; of 40 test images they get 32 and 24 right."""
-    finals: list[Event] = []
-    truth = np.arange(40) % 2
-    for number, right in ((2, 32), (0, 24)):
-        folder = run / "final" / f"trial-{number:04d}"
-        folder.mkdir(parents=True)
-        predicted = np.where(np.arange(40) < right, truth, 1 - truth)
-        write_predictions(folder / PREDICTIONS, truth, np.eye(2)[predicted] * 0.8 + 0.1, ("on", "off"))
-        path = (folder / PREDICTIONS).relative_to(run).as_posix()
-        finals.append(
-            FinalEvaluated(trial=number, repeat=0, model="m", model_digest="d", predictions=path, n=40, correct=right)
-        )
-    with EventLog(run) as log:
-        log.append(*events, *finals)
-    return load_run(run)
-
-
-def test_the_report_compares_winner_and_baseline_on_the_test_split(events: list[Event], tmp_path: Path) -> None:
-    state = with_finals(tmp_path, events)
-    text = write_report(tmp_path, state).read_text()
-    assert "Test accuracy of the winner (trial 2, retrained once): 0.8000, 95 % interval 0.6524..0.8950" in text
-    assert "Test accuracy of the baseline (trial 0, retrained once): 0.6000" in text
-    assert "Winner minus baseline on the same test images: +0.2000" in text
-    assert "McNemar p = 0.00781: the retrained winner is better." in text
-    assert (tmp_path / "final/trial-0002/confusion_matrix.csv").read_text().splitlines()[1] == "on,16,4"
-    assert (tmp_path / "final/trial-0000/confusion_matrix.png").stat().st_size > 5000
-
-
-def test_an_extended_study_reports_its_present_finalists_only(events: list[Event], tmp_path: Path) -> None:
-    """A new winner has not been evaluated yet: the old one's figures are not shown as its own."""
-    state = with_finals(tmp_path, [*events, *trial(6, [0.1, 0.2, 0.95], "completed")])
-    finals = read_finals(tmp_path, state)
-    assert [(f.role, f.trial) for f in finals] == [("baseline", 0)]
-    text = "\n".join(headline(state, finals))
-    assert "Best of the search: trial 6" in text
-    assert "also predicted by 1 earlier finalists, before the study was extended" in text
-    assert "Winner minus baseline" not in text
-
-
-def test_predictions_that_do_not_fit_the_log_are_refused(events: list[Event], tmp_path: Path) -> None:
-    state = with_finals(tmp_path, events)
-    folder = tmp_path / "final"
-    shutil.copy(folder / "trial-0000" / PREDICTIONS, folder / "trial-0002" / PREDICTIONS)
-    with pytest.raises(RecordError, match="24 of 40 right, the log says 32 of 40; restore it from a copy"):
-        read_finals(tmp_path, state)
-    (folder / "trial-0002" / PREDICTIONS).unlink()
-    with pytest.raises(RecordError, match=r"test_predictions\.parquet: missing; restore it"):
-        read_finals(tmp_path, state)
-
-
-def test_a_retraining_that_failed_is_named(events: list[Event]) -> None:
-    started = TrialStarted(trial=2, repeat=0, parameters={}, configuration={}, seed=1, max_epochs=3)
-    ended = TrialEnded(trial=2, repeat=0, status="diverged", reason="loss is nan", epochs=0)
-    lines = headline(RunState([*events, started, ended]), [])
-    assert "The winner (trial 2) has no test figures: retrained, it diverged (loss is nan)." in lines
-
-
 def test_a_study_without_a_completed_trial_says_the_first_error(events: list[Event]) -> None:
     lines = headline(RunState([events[0], *trial(0, [], "failed", "ValueError: no")]), [])
     assert lines[0] == "No trial was completed; the first one failed: ValueError: no"
@@ -312,12 +253,13 @@ def test_time_spent_is_that_of_the_drivers_without_the_pause_between_them(events
     rung = Rung(
         trial=0, epoch=1, value=1, seen=1, better=0, cutoff=1, decision="go on", time="2026-01-01T00:10:00.000Z"
     )
-    final = {"model": "", "model_digest": "", "predictions": "", "n": 1, "correct": 1}
+    decided = FinalsDecided(finalists=(0,), seeds=1, search_trials=1, winner=0, delivered=0, **night)
     for first_word in (  # of the next driver
         StudyResumed(study={}, provenance={}, **night),
         SpaceWidened(space={}, space_fingerprint="", changes=(), carried={}, **night),
         StudyEnded(finished=False, reason="", **night),
-        FinalEvaluated(trial=0, repeat=0, **final, **night),  # type: ignore[arg-type]
+        decided,
+        FinalEvaluated(trial=0, repeat=0, predictions="", n=1, correct=1, **night),
     ):
         back = StudyEnded(finished=True, reason="", time="2026-01-01T23:00:00.000Z")
         assert RunState([begun, trial_started, rung, first_word, back]).spent_s == 600

@@ -28,6 +28,7 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "str | None": st.none() | TEXT,
     "int | None": st.none() | st.integers(0, 10**6),
     "float | None": st.none() | st.floats(),
+    "tuple[int, ...]": st.lists(st.integers(0, 10**6), max_size=3).map(tuple),
     "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
     "Mapping[str, Mapping[str, Value]]": st.dictionaries(TEXT, st.dictionaries(TEXT, VALUES, max_size=2), max_size=2),
     "Mapping[str, Value]": st.dictionaries(TEXT, VALUES, max_size=4),

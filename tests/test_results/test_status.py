@@ -165,8 +165,9 @@ def test_interruptions_are_lost_attempts_and_finals_are_named(hand: Any, tmp_pat
     events += [AttemptEnded(trial=0, repeat=0, attempt=0, why="interrupted by SIGINT")]
     text = status_text(run_status(written(tmp_path, events)))
     assert "trials         1 of 8: 1 completed; finals: 1 open" in text
-    assert "open           final of trial 0, epoch 0/3, continues with the run" in text
-    assert "lost attempts  1: 1 died or interrupted\n               final of trial 0, attempt 0: interrupted by" in text
+    assert "open           final 0 of trial 0, epoch 0/3, continues with the run" in text
+    assert "lost attempts  1: 1 died or interrupted\n" in text
+    assert "final 0 of trial 0, attempt 0: interrupted by" in text
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_age(hand: Any, tmp_path: Path) -> None:

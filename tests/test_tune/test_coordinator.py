@@ -1,146 +1,34 @@
 """The search loop without Ray: whole studies in milliseconds, interrupted anywhere, rebuilt from the log."""
 
 import dataclasses
-import importlib.util
 import math
 import os
 import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from bench import Bench, Crash, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.flags import pack_flags
 from results.leaderboard import rank_trials
-from results.records import Rung, StudyResumed, StudyStarted
-from results.state import RunState, load_run
-from results.store import LOG_NAME, EventLog, read_events
-from seti_model.dataset import Dataset
-from seti_model.simulator import simulate_dataset
-from tune.agenda import has_work
-from tune.coordinator import MAX_DEATHS, Coordinator, HopelessStudyError
+from results.records import Rung, StudyResumed
+from results.state import load_run
+from results.store import LOG_NAME, read_events
+from tune.coordinator import MAX_DEATHS, HopelessStudyError
 from tune.driver import _take_over
 from tune.errors import guarded
-from tune.finals import evaluate_finals, reopenings
-from tune.study import NETWORK, Study, StudyError, load_study
-from tune.trial import Entered, EpochReport, Left, Task
-
-spec = importlib.util.spec_from_file_location("quick", Path(__file__).parent / "quick_trainable.py")
-assert spec is not None
-assert spec.loader is not None
-quick = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(quick)
-
-
-class Crash(Exception):  # noqa: N818 - an event, not an error
-    """The driver is gone."""
-
-
-class Bench:
-    """Runs a coordinator's tasks one epoch at a time in one process, and crashes where told to."""
-
-    def __init__(self, study: Study, run: Path, *, workers: int = 1, crash_after: int | None = None) -> None:
-        self.log = EventLog(run)
-        self.state = RunState(read_events(run))
-        if self.state.started is None:
-            started = StudyStarted(
-                study=study.to_mapping(),
-                space=study.space.to_mapping(),
-                space_fingerprint=study.space.fingerprint,
-                data_digest=None,
-                provenance={},
-            )
-            self.log.append(started)
-            self.state.apply(started)
-        self.left = math.inf if crash_after is None else crash_after
-        try:
-            self.coordinator = Coordinator(study, self.log, self.state, run=run, on_event=self._count)
-        except Crash:
-            self.log.close()
-            raise
-        self.coordinator.max_concurrent = workers
-        self.study = study
-        self._written: dict[str, Path] = {}
-        self._older: list[Path] = []
-
-    def _count(self, event: object) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Crash
-
-    def run(self, rng: random.Random | None = None) -> RunState:
-        live: list[Any] = []
-        try:
-            for _ in range(100_000):
-                while (task := self.coordinator.next_task()) is not None:
-                    live.append(self._epochs(task))
-                if not live:
-                    assert self.coordinator.is_finished()
-                    return self.state
-                worker = rng.choice(live) if rng else live[0]
-                if next(worker, True):
-                    live.remove(worker)
-            raise AssertionError("the study does not end")
-        finally:
-            self.log.close()
-
-    def _checkpoint(self, task: Task, epoch: int) -> Path | None:
-        """Write one where it is needed and now and then besides, and remove the one before it."""
-        if epoch not in task.checkpoint_epochs and (epoch + task.trial) % 3:
-            return None
-        folder = task.checkpoint_folder / f"{epoch:04d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        before = self._written.get(str(task.checkpoint_folder))
-        self._older += [before] if before else []
-        self._written[str(task.checkpoint_folder)] = folder
-        return folder
-
-    def _prune(self) -> None:
-        while self._older:
-            self._older.pop().rmdir()
-
-    def _epochs(self, task: Task) -> Any:
-        self.coordinator.receive(task, Entered(node="here", pid=1))
-        x = float(task.configuration["x"])
-        start = int(task.resume_from.name) if task.resume_from else 0
-        for epoch in range(start + 1, task.max_epochs + 1):
-            if x > float(self.study.fixed.get("diverges_above", 2.0)):
-                self.coordinator.receive(task, Left("diverged", "loss is nan"))
-                return
-            folder = self._checkpoint(task, epoch)
-            nan = epoch >= 2 and x < float(self.study.fixed.get("nan_below", 0.0))
-            value = math.nan if nan else quick.accuracy(x, epoch, task.seed)
-            report = EpochReport(epoch=epoch, validation_accuracy=value, weights_digest=f"{x}", checkpoint=folder)
-            if self.coordinator.receive(task, report):
-                return
-            self._prune()  # as the real one, when the report has been taken
-            yield False
+from tune.study import Study, StudyError, load_study
+from tune.trial import EpochReport, Left, Task
 
 
 @pytest.fixture
 def study(quick_study: Callable[..., Path]) -> Study:
     return load_study(quick_study(trials=15, diverges_above=0.93, nan_below=0.15))
-
-
-def outcome(state: RunState) -> list[Any]:
-    """What must not depend on where a run was interrupted: all but times, attempts and nodes."""
-    return [
-        (
-            key,
-            dict(t.started.configuration),
-            t.started.seed,
-            t.status,
-            {n: repr(e.validation_accuracy) for n, e in sorted(t.epochs.items())},
-            {n: (r.value, r.seen, r.better, r.cutoff, r.decision) for n, r in sorted(t.rungs.items())},
-            t.ended and (t.ended.reason, t.ended.objective, t.ended.weights_digest),
-        )
-        for key, t in sorted(state.trials.items(), key=str)
-    ]
 
 
 def test_the_baseline_is_trial_0_exempt_from_stopping_and_ranked(study: Study, tmp_path: Path) -> None:
@@ -151,18 +39,6 @@ def test_the_baseline_is_trial_0_exempt_from_stopping_and_ranked(study: Study, t
     assert baseline.status == "completed"
     assert {r.decision for r in baseline.rungs.values()} == {"exempt"}
     assert baseline in rank_trials(state)[0]
-
-
-def test_winner_and_baseline_are_retrained_from_fresh_seeds_to_the_last_epoch(study: Study, tmp_path: Path) -> None:
-    state = Bench(study, tmp_path / "run").run()
-    winner = rank_trials(state)[0][0]
-    assert set(state.trials) - {(n, None) for n in range(15)} == {(winner.started.trial, 0), (0, 0)}
-    for final in state.final_trials():
-        of = state.trials[final.started.trial, None]
-        assert final.started.configuration == of.started.configuration
-        assert final.started.seed != of.started.seed
-        assert len(final.epochs) == study.study.max_epochs
-        assert not final.rungs
 
 
 def test_diverged_trials_end_at_once_and_are_infeasible_for_optuna(
@@ -590,62 +466,6 @@ def test_an_exempt_trial_does_not_change_what_becomes_of_the_others(
     assert any(
         r.decision == "exempt" and r.value < r.cutoff for t in with_some.search_trials() for r in t.rungs.values()
     )
-
-
-def test_a_retraining_of_a_trainable_without_checkpoints_is_not_opened_again(study: Study, tmp_path: Path) -> None:
-    state = Bench(study, tmp_path / "run").run()
-    shutil.rmtree(tmp_path / "run" / "checkpoints")
-    assert [t.status for t in state.final_trials()] == ["completed", "completed"]
-    assert reopenings(study, tmp_path / "run", state) == []
-    assert not has_work(study, state)
-
-
-@pytest.mark.parametrize("damage", ["gone", "empty"])
-def test_a_retraining_of_the_network_whose_weights_are_gone_is_opened_again(
-    study: Study, tmp_path: Path, damage: str
-) -> None:
-    run = tmp_path / "run"
-    state = Bench(study, run).run()
-    if damage == "gone":
-        shutil.rmtree(run / "checkpoints")
-    network = dataclasses.replace(study, study=dataclasses.replace(study.study, trainable=NETWORK))
-    events = reopenings(network, run, state)
-    assert [event.cause for event in events] == ["checkpoint", "checkpoint"]
-    for event in events:
-        state.apply(event)
-    assert all(t.ended is None and len(t.epochs) < t.started.max_epochs for t in state.final_trials())
-    assert has_work(study, state)
-
-
-def test_figures_of_the_finals_never_come_from_another_data_set(study: Study, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    bench = Bench(study, run)
-    state = bench.run()
-    simulate_dataset(tmp_path / "other", "course", {"train": 4, "validation": 4, "test": 4}, 1)
-    with (
-        EventLog(run) as log,
-        pytest.raises(
-            StudyError, match=r"its trials saw the data set None, the one given now is [0-9a-f]{64}; restore the data"
-        ),
-    ):
-        evaluate_finals(study, run, log, state, tmp_path / "other", check=lambda: None)
-
-
-def test_weights_lost_after_the_start_are_one_line_that_says_how_to_go_on(study: Study, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    state = Bench(study, run).run()
-    simulate_dataset(tmp_path / "data", "course", {"train": 4, "validation": 4, "test": 4}, 1)
-    assert state.started is not None
-    state.started = dataclasses.replace(state.started, data_digest=Dataset.open(tmp_path / "data").digest)
-    shutil.rmtree(run / "checkpoints")
-    with (
-        EventLog(run) as log,
-        pytest.raises(
-            StudyError,
-            match=r"the weights of the retrained trial \d+ are gone; continue with `seti-tune resume .*again",
-        ),
-    ):
-        evaluate_finals(study, run, log, state, tmp_path / "data", check=lambda: None)
 
 
 def test_ray_that_gives_up_ends_the_attempts_and_is_one_line_with_exit_code_3(

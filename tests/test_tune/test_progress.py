@@ -64,8 +64,8 @@ def test_a_sparkline_has_a_bar_an_epoch_and_a_gap_where_nothing_is_known() -> No
 
 
 def test_time_left_follows_from_epochs_still_to_do_and_their_rate(quick_study: Callable[..., Path]) -> None:
-    """One trial ended after 1 epoch: 10 more of 1 epoch, none for the running one, 2 x 9 in the finals."""
+    """One trial ended after 1 epoch: 10 more of 1 epoch, none for the running one, 12 x 9 in the finals."""
     state = RunState(events())
     progress = Progress(load_study(quick_study()), state, console=Console(file=io.StringIO()))
     progress._epochs, progress._started = 4, progress._started - 8.0
-    assert progress.summary().endswith("about 56 s left")
+    assert progress.summary().endswith("about 3.9 min left")

@@ -1,0 +1,144 @@
+"""The search loop without Ray or processes: a coordinator whose tasks run in the test itself, and crash if told to."""
+
+import importlib.util
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+from results.records import StudyStarted
+from results.state import RunState
+from results.store import EventLog, read_events
+from seti_model.dataset import TrainingData
+from tune.coordinator import Coordinator
+from tune.study import Study
+from tune.trial import Entered, EpochReport, Left, Task, train_network
+
+spec = importlib.util.spec_from_file_location("quick", Path(__file__).parent / "quick_trainable.py")
+assert spec is not None
+assert spec.loader is not None
+quick = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(quick)
+
+
+class Crash(Exception):  # noqa: N818 - an event, not an error
+    """The driver is gone."""
+
+
+class Bench:
+    """Runs a coordinator's tasks one epoch at a time in one process, and crashes where told to."""
+
+    def __init__(
+        self,
+        study: Study,
+        run: Path,
+        *,
+        workers: int = 1,
+        crash_after: int | None = None,
+        data: TrainingData | None = None,
+    ) -> None:
+        self.log = EventLog(run)
+        self.state = RunState(read_events(run))
+        if self.state.started is None:
+            started = StudyStarted(
+                study=study.to_mapping(),
+                space=study.space.to_mapping(),
+                space_fingerprint=study.space.fingerprint,
+                data_digest=data.digest if data else None,
+                validation_images=len(data.validation.labels) if data else None,
+                provenance={},
+            )
+            self.log.append(started)
+            self.state.apply(started)
+        self.left = math.inf if crash_after is None else crash_after
+        try:
+            self.coordinator = Coordinator(study, self.log, self.state, run=run, on_event=self._count)
+        except Crash:
+            self.log.close()
+            raise
+        self.coordinator.max_concurrent = workers
+        self.study = study
+        self._written: dict[str, Path] = {}
+        self._older: list[Path] = []
+
+    def _count(self, event: object) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Crash
+
+    def run(self, rng: random.Random | None = None) -> RunState:
+        live: list[Any] = []
+        try:
+            for _ in range(100_000):
+                while (task := self.coordinator.next_task()) is not None:
+                    live.append(self._epochs(task))
+                if not live:
+                    assert self.coordinator.is_finished()
+                    return self.state
+                worker = rng.choice(live) if rng else live[0]
+                if next(worker, True):
+                    live.remove(worker)
+            raise AssertionError("the study does not end")
+        finally:
+            self.log.close()
+
+    def _checkpoint(self, task: Task, epoch: int) -> Path | None:
+        """Write one where it is needed and now and then besides, and remove the one before it."""
+        if epoch not in task.checkpoint_epochs and (epoch + task.trial) % 3:
+            return None
+        folder = task.checkpoint_folder / f"{epoch:04d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        before = self._written.get(str(task.checkpoint_folder))
+        self._older += [before] if before else []
+        self._written[str(task.checkpoint_folder)] = folder
+        return folder
+
+    def _prune(self) -> None:
+        while self._older:
+            self._older.pop().rmdir()
+
+    def _epochs(self, task: Task) -> Any:
+        self.coordinator.receive(task, Entered(node="here", pid=1))
+        x = float(task.configuration["x"])
+        start = int(task.resume_from.name) if task.resume_from else 0
+        for epoch in range(start + 1, task.max_epochs + 1):
+            if x > float(self.study.fixed.get("diverges_above", 2.0)):
+                self.coordinator.receive(task, Left("diverged", "loss is nan"))
+                return
+            folder = self._checkpoint(task, epoch)
+            nan = epoch >= 2 and x < float(self.study.fixed.get("nan_below", 0.0))
+            value = math.nan if nan else quick.accuracy(x, epoch, task.seed)
+            report = EpochReport(epoch=epoch, validation_accuracy=value, weights_digest=f"{x}", checkpoint=folder)
+            if self.coordinator.receive(task, report):
+                return
+            self._prune()  # as the real one, when the report has been taken
+            yield False
+
+
+class NetworkBench(Bench):
+    """Trains the real network of each task, one after the other, in this process."""
+
+    def __init__(self, study: Study, run: Path, data: TrainingData) -> None:
+        super().__init__(study, run, data=data)
+        self._data = data
+
+    def _epochs(self, task: Task) -> Any:
+        self.coordinator.receive(task, Entered(node="here", pid=1))
+        train_network(task, self._data, lambda report: self.coordinator.receive(task, report))
+        yield True
+
+
+def outcome(state: RunState) -> list[Any]:
+    """What must not depend on where a run was interrupted: all but times, attempts and nodes."""
+    return [
+        (
+            key,
+            dict(t.started.configuration),
+            t.started.seed,
+            t.status,
+            {n: repr(e.validation_accuracy) for n, e in sorted(t.epochs.items())},
+            {n: (r.value, r.seen, r.better, r.cutoff, r.decision) for n, r in sorted(t.rungs.items())},
+            t.ended and (t.ended.reason, t.ended.objective, t.ended.weights_digest),
+        )
+        for key, t in sorted(state.trials.items(), key=str)
+    ]
