@@ -128,10 +128,20 @@ def _caveats(state: RunState, tested: Sequence[Tested]) -> list[str]:
         f"Trial {s.trial}: {len(s.lost)} of {_retrainings(decision.seeds)} did not complete ({'; '.join(s.lost)})."
         for s in lost
     ]
-    uses = len(state.decisions) + decision.earlier_uses
-    if tested and uses > 1:
-        lines.append(f"The test split has been used {uses} times so far: these figures are not its first use.")
-    return lines
+    return [*lines, *_uses(state)] if tested else lines
+
+
+def _uses(state: RunState) -> list[str]:
+    """Count the uses of the test split: decisions of this run, unlocked ones, and those of others before."""
+    counts = {
+        "by finals of this run": len(state.decisions),
+        "unlocked for a model of this run": len(state.unlocks),
+        "by others before": state.decisions[-1].earlier_uses,
+    }
+    if sum(counts.values()) == 1:
+        return ["The test split has been used once."]
+    words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    return [f"The test split has been used {sum(counts.values())} times ({words}): every use makes it less of a test."]
 
 
 def _retrainings(n: int) -> str:

@@ -244,6 +244,16 @@ class FinalEvaluated(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TestUnlocked(Event):
+    """A model of this run is about to predict the test split; `model` is its path relative to the run folder."""
+
+    kind: ClassVar[str] = "test_unlocked"
+    command: str
+    model: str
+    weights_digest: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyEnded(Event):
     """The driver left: `finished` or interrupted, with the reason."""
 
@@ -268,6 +278,7 @@ EVENTS: Mapping[str, type[Event]] = {
         TrialEnded,
         FinalsDecided,
         FinalEvaluated,
+        TestUnlocked,
         StudyEnded,
     )
 }

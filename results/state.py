@@ -26,6 +26,7 @@ from results.records import (
     StudyEnded,
     StudyResumed,
     StudyStarted,
+    TestUnlocked,
     TrialEnded,
     TrialKey,
     TrialStarted,
@@ -33,8 +34,8 @@ from results.records import (
 )
 from results.store import LOG_NAME, read_events
 
-# The first words of a driver: what lies before them is no time of a driver's.
-_MAY_COME_AFTER_A_PAUSE = (StudyResumed, SpaceWidened, FinalsDecided, FinalEvaluated, StudyEnded)
+# The first words of a driver, or those of another command: what lies before them is no time of a driver's.
+_MAY_COME_AFTER_A_PAUSE = (StudyResumed, SpaceWidened, FinalsDecided, FinalEvaluated, TestUnlocked, StudyEnded)
 
 
 @dataclass
@@ -115,6 +116,7 @@ class RunState:
         self.trials: dict[TrialKey, TrialState] = {}
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.decisions: list[FinalsDecided] = []  # each is one use of the test split
+        self.unlocks: list[TestUnlocked] = []  # each time the test split was predicted, or about to be
         self.ended: StudyEnded | None = None
         self.failures: list[TrialEnded] = []  # the failed trials in a row, without another end or a resume between
         self.spent_s = 0.0  # wall time of all drivers of this run, without the time between them
@@ -156,6 +158,8 @@ class RunState:
                 self.decisions.append(event)
             case FinalEvaluated():
                 self.finals[event.trial, event.repeat] = event
+            case TestUnlocked():
+                self.unlocks.append(event)
             case _:
                 self._apply_to_trial(event)
 

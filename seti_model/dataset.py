@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +18,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from seti_model.digest import compute_digest, without_duplicates
-
-Images = npt.NDArray[np.uint8]  # (n, n_time, n_freq, channels)
-Labels = npt.NDArray[np.int8]  # (n,)
-Groups = npt.NDArray[np.str_]  # (n,)
+from seti_model.split_data import TEST, check_splits
+from seti_model.split_data import DatasetError as DatasetError
+from seti_model.split_data import Groups as Groups
+from seti_model.split_data import Images as Images
+from seti_model.split_data import Labels as Labels
+from seti_model.split_data import Split as Split
+from seti_model.split_data import SplitData as SplitData
 
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"
 _TYPES = {"shape": list, "channels": int, "class_names": list, "counts": dict, "digest": str, "origin": dict}
-_SPLITS = ("train", "validation", "test")
-
-
-class DatasetError(ValueError):
-    """Data that cannot be used: the message names the file and place, what was found and what to do."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images and labels of one split; the arrays may be memory-mapped and are never written to."""
-
-    images: Images
-    labels: Labels
-
-
-@dataclass(frozen=True)
-class SplitData(Split):
-    """A split with what is known besides: physical parameters (one row per image) and the group of each image.
-
-    Images of one group (an object, an observation) are not independent, so they must share a split.
-    """
-
-    truth: pd.DataFrame | None = None
-    groups: Groups | None = None
-
-    def take(self, rows: npt.NDArray[np.intp]) -> SplitData:
-        """Return the images at the indices `rows`, with all that belongs to them."""
-        return SplitData(
-            self.images[rows],
-            self.labels[rows],
-            truth=None if self.truth is None else self.truth.iloc[rows].reset_index(drop=True),
-            groups=None if self.groups is None else self.groups[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -73,13 +43,14 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Dataset:
-    """An opened data set; images stay on disk until they are read."""
+    """An opened data set; images stay on disk until they are read. Its test split is counted and hashed, not read."""
 
     path: Path
     class_names: tuple[str, ...]
-    splits: Mapping[str, SplitData]
     origin: Mapping[str, Any]  # how it was made, in free form
     digest: str  # SHA-256, hex, as recorded; `verify` recomputes it
+    _splits: Mapping[str, SplitData] = field(repr=False)
+    _is_unlocked: bool = False
 
     @classmethod
     def open(cls, path: Path | str) -> Dataset:
@@ -100,29 +71,56 @@ class Dataset:
                     f"{path / f'{name}_images.npy'}: shape {found}, but {DATASET_FILE} says {(count, *shape)}; "
                     "make the data set again"
                 )
-        _check_splits(str(path), splits, names)
-        return cls(path, names, splits, meta["origin"], meta["digest"])
+        check_splits(str(path), splits, names)
+        return cls(path, names, meta["origin"], meta["digest"], splits)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The names of its splits."""
+        return tuple(self._splits)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(n_time, n_freq, channels)."""
-        n_time, n_freq, channels = self.splits["train"].images.shape[1:]
+        n_time, n_freq, channels = self._splits["train"].images.shape[1:]
         return n_time, n_freq, channels
 
     def split(self, name: str) -> SplitData:
         """Return one split; its arrays are memory-mapped and read-only.
 
         Raises:
-            DatasetError: The data set has no such split.
+            DatasetError: The data set has no such split, or it is the test split and that is locked.
         """
-        if name not in self.splits:
+        if name not in self._splits:
             raise DatasetError(f"{self.path}: no split {name!r}; it has {', '.join(self.splits)}")
-        return self.splits[name]
+        if name == TEST and not self._is_unlocked:
+            raise DatasetError(
+                f"{self.path}: the test split is locked, because a figure is worth most when it was looked at once; "
+                "leave it to `seti-tune finals RUN`, or add --unlock-test to `evaluate` or `predict`"
+            )
+        return self._splits[name]
+
+    def unlocked(self) -> Dataset:
+        """Return the same data set with a test split that may be read; `tune.held_out` calls this, and records it."""
+        return replace(self, _is_unlocked=True)
 
     def class_counts(self, name: str) -> dict[str, int]:
         """Return the number of images of each class in split `name`."""
-        counts = np.bincount(self.split(name).labels, minlength=len(self.class_names))
+        counts = np.bincount(self._splits[name].labels, minlength=len(self.class_names))
         return {class_name: int(n) for class_name, n in zip(self.class_names, counts, strict=True)}
+
+    def pixel_counts(self, name: str) -> npt.NDArray[np.int64]:
+        """Return how many pixels of split `name` have each value, (256,)."""
+        counts = np.zeros(256, np.int64)
+        for image in self._splits[name].images:  # one at a time: a data set may be larger than memory
+            counts += np.bincount(image.ravel(), minlength=256)
+        return counts
+
+    def truth_ranges(self, name: str) -> dict[str, tuple[float, float]]:
+        """Return the least and the largest value of each physical parameter in split `name`; none if not known."""
+        truth = self._splits[name].truth
+        numbers = pd.DataFrame() if truth is None else truth.select_dtypes("number")
+        return {str(column): (float(numbers[column].min()), float(numbers[column].max())) for column in numbers}
 
     def training_data(self) -> TrainingData:
         """Return training and validation split, without the test split."""
@@ -140,7 +138,7 @@ class Dataset:
         Raises:
             DatasetError: Pixels, labels, names or groups have changed since the data set was written.
         """
-        found = compute_digest(self.splits, self.class_names)
+        found = compute_digest(self._splits, self.class_names)
         if found != self.digest:
             raise DatasetError(
                 f"{self.path}: digest {found[:12]}…, but {DATASET_FILE} says {self.digest[:12]}…; "
@@ -172,9 +170,9 @@ def write_dataset(
     """
     path = Path(path).absolute()
     require_new(path)
-    _check_splits("new data set", splits, tuple(class_names))
+    check_splits("new data set", splits, tuple(class_names))
     splits, removed = without_duplicates(splits)
-    _check_splits("new data set without duplicates", splits, tuple(class_names))
+    check_splits("new data set without duplicates", splits, tuple(class_names))
     meta = {
         "format_version": FORMAT_VERSION,
         "shape": list(splits["train"].images.shape[1:3]),
@@ -249,46 +247,3 @@ def _save_split(folder: Path, name: str, data: SplitData) -> None:
         np.save(folder / f"{name}_groups.npy", data.groups, allow_pickle=False)
     if data.truth is not None:
         data.truth.to_parquet(folder / f"{name}_truth.parquet")
-
-
-def _check_splits(place: str, splits: Mapping[str, SplitData], class_names: tuple[str, ...]) -> None:
-    if len(class_names) < 2 or len(set(class_names)) < len(class_names) or not all(class_names):
-        raise DatasetError(f"{place}: class names {', '.join(class_names)!r}; give two or more, each different")
-    if not {"train", "validation"} <= set(splits) <= set(_SPLITS):
-        raise DatasetError(f"{place}: splits {', '.join(splits)}; expected train, validation and perhaps test")
-    shape = splits["train"].images.shape[1:]
-    for name, data in splits.items():
-        _check_split(f"{place}, split {name!r}", data, shape, len(class_names))
-    _check_groups(place, splits)
-
-
-def _check_split(place: str, data: SplitData, shape: tuple[int, ...], n_classes: int) -> None:
-    images, labels = data.images, data.labels
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
-        raise DatasetError(
-            f"{place}: images {images.dtype} {images.shape}, expected uint8 (n, n_time, n_freq, channels) with the "
-            f"shape {shape} of the training split; bring them to that form"
-        )
-    if labels.dtype != np.int8 or labels.shape != images.shape[:1]:
-        raise DatasetError(f"{place}: labels {labels.dtype} {labels.shape}, expected int8 ({len(images)},)")
-    if images.size == 0:
-        raise DatasetError(f"{place}: no images; every split needs at least one")
-    if labels.min() < 0 or labels.max() >= n_classes:
-        row = int(np.flatnonzero((labels < 0) | (labels >= n_classes))[0])
-        raise DatasetError(f"{place}, row {row + 1}: label {labels[row]}, expected 0..{n_classes - 1}; correct it")
-    for part, values in (("truth", data.truth), ("groups", data.groups)):
-        if values is not None and len(values) != len(labels):
-            raise DatasetError(f"{place}: {part} of {len(values)} images, expected {len(labels)}; correct it")
-
-
-def _check_groups(place: str, splits: Mapping[str, SplitData]) -> None:
-    owner: dict[str, str] = {}
-    if len({data.groups is None for data in splits.values()}) > 1:
-        raise DatasetError(f"{place}: groups for some splits only; give them for all or for none")
-    for name, data in splits.items():
-        for group in () if data.groups is None else np.unique(data.groups).tolist():
-            if owner.setdefault(str(group), name) != name:
-                raise DatasetError(
-                    f"{place}: group {group!r} is divided between {owner[str(group)]} and {name}; "
-                    "move its images to one split"
-                )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from seti_model.dataset import SplitData
+    from seti_model.split_data import SplitData
 
 _HELD_OUT_FIRST = ("test", "validation", "train")
 _ROWS = 1024  # images read at a time

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +36,39 @@ class ExportedModel:
     shape: tuple[int, int, int]  # n_time, n_freq, channels
     class_names: tuple[str, ...]
     data_digest: str
+    weights_digest: str  # SHA-256, hex
 
-    def predict(self, images: Images) -> npt.NDArray[np.float32]:
-        """Return probabilities, float32 (n, n_classes), the same to the last bit as in the training's validation.
+    def predict(self, images: Images, *, batch: int | None = None) -> npt.NDArray[np.float32]:
+        """Return probabilities, float32 (n, n_classes).
 
         Args:
             images: uint8 (n, n_time, n_freq, channels).
+            batch: How many images at a time. Without it they are the same to the last bit as in the training's
+                validation; another number may round otherwise.
 
         Raises:
-            ModelError: Images of another shape or type than the network was trained on.
+            ModelError: Images of another shape or type than the network was trained on, or a batch below 1.
         """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.shape:
             raise ModelError(
                 f"images are {images.dtype} {images.shape}, the model expects uint8 "
                 f"(n, {', '.join(map(str, self.shape))}); bring them to that shape"
             )
-        infer, moments = compile_inference(self.network), moving_moments(self.network)
-        parts = [
-            np.asarray(infer(np.asarray(images[start : start + INFERENCE_BATCH]), moments)[0])
-            for start in range(0, len(images), INFERENCE_BATCH)
-        ]
+        size = INFERENCE_BATCH if batch is None else batch
+        if size < 1:
+            raise ModelError(f"a batch of {size} images; at least 1 is expected")
+        parts = [self._infer(np.asarray(images[start : start + size])) for start in range(0, len(images), size)]
         return np.concatenate([np.empty((0, len(self.class_names)), np.float32), *parts])
+
+    def warm_up(self) -> None:
+        """Trace the network and run it once, as otherwise the first prediction does."""
+        self._infer(np.zeros((1, *self.shape), np.uint8))
+
+    @cached_property
+    def _infer(self) -> Callable[[Images], npt.NDArray[np.float32]]:
+        """The compiled network with its statistics: one trace for all predictions and all sizes of a batch."""
+        compiled, moments = compile_inference(self.network), moving_moments(self.network)
+        return lambda images: np.asarray(compiled(images, moments)[0])
 
 
 def as_model(trained: TrainedNetwork) -> ExportedModel:
@@ -70,7 +83,9 @@ def as_model(trained: TrainedNetwork) -> ExportedModel:
     )
     for name, weight in named_weights(network).items():
         weight.assign(trained.weights[name])
-    return ExportedModel(network, trained.configuration, trained.shape, trained.class_names, trained.data_digest)
+    return ExportedModel(
+        network, trained.configuration, trained.shape, trained.class_names, trained.data_digest, trained.digest
+    )
 
 
 def export_model(trained: TrainedNetwork, path: Path) -> None:
@@ -129,7 +144,7 @@ def load_model(path: Path) -> ExportedModel:
     except ConfigError as error:
         raise ModelError(f"{_description(path)}: of another version of seti-tune ({error}); export it again") from error
     return ExportedModel(
-        network, configuration, tuple(record["shape"]), tuple(record["class_names"]), record["data_digest"]
+        network, configuration, tuple(record["shape"]), tuple(record["class_names"]), record["data_digest"], digest
     )
 
 

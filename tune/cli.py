@@ -23,7 +23,14 @@ EPILOG = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with all commands; imports nothing heavy."""
-    from tune import data_commands, export_commands, result_commands, search_commands, train_commands
+    from tune import (
+        data_commands,
+        export_commands,
+        predict_commands,
+        result_commands,
+        search_commands,
+        train_commands,
+    )
 
     parser = argparse.ArgumentParser(
         prog="seti-tune",
@@ -36,7 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     result_commands.add_parsers(commands)
     export_commands.add_parser(commands)
     data_commands.add_parser(commands)
-    train_commands.add_parsers(commands)
+    train_commands.add_parser(commands)
+    predict_commands.add_parsers(commands)
     return parser
 
 

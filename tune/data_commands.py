@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wait for it
-    from seti_model.dataset import Dataset, Images
+    import numpy as np
+    import numpy.typing as npt
+
+    from seti_model.dataset import Dataset
 
 _PROGRESS_S = 2.0
 
@@ -54,12 +57,11 @@ def describe(args: argparse.Namespace) -> int:
     dataset = Dataset.open(args.dataset)
     dataset.verify()
     _print_summary(dataset)
-    for split, data in dataset.splits.items():
-        print(f"pixels {split}: {_pixel_range(data.images)}")
-    for split, data in dataset.splits.items():
-        if data.truth is not None:
-            for column in data.truth.select_dtypes("number"):
-                print(f"{column} {split}: {data.truth[column].min():.4g}..{data.truth[column].max():.4g}")
+    for split in dataset.splits:
+        print(f"pixels {split}: {_pixel_range(dataset.pixel_counts(split))}")
+    for split in dataset.splits:
+        for column, (low, high) in dataset.truth_ranges(split).items():
+            print(f"{column} {split}: {low:.4g}..{high:.4g}")
     for key, value in dataset.origin.items():
         print(f"origin {key}: {value}")
     train = dataset.split("train")
@@ -167,12 +169,9 @@ def _print_summary(dataset: Dataset) -> None:
     print("  ".join([f"{'total':<{width}}", *(f"{sum(count.values()):>10}" for count in counts.values())]))
 
 
-def _pixel_range(images: Images) -> str:
+def _pixel_range(counts: npt.NDArray[np.int64]) -> str:
     import numpy as np
 
-    counts = np.zeros(256, np.int64)
-    for image in images:  # one at a time: a data set may be larger than memory
-        counts += np.bincount(image.ravel(), minlength=256)
     value = np.arange(256)
     mean = np.average(value, weights=counts)
     deviation = np.sqrt(np.average((value - mean) ** 2, weights=counts))

@@ -16,6 +16,7 @@ from results.state import RunState, TrialState
 from results.store import EventLog
 from tune.agenda import checkpoint_folder, chosen_finalists, missing_finals
 from tune.continuation import check_digest
+from tune.held_out import earlier_uses, unlock_for_finals
 from tune.study import Study, StudyError
 
 if TYPE_CHECKING:
@@ -47,10 +48,11 @@ def conclude_finals(
     decision = _decision(study, state)
     if decision is None:
         return
+    path = study.dataset_path(run) if study.is_network else None
     if not state.decisions or decision != _terms(state.decisions[-1]):
-        _append(log, state, dataclasses.replace(decision, time=utc_now()))
-    path = study.dataset_path(run)
-    if not study.is_network or path is None:
+        others = 0 if path is None else sum(use.run != run.name for use in earlier_uses(path))
+        _append(log, state, dataclasses.replace(decision, time=utc_now(), earlier_uses=others))
+    if path is None:
         return
     todo = _to_predict(run, state, decision)
     if todo or not _is_handed_on(run, state, decision):
@@ -60,13 +62,15 @@ def conclude_finals(
         prepare_process(study.resources.cpus_per_trial)
         dataset = Dataset.open(path)
         check_digest(run, state, dataset.digest)
+        delivered = state.trials[decision.winner, decision.delivered]
+        dataset = unlock_for_finals(dataset, run, weights_digest=_best_digest(delivered))
         for key in todo:
             check()
             evaluated = _evaluate(run, state.trials[key], dataset)
             if key not in state.finals:
                 _append(log, state, evaluated)
         check()
-        _hand_on(run, state, state.trials[decision.winner, decision.delivered], dataset)
+        _hand_on(run, state, delivered, dataset)
 
 
 def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
@@ -127,13 +131,16 @@ def _to_predict(run: Path, state: RunState, decision: FinalsDecided) -> list[Tri
     return [key for key in keys if state.trials[key].status == COMPLETED and key not in done]
 
 
+def _best_digest(trial: TrialState) -> str:
+    return (trial.ended.best_weights_digest if trial.ended else None) or ""
+
+
 def _is_handed_on(run: Path, state: RunState, decision: FinalsDecided) -> bool:
-    ended = state.trials[decision.winner, decision.delivered].ended
     try:
         written = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))["weights_digest"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return ended is not None and written == ended.best_weights_digest
+    return bool(written == _best_digest(state.trials[decision.winner, decision.delivered]))
 
 
 def _needed(study: Study, run: Path, state: RunState) -> set[TrialKey]:

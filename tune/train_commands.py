@@ -1,20 +1,16 @@
-"""The commands `train`, `evaluate` and `predict`: one network without a search."""
+"""The command `train`: one network without a search."""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
     from seti_model.dataset import Dataset
-    from seti_model.evaluation import ExportedModel
     from seti_model.training import EpochResult, TrainingResult
 
 TRAIN_EPILOG = """examples:
@@ -24,19 +20,11 @@ TRAIN_EPILOG = """examples:
   seti-tune train --data data/course --continue --set training.epochs=20  prolong a finished training
 Writes history.json, curves.png (refreshed each epoch), report.txt, model.keras and checkpoints/ into DIR.
 """
-EVALUATE_EPILOG = """examples:
-  seti-tune evaluate runs/train/model.keras data/course --split validation
-"""
-PREDICT_EPILOG = """examples:
-  seti-tune predict runs/train/model.keras new_spectrograms.npz --csv predictions.csv
-  seti-tune predict runs/train/model.keras images.csv pictures/ one.png
-FILE is .npz (array x), .csv (a row of numbers 0..1 per image), .png, or a folder of PNG files.
-"""
 
 
-def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `train`, `evaluate` and `predict`; each sets `run`, which takes the arguments and returns an exit code."""
-    train = _add(subparsers, "train", "train one configuration", TRAIN_EPILOG, _train)
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `train`; it sets `run`, which takes the arguments and returns an exit code."""
+    train = add_command(subparsers, "train", "train one configuration", TRAIN_EPILOG, _train)
     train.add_argument("--data", type=Path, required=True, metavar="DATASET", help="folder of a data set")
     train.add_argument(
         "--set",
@@ -51,20 +39,9 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     train.add_argument("--threads", type=int, metavar="N", help="default: all cores; part of what makes it repeatable")
     train.add_argument("--continue", dest="go_on", action="store_true", help="continue the training in DIR")
 
-    evaluate = _add(subparsers, "evaluate", "evaluate an exported model on a split", EVALUATE_EPILOG, _evaluate)
-    evaluate.add_argument("model", type=Path, metavar="MODEL", help="model.keras, its .json beside it")
-    evaluate.add_argument("dataset", type=Path, metavar="DATASET", help="folder of a data set")
-    evaluate.add_argument("--split", default="validation", help="default: %(default)s")
-    evaluate.add_argument("--threads", type=int, metavar="N", help="default: all cores")
 
-    predict = _add(subparsers, "predict", "classify spectrograms with an exported model", PREDICT_EPILOG, _predict)
-    predict.add_argument("model", type=Path, metavar="MODEL", help="model.keras, its .json beside it")
-    predict.add_argument("files", type=Path, nargs="+", metavar="FILE", help="images, see below")
-    predict.add_argument("--csv", type=Path, metavar="FILE", help="write the table there instead of printing it")
-    predict.add_argument("--threads", type=int, metavar="N", help="default: all cores")
-
-
-def _add(subparsers: Any, name: str, help_text: str, epilog: str, run: Any) -> argparse.ArgumentParser:
+def add_command(subparsers: Any, name: str, help_text: str, epilog: str, run: Any) -> argparse.ArgumentParser:
+    """Add a command that calls `run`; its help ends with `epilog` as it stands."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name, help=help_text, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -80,7 +57,7 @@ def _train(args: argparse.Namespace) -> int:
     saved = _saved_settings(args.out, go_on=args.go_on)
     configuration = Configuration.from_mapping(saved.get("configuration", {}) | _parsed(args.settings))
     seed = _first(args.seed, saved.get("seed"), 1)
-    threads = _first(args.threads, saved.get("threads"), _cores())
+    threads = _first(args.threads, saved.get("threads"), cores())
     dataset = Dataset.open(args.data)
     prepare_process(threads)
     from seti_model import training
@@ -147,61 +124,6 @@ class _Monitor:
         return False
 
 
-def _evaluate(args: argparse.Namespace) -> int:
-    from results.metrics import classification_metrics, report_text
-    from seti_model.dataset import Dataset, DatasetError
-
-    dataset = Dataset.open(args.dataset)
-    split = dataset.split(args.split)
-    model = _load(args.model, args.threads)
-    if model.class_names != dataset.class_names:
-        raise DatasetError(
-            f"{args.dataset}: classes {', '.join(dataset.class_names)}, but the model knows "
-            f"{', '.join(model.class_names)}; evaluate it on data with the same classes in the same order"
-        )
-    metrics = classification_metrics(split.labels, model.predict(split.images), dataset.class_names)
-    print(f"{args.split} split of {args.dataset}")
-    print(report_text(metrics))
-    if model.data_digest != dataset.digest:
-        print(f"note: trained on another data set ({model.data_digest[:12]}, this is {dataset.digest[:12]})")
-    return 0
-
-
-def _predict(args: argparse.Namespace) -> int:
-    from seti_model.unlabelled import read_unlabelled
-
-    model = _load(args.model, args.threads)
-    header = ["file", "index", "predicted", *(f"p_{name}" for name in model.class_names)]
-    rows: list[Sequence[object]] = []
-    seconds = 0.0
-    for path in args.files:
-        some = read_unlabelled(path, model.shape)
-        start = time.perf_counter()
-        y_prob = model.predict(some.images)
-        seconds += time.perf_counter() - start
-        for file, index, row in zip(some.files, some.indices, y_prob, strict=True):
-            rows.append([file, index, model.class_names[row.argmax()], *(f"{value:.6f}" for value in row)])
-    if args.csv is None:
-        print(*(",".join(map(str, row)) for row in [header, *rows]), sep="\n")
-    else:
-        temporary = args.csv.with_name(f".writing-{args.csv.name}")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *rows])
-        temporary.replace(args.csv)
-    speed = len(rows) / max(seconds, 1e-9)
-    print(f"{len(rows)} images in {seconds:.2f} s, {speed:.1f} images/s", file=sys.stderr)
-    return 0
-
-
-def _load(path: Path, threads: int | None) -> ExportedModel:
-    from seti_model.seeding import prepare_process
-
-    prepare_process(_first(threads, _cores()))
-    from seti_model.evaluation import load_model
-
-    return load_model(path)
-
-
 def _saved_settings(out: Path, *, go_on: bool) -> Mapping[str, Any]:
     """Return the settings of the training in `out` if it is to be continued; refuse to overwrite one."""
     from seti_model.config import ConfigError
@@ -265,6 +187,6 @@ def _first(*candidates: Any) -> int:
     return next(int(candidate) for candidate in candidates if candidate is not None)
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

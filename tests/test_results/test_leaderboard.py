@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
+from results import records
 from results.audit import epochs_spent
 from results.leaderboard import epochs_frame, leaderboard_frame, leaderboard_text, rank_trials, write_tables
 from results.records import (
@@ -260,6 +261,7 @@ def test_time_spent_is_that_of_the_drivers_without_the_pause_between_them(events
         StudyEnded(finished=False, reason="", **night),
         decided,
         FinalEvaluated(trial=0, repeat=0, predictions="", n=1, correct=1, **night),
+        records.TestUnlocked(command="evaluate", model="m", weights_digest="d", **night),
     ):
         back = StudyEnded(finished=True, reason="", time="2026-01-01T23:00:00.000Z")
         assert RunState([begun, trial_started, rung, first_word, back]).spent_s == 600

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import tempfile
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seti_model.dataset import Dataset, DatasetError, Split, SplitData, compute_digest, write_dataset
+from seti_model.dataset import Dataset, DatasetError, Split, SplitData, TrainingData, compute_digest, write_dataset
 
 NAMES = ("tone", "noise")
 
@@ -60,7 +61,7 @@ def test_what_is_written_is_read_back(counts, shape, n_classes, has_groups, seed
         assert dataset.digest == compute_digest(splits, names)
         assert set(dataset.splits) == set(splits)
         for name, data in splits.items():
-            read = dataset.split(name)
+            read = dataset.unlocked().split(name)
             assert np.array_equal(read.images, data.images)
             assert np.array_equal(read.labels, data.labels)
             assert read.truth.equals(data.truth)
@@ -109,8 +110,43 @@ def test_changed_pixel_on_disk_is_found_by_verify(written):
         Dataset.open(written.path).verify()
 
 
+def test_the_test_split_is_locked_until_it_is_asked_for_by_name(written):
+    locked = rf"{written.path}: the test split is locked, .* `seti-tune finals RUN`, or add --unlock-test to `evaluate`"
+    for dataset in (written, Dataset.open(written.path)):
+        with pytest.raises(DatasetError, match=locked):
+            dataset.split("test")
+    unlocked = written.unlocked()
+    assert len(unlocked.split("test").labels) == 2
+    with pytest.raises(DatasetError, match=locked):  # unlocking made a copy
+        written.split("test")
+    with pytest.raises(DatasetError, match="no split 'tests'; it has train, validation, test"):
+        unlocked.split("tests")
+
+
+def test_a_locked_test_split_is_counted_hashed_and_checked(tmp_path):
+    splits = make_splits(train=6, validation=4, test=4)
+    splits["test"] = SplitData(
+        splits["test"].images, splits["test"].labels, pd.DataFrame({"snr": [2.0, 5.0, 3.0, 4.0]})
+    )
+    dataset = write_dataset(tmp_path / "d", splits, NAMES, {})
+    dataset.verify()
+    assert dataset.splits == ("train", "validation", "test")
+    assert dataset.class_counts("test") == {"tone": 2, "noise": 2}
+    counts = dataset.pixel_counts("test")
+    assert counts.sum() == splits["test"].images.size
+    assert all(counts[value] == np.count_nonzero(splits["test"].images == value) for value in range(256))
+    assert dataset.truth_ranges("test") == {"snr": (2.0, 5.0)}
+    assert dataset.truth_ranges("train") == {}
+
+
 def test_training_data_lacks_the_test_split(written):
     data = written.training_data()
+    assert {field.name for field in dataclasses.fields(TrainingData)} == {
+        "train",
+        "validation",
+        "class_names",
+        "digest",
+    }
     assert type(data.train) is Split
     assert (len(data.train.labels), len(data.validation.labels)) == (6, 4)
     assert not hasattr(data, "test")

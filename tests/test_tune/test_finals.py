@@ -180,7 +180,7 @@ def test_winner_and_baseline_predict_the_test_split_with_every_retraining_after_
     data = Dataset.open(study.folder / "data")
     for one in read_tested(run, load_run(run)):
         for predictions in one.predictions:
-            assert predictions.y_true.tolist() == data.split("test").labels.tolist()
+            assert predictions.y_true.tolist() == data.unlocked().split("test").labels.tolist()
             assert predictions.class_names == data.class_names
 
 
@@ -191,7 +191,7 @@ def test_the_model_that_is_handed_on_gives_the_recorded_probabilities_to_the_las
 
     study, run = finished
     model = load_model(run / "final" / "model.keras")
-    state, data = load_run(run), Dataset.open(study.folder / "data")
+    state, data = load_run(run), Dataset.open(study.folder / "data").unlocked()
     decision = state.decisions[-1]
     delivered = state.trials[decision.winner, decision.delivered]
     for split in ("test", "validation"):
@@ -204,7 +204,7 @@ def test_the_model_that_is_handed_on_gives_the_recorded_probabilities_to_the_las
 def test_what_is_known_of_the_test_images_stands_beside_their_predictions(finished: tuple[Study, Path]) -> None:
     study, run = finished
     stored = read_predictions(run / "final" / "test_predictions.parquet").truth
-    truth = Dataset.open(study.folder / "data").split("test").truth
+    truth = Dataset.open(study.folder / "data").unlocked().split("test").truth
     assert truth is not None
     assert len(stored.columns) > 2
     assert stored.equals(truth.reset_index(drop=True))

@@ -110,7 +110,7 @@ def test_evaluation_repeats_the_validation_accuracy_of_the_training(data, traine
 def test_evaluation_on_other_data_says_so_and_on_other_classes_is_refused(data, trained, tmp_path, capsys, error):
     simulate_dataset(tmp_path / "other", "course", {"train": 8, "validation": 8, "test": 8}, 2)
     model = str(trained / "model.keras")
-    assert main(["evaluate", model, str(tmp_path / "other"), "--split", "test", "--threads", "1"]) == 0
+    assert main(["evaluate", model, str(tmp_path / "other"), "--split", "train", "--threads", "1"]) == 0
     assert "note: trained on another data set" in capsys.readouterr().out
     file = tmp_path / "other" / "dataset.json"
     file.write_text(file.read_text().replace("squiggle", "wiggle"))

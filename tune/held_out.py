@@ -1,0 +1,146 @@
+"""The only way to the test split: each use is recorded before anything is predicted, and can be counted afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from results.records import RecordError, TestUnlocked, utc_now
+from results.store import LOG_NAME, EventLog
+
+if TYPE_CHECKING:
+    from seti_model.dataset import Dataset
+
+LEDGER = "test_uses.jsonl"
+
+
+@dataclass(frozen=True)
+class SplitUse:
+    """A line of a data set's ledger: when (UTC), which command, which weights (SHA-256), in which run folder."""
+
+    time: str
+    what: str
+    weights_digest: str
+    run: str | None
+
+
+def unlock_test(dataset: Dataset, what: str, *, model: Path, weights_digest: str) -> Dataset:
+    """Record the use of the test split as `record_use` does, then return the data set with the lock taken off.
+
+    Raises:
+        RecordError: The run of the model is being written by another process.
+        DatasetError: The use can be recorded nowhere.
+    """
+    record_use(dataset.path, what, model=model, weights_digest=weights_digest)
+    return dataset.unlocked()
+
+
+def unlock_for_finals(dataset: Dataset, run: Path, *, weights_digest: str) -> Dataset:
+    """Return the data set with the lock taken off for a decision that is in the log of `run` already.
+
+    Its line in the ledger is written once: going on after an interruption is no further use.
+    """
+    use = SplitUse(utc_now(), "finals", weights_digest, run.name)
+    known = {(earlier.what, earlier.weights_digest, earlier.run) for earlier in earlier_uses(dataset.path)}
+    if (use.what, use.weights_digest, use.run) not in known:
+        try:
+            _append(dataset.path / LEDGER, use)
+        except OSError as error:
+            print(f"note: this use of the test split is in the log of {run} only: {error}", file=sys.stderr)
+    return dataset.unlocked()
+
+
+def record_use(dataset: Path, what: str, *, model: Path, weights_digest: str) -> None:
+    """Record that a model is about to predict the test split: in the data set's ledger and in the log of its run.
+
+    Where one of the two cannot be written, standard error says so; a model outside any run has the ledger alone.
+
+    Args:
+        dataset: Folder of the data set.
+        what: The command: "evaluate" or "predict".
+        model: The model's file.
+        weights_digest: SHA-256 of its weights, hex.
+
+    Raises:
+        RecordError: The run of the model is being written by another process.
+        DatasetError: Nothing can be written.
+    """
+    run = _run_of(model)
+    use = SplitUse(utc_now(), what, weights_digest, None if run is None else run.name)
+    places = [lambda: _append(dataset / LEDGER, use)]
+    if run is not None:
+        path = model.resolve().relative_to(run).as_posix()
+        event = TestUnlocked(time=use.time, command=what, model=path, weights_digest=weights_digest)
+        places.insert(0, lambda: _log(run, event))  # first, as the run may be in use
+    failures = [failure for place in places for failure in _failure(place)]
+    if len(failures) == len(places):
+        from seti_model.dataset import DatasetError
+
+        raise DatasetError(
+            f"{dataset}: that its test split is used can be recorded nowhere ({'; '.join(failures)}), so it is not "
+            "used; make the folder writable or take a copy of the data set"
+        )
+    for failure in failures:
+        print(f"note: this use of the test split is recorded in one place only: {failure}", file=sys.stderr)
+
+
+def earlier_uses(dataset: Path) -> tuple[SplitUse, ...]:
+    """Return the recorded uses of the test split of the data set in the folder `dataset`, oldest first.
+
+    Raises:
+        DatasetError: A line of the ledger is damaged.
+    """
+    file = dataset / LEDGER
+    if not file.exists():
+        return ()
+    uses = []
+    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            uses.append(SplitUse(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            from seti_model.dataset import DatasetError
+
+            raise DatasetError(
+                f"{file}, line {number}: damaged ({error}); restore the file from a copy, or remove that line"
+            ) from error
+    return tuple(uses)
+
+
+def _run_of(model: Path) -> Path | None:
+    """Return the run folder that holds the model, if one does."""
+    return next((folder for folder in model.resolve().parents if (folder / LOG_NAME).is_file()), None)
+
+
+def _log(run: Path, event: TestUnlocked) -> None:
+    with EventLog(run) as log:
+        log.append(event, durable=True)
+
+
+def _append(ledger: Path, use: SplitUse) -> None:
+    line = json.dumps(dataclasses.asdict(use), separators=(",", ":")) + "\n"
+    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        # One write, so that lines of two processes do not mix.
+        os.write(descriptor, line.encode("utf-8"))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _failure(write: Callable[[], None]) -> list[str]:
+    """Return why nothing could be written, or nothing; a run that another process writes is no such reason."""
+    try:
+        write()
+    except RecordError as error:
+        if isinstance(error.__cause__, BlockingIOError):
+            raise
+        return [str(error)]
+    except OSError as error:
+        return [f"{error.filename or 'the ledger'}: {error.strerror}"]
+    return []
