@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from results.evidence import objective, objective_interval, ties, validation_images
 from results.intervals import LEVEL_P
+from results.receipt import write_receipts
 from results.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED
 from results.state import RunState, TrialState
 from results.store import write_atomically
@@ -102,7 +103,11 @@ def epochs_frame(state: RunState) -> pd.DataFrame:
 
 
 def write_tables(run: Path, state: RunState) -> Path:
-    """Write `leaderboard.csv` and `epochs.csv` into the run folder, each atomically; return the leaderboard's path."""
+    """Write `leaderboard.csv`, `epochs.csv` and the receipts into the run folder; return the leaderboard's path.
+
+    Each file is replaced atomically.
+    """
+    write_receipts(run, state)
     write_atomically(run / "epochs.csv", epochs_frame(state).to_csv(index=False))
     path = run / "leaderboard.csv"
     write_atomically(path, leaderboard_frame(state).to_csv(index=False))

@@ -116,6 +116,7 @@ class AttemptRunning(Event):
     attempt: int
     node: str
     pid: int
+    device: str | None = None  # model of the processor or GPU
 
 
 @dataclass(frozen=True, kw_only=True)

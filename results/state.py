@@ -48,6 +48,7 @@ class TrialState:
     attempts: dict[int, AttemptStarted] = field(default_factory=dict)
     running: dict[int, AttemptRunning] = field(default_factory=dict)
     attempts_ended: dict[int, AttemptEnded] = field(default_factory=dict)
+    provenance: dict[int, Mapping[str, Any]] = field(default_factory=dict)  # of the driver that began each attempt
     checkpoints: list[Checkpoint] = field(default_factory=list)
     ended: TrialEnded | None = None
     parameters: dict[str, Value] = field(init=False)  # the point of the present space, added parameters too
@@ -113,6 +114,7 @@ class RunState:
         self.study: Mapping[str, object] = {}
         self.space: Mapping[str, Any] = {}  # as it is now, and its fingerprint
         self.space_fingerprint = ""
+        self.provenance: Mapping[str, Any] = {}  # of the latest driver
         self.trials: dict[TrialKey, TrialState] = {}
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.decisions: list[FinalsDecided] = []  # each is one use of the test split
@@ -142,10 +144,11 @@ class RunState:
         self._count_time(event)
         match event:
             case StudyStarted():
-                self.started, self.study = event, event.study
+                self.started, self.study, self.provenance = event, event.study, event.provenance
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
             case StudyResumed():
                 self.study, self.ended, self.failures = event.study, None, []
+                self.provenance = event.provenance
             case SpaceWidened():
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
                 for (number, _), trial in self.trials.items():
@@ -179,6 +182,7 @@ class RunState:
         match event:
             case AttemptStarted():
                 trial.attempts[event.attempt] = event
+                trial.provenance[event.attempt] = self.provenance
                 # What an earlier attempt did beyond the checkpoint is done again.
                 trial.epochs = {n: e for n, e in trial.epochs.items() if n <= event.from_epoch}
             case AttemptRunning():

@@ -102,11 +102,8 @@ class Coordinator:
             return True  # a worker cut off earlier, whose trial has gone on elsewhere
         match message:
             case Entered():
-                self._write(
-                    AttemptRunning(
-                        trial=task.trial, repeat=task.repeat, attempt=task.attempt, node=message.node, pid=message.pid
-                    )
-                )
+                entered = vars(message)
+                self._write(AttemptRunning(trial=task.trial, repeat=task.repeat, attempt=task.attempt, **entered))
             case EpochReport():
                 return self._epoch(key, task, message)
             case Left():

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,20 @@ def provenance(cluster: dict[str, Any] | None = None) -> dict[str, Any]:
     }
 
 
+def device_model(*, gpu: bool) -> str | None:
+    """Return the model of the processor, or of this machine's GPUs; None where a GPU does not say what it is."""
+    if gpu:
+        found = _lines("Model", Path("/proc/driver/nvidia/gpus").glob("*/information"))
+        return ", ".join(sorted(set(found))) or None
+    found = _lines("model name", [Path("/proc/cpuinfo")])
+    return found[0] if found else platform.processor() or platform.machine()
+
+
+def has_gpu() -> bool:
+    """Return whether this machine has a driver with a GPU; asks no library."""
+    return any(Path("/proc/driver/nvidia/gpus").glob("*"))
+
+
 def check_installation() -> None:
     """Make sure that our four packages are ours: other distributions install modules called `tune` and `results`.
 
@@ -50,6 +65,12 @@ def check_installation() -> None:
                 f"the package {name!r} is taken by {origin.parent if origin else 'nothing'}, expected {home / name}; "
                 "uninstall the other distribution and install seti-tune again, best in a virtual environment of its own"
             )
+
+
+def _lines(name: str, files: Iterable[Path]) -> list[str]:
+    """Return the values of `name: value` in files of /proc; another system has none."""
+    lines = [line.partition(":") for file in files if file.is_file() for line in file.read_text().splitlines()]
+    return [value.strip() for key, _, value in lines if key.strip() == name]
 
 
 def _commit() -> str | None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from tune.provenance import device_model
 from tune.study import StudyError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Entered:
 
     node: str
     pid: int
+    device: str | None = None  # model of the processor or GPU
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ def run_attempt(config: Mapping[str, Any], data: Any, name: str, folder: Path | 
     task: Task = config["task"]
     global _attempts_here
     _attempts_here += 1
-    ray_tune.report({"message": Entered(node=os.uname().nodename, pid=os.getpid())})
+    entered = Entered(node=os.uname().nodename, pid=os.getpid(), device=device_model(gpu=task.gpus > 0))
+    ray_tune.report({"message": entered})
 
     stopped = False
 

@@ -1,0 +1,236 @@
+"""Receipts: everything needed to repeat a trial, derived from the log of its run, as a file of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.records import RecordError, TrialKey, Value
+from results.state import RunState, TrialState
+from results.store import write_atomically
+
+RECEIPT_VERSION = 1
+RECEIPTS = "receipts"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """With what and on what an attempt ran; None where it is not recorded."""
+
+    versions: Mapping[str, str]
+    python: str | None
+    commit: str | None
+    device: str | None  # model of the processor or GPU
+
+    @classmethod
+    def of(cls, provenance: Mapping[str, Any], device: str | None) -> Environment:
+        """Take from a driver's provenance what results may depend on, and add the worker's device."""
+        return cls(provenance.get("versions", {}), provenance.get("python"), provenance.get("commit"), device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """One ended trial: what it was given, where it ran and what came out, after its last epoch.
+
+    `environments` holds each different one under which epochs that count were trained: more than one where a run was
+    resumed elsewhere. Accuracies that are not finite are None.
+    """
+
+    study: str
+    trial: int
+    repeat: int | None
+    is_baseline: bool
+    trainable: str
+    folder: str | None  # of the study file, where a trainable of the user's lies
+    configuration: Mapping[str, Value]
+    seed: int
+    data: Mapping[str, Any]  # the section of the study: where the data set is, or how it is simulated
+    data_digest: str | None
+    validation_images: int | None
+    init_digest: str | None  # of the weights it started from; None where they were drawn
+    threads: int
+    gpus: float
+    environments: tuple[Environment, ...]
+    max_epochs: int
+    epochs: int  # the last one
+    status: str
+    validation_accuracies: tuple[float | None, ...]
+    objective: float | None
+    best_epoch: int | None
+    weights_digest: str | None  # after the last epoch
+    best_weights_digest: str | None
+
+    @property
+    def key(self) -> TrialKey:
+        """The trial's identity."""
+        return self.trial, self.repeat
+
+    @property
+    def precision(self) -> Value | None:
+        """Of the course network's arithmetic; None for a trainable that has no such setting."""
+        return self.configuration.get("training.precision")
+
+    def to_text(self) -> str:
+        """Return the receipt as JSON."""
+        values = {"receipt_version": RECEIPT_VERSION} | dataclasses.asdict(self)
+        return json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def receipt_of(state: RunState, key: TrialKey) -> Receipt:
+    """Derive the receipt of a trial.
+
+    Raises:
+        RecordError: There is no such trial, or it has not ended.
+    """
+    trial = state.trials.get(key)
+    if trial is None or trial.ended is None:
+        name = f"trial {key[0]}" if key[1] is None else f"retraining {key[1]} of trial {key[0]}"
+        what = "has not ended; continue the run first" if trial else "is not in the log; see `seti-tune leaderboard`"
+        raise RecordError(f"{name} {what}")
+    started, best, last = trial.started, trial.best, trial.last
+    study: Any = state.study
+    section, resources = study.get("study", {}), study.get("resources", {})
+    return Receipt(
+        study=section.get("name", ""),
+        trial=started.trial,
+        repeat=started.repeat,
+        is_baseline=started.is_baseline,
+        trainable=section.get("trainable", ""),
+        folder=study.get("folder"),
+        configuration=started.configuration,
+        seed=started.seed,
+        data=study.get("data", {}),
+        data_digest=state.started.data_digest if state.started else None,
+        validation_images=state.started.validation_images if state.started else None,
+        init_digest=getattr(state.started, "init_digest", None),
+        threads=resources.get("cpus_per_trial", 1),
+        gpus=resources.get("gpus_per_trial", 0.0),
+        environments=_environments(trial),
+        max_epochs=started.max_epochs,
+        epochs=last.epoch if last else 0,
+        status=trial.status,
+        validation_accuracies=tuple(_finite(trial.epochs[n].validation_accuracy) for n in sorted(trial.epochs)),
+        objective=best.validation_accuracy if best else None,
+        best_epoch=best.epoch if best else None,
+        weights_digest=last.weights_digest if last else None,
+        best_weights_digest=last.best_weights_digest if last else None,
+    )
+
+
+def receipt_path(run: Path, key: TrialKey) -> Path:
+    """Return where a run keeps the receipt of a trial."""
+    trial, repeat = key
+    return run / RECEIPTS / (f"{trial:04d}.json" if repeat is None else f"{trial:04d}-{repeat}.json")
+
+
+def write_receipts(run: Path, state: RunState) -> None:
+    """Write the receipts of all ended trials that are missing or no longer what the log says."""
+    for key, trial in state.trials.items():
+        if trial.ended is None:
+            continue
+        path, text = receipt_path(run, key), receipt_of(state, key).to_text()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            write_atomically(path, text)
+
+
+def read_receipt(path: Path) -> Receipt:
+    """Read a receipt.
+
+    Raises:
+        RecordError: It cannot be read, is no receipt of this version, or one field is unknown, missing or mistyped.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); give a run folder or a receipt") from error
+    except ValueError as error:
+        raise _damaged(path, f"no JSON ({error})") from error
+    if not isinstance(values, dict) or "receipt_version" not in values:
+        raise RecordError(f"{path}: no receipt; give a run folder, or a file of its folder {RECEIPTS}")
+    if (version := values.pop("receipt_version")) != RECEIPT_VERSION:
+        raise RecordError(
+            f"{path}: receipt version {version!r}, this seti-tune reads {RECEIPT_VERSION}; use the one that wrote it"
+        )
+    try:
+        _check(Receipt, values)
+        environments = values.pop("environments")
+        for environment in environments:
+            _check(Environment, environment)
+    except RecordError as error:
+        raise _damaged(path, str(error)) from error
+    values["validation_accuracies"] = tuple(values["validation_accuracies"])
+    return Receipt(**values, environments=tuple(Environment(**environment) for environment in environments))
+
+
+def disagreements(receipt: Receipt, logged: Receipt) -> tuple[str, ...]:
+    """Return where a receipt says otherwise than the log, each as words; names and places do not count."""
+    lines = []
+    for name in (f.name for f in dataclasses.fields(Receipt) if f.name not in ("study", "folder", "data")):
+        ours, theirs = getattr(receipt, name), getattr(logged, name)
+        if name == "configuration":
+            names = sorted(n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n))
+            lines += [f"{n} is {ours.get(n)!r} in the receipt, {theirs.get(n)!r} in the log" for n in names]
+        elif ours != theirs:
+            plain = isinstance(ours, bool | int | float | str | None)
+            values = f" is {_short(ours)} in the receipt, {_short(theirs)} in the log" if plain else ""
+            lines.append(name + (values or " are others in the receipt than in the log"))
+    return tuple(lines)
+
+
+def _environments(trial: TrialState) -> tuple[Environment, ...]:
+    found: list[Environment] = []
+    for attempt in sorted({epoch.attempt for epoch in trial.epochs.values()}):
+        running = trial.running.get(attempt)
+        environment = Environment.of(trial.provenance.get(attempt, {}), running.device if running else None)
+        if environment not in found:
+            found.append(environment)
+    return tuple(found)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _short(value: object) -> str:
+    return f"{value[:12]}…" if isinstance(value, str) and len(value) > 40 else repr(value)
+
+
+def _check(cls: type, values: object) -> None:
+    """Make sure that a JSON object has exactly the fields of a dataclass, each of its type."""
+    hints = typing.get_type_hints(cls)
+    if not isinstance(values, dict):
+        raise RecordError(f"{values!r} where an object is expected")
+    unknown, missing = sorted(set(values) - set(hints)), sorted(set(hints) - set(values))
+    if unknown or missing:
+        raise RecordError(f"unknown fields {unknown}, missing fields {missing}")
+    for name, hint in hints.items():
+        if not _fits(values[name], hint):
+            raise RecordError(f"{name} is {_short(values[name])}, expected {getattr(hint, '__name__', hint)}")
+
+
+def _fits(value: object, hint: Any) -> bool:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        return isinstance(value, list) and all(_fits(one, inner[0]) for one in value)
+    if hint is Any:
+        return True
+    if origin is not None:  # the only other one is Mapping
+        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
+    if dataclasses.is_dataclass(hint):
+        return isinstance(value, dict)
+    if hint is float:
+        return type(value) in (int, float)
+    return type(value) is hint
+
+
+def _damaged(path: Path, why: str) -> RecordError:
+    return RecordError(f"{path}: damaged: {why}; delete it if its run is there, else restore it from a copy")
