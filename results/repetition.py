@@ -72,7 +72,7 @@ def differences(receipt: Receipt, setting: Setting, disagreements: Sequence[str]
     found = [_changed(name, [e.versions.get(name) for e in recorded], here.versions.get(name)) for name in names]
     found += [_changed("python", [e.python for e in recorded], here.python)]
     found += [_changed(_COMMIT, [e.commit for e in recorded], here.commit)]
-    unknown = [f"the device is not recorded, here it is {here.device}"] if _lacks_device(recorded) else []
+    unknown = [f"device: not recorded then, {here.device or 'not known'} now"] if _lacks_device(recorded) else []
     found += [_changed("device", [e.device for e in recorded], here.device), *unknown]
     found += [_changed("threads", [receipt.threads], setting.threads)]
     found += [_changed("GPUs", [receipt.gpus], setting.gpus)]
@@ -96,7 +96,7 @@ def tolerance(receipt: Receipt, setting: Setting, state: RunState | None) -> tup
         if t.started.configuration == receipt.configuration
     ]
     if len(same) < 2:
-        return f"the finals hold {len(same)} completed retrainings of this configuration, at least 2 are needed"
+        return f"its completed retrainings in the finals are {len(same)}, at least 2 are needed"
     return prediction_interval(same)
 
 
@@ -125,29 +125,21 @@ def compare(
         expected: What `tolerance` says.
     """
     different = tuple(different)
+    named = "; ".join(different)
     if (same := _sameness(receipt, done)) is not None:
-        although = f"; although {_listed(different)}" if different else ""
-        return Answer(IDENTICAL, different, f"{IDENTICAL}: {same}{although}")
-    reached = _reached(receipt, done)
-    if not isinstance(expected, str) and done.objective is not None and expected[0] <= done.objective <= expected[1]:
-        found = _listed(different) if different else "nothing that is recorded"
-        return Answer(
-            WITHIN,
-            different,
-            f"{WITHIN}: {reached}; {LEVEL:.0%} of further retrainings are expected in {expected[0]:.4f}.."
-            f"{expected[1]:.4f}. Different: {found}",
-        )
+        return Answer(IDENTICAL, different, f"{IDENTICAL}: {same}" + (f"; although {named}" if different else ""))
     if isinstance(expected, str):
-        limits = f"whether that is within tolerance cannot be said: {expected}"
+        is_within, limits = False, f"whether that is within tolerance cannot be said: {expected}"
     else:
-        limits = (
-            f"that lies outside {expected[0]:.4f}..{expected[1]:.4f}, where {LEVEL:.0%} of retrainings are expected"
-        )
-    if not different:
-        return Answer(
-            DIFFERS, (), f"{DIFFERS} although nothing recorded differs: please report it. {reached}; {limits}"
-        )
-    return Answer(DIFFERS, different, f"{DIFFERS}, because {_listed(different)}. {reached}; {limits}")
+        is_within = done.objective is not None and expected[0] <= done.objective <= expected[1]
+        limits = f"{100 * LEVEL:.0f} % of retrainings are expected in {expected[0]:.4f}..{expected[1]:.4f}"
+        limits += "" if is_within else ", it lies outside"
+    if is_within:
+        word, why = WITHIN, f"; different: {named or 'nothing that is recorded'}"
+    else:
+        word = DIFFERS
+        why = f", because {named}" if different else " although nothing recorded differs: please report it"
+    return Answer(word, different, f"{word}{why}\n{_reached(receipt, done)}; {limits}")
 
 
 def _sameness(receipt: Receipt, done: Repetition) -> str | None:
@@ -175,7 +167,7 @@ def _changed(name: str, recorded: Iterable[Any], now: Any) -> str | None:
     before = list(dict.fromkeys(value for value in recorded if value is not None or name not in _MAY_BE_UNKNOWN))
     if before in ([], [now]) or (now is None and name == _COMMIT):  # installed from a package
         return None
-    return f"{name} was {' and '.join(map(_short, before))}, is {_short(now)}"
+    return f"{name}: {' and '.join(map(_short, before))} then, {_short(now)} now"
 
 
 def _finite(value: float) -> float | None:
@@ -191,10 +183,6 @@ def _short(value: Any) -> str:
         return "not there"
     text = str(value)
     return f"{text[:12]}…" if len(text) > 39 and " " not in text else text  # digests and commits
-
-
-def _listed(items: Sequence[str]) -> str:
-    return "; ".join(items)
 
 
 def to_mapping(answer: Answer, setting: Setting, done: Repetition) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("seti-tune", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
+_INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 OURS = ("tune", "search_spaces", "seti_model", "results")
 
 
@@ -39,15 +40,21 @@ def provenance(cluster: dict[str, Any] | None = None) -> dict[str, Any]:
 def device_model(*, gpu: bool) -> str | None:
     """Return the model of the processor, or of this machine's GPUs; None where a GPU does not say what it is."""
     if gpu:
-        found = _lines("Model", Path("/proc/driver/nvidia/gpus").glob("*/information"))
+        found = _values("Model", Path("/proc/driver/nvidia/gpus").glob("*/information"))
         return ", ".join(sorted(set(found))) or None
-    found = _lines("model name", [Path("/proc/cpuinfo")])
-    return found[0] if found else platform.processor() or platform.machine()
+    file = [Path("/proc/cpuinfo")]
+    names, numbers = _values("model name", file), [_values(name, file) for name in ("cpu family", "model")]
+    if not names:
+        return platform.processor() or platform.machine()
+    # Virtual machines hide the name; by the instruction sets TensorFlow chooses its kernels, and with them rounding.
+    words = [f"family {'.'.join(n[0] for n in numbers if n)}"]
+    flags = {flag for line in _values("flags", file)[:1] for flag in line.split()}
+    return ", ".join([names[0], *words, *(flag for flag in _INSTRUCTION_SETS if flag in flags)])
 
 
 def has_gpu() -> bool:
     """Return whether this machine has a driver with a GPU; asks no library."""
-    return any(Path("/proc/driver/nvidia/gpus").glob("*"))
+    return any(Path("/proc/driver/nvidia/gpus").glob("*")) or Path("/dev/nvidiactl").exists()
 
 
 def check_installation() -> None:
@@ -67,7 +74,7 @@ def check_installation() -> None:
             )
 
 
-def _lines(name: str, files: Iterable[Path]) -> list[str]:
+def _values(name: str, files: Iterable[Path]) -> list[str]:
     """Return the values of `name: value` in files of /proc; another system has none."""
     lines = [line.partition(":") for file in files if file.is_file() for line in file.read_text().splitlines()]
     return [value.strip() for key, _, value in lines if key.strip() == name]
