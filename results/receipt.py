@@ -136,7 +136,7 @@ def write_receipts(run: Path, state: RunState) -> None:
         if trial.ended is None:
             continue
         path, text = receipt_path(run, key), receipt_of(state, key).to_text()
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or path.read_bytes() != text.encode():
             write_atomically(path, text)
 
 

@@ -46,24 +46,13 @@ def retrain(
         ProcessError: TensorFlow cannot be set up as the receipt asks.
     """
     progress = _Progress.open(out.absolute(), source.receipt, setting)
-    ended_early = None
-    if not progress.is_complete:
-        ended_early = _train(source, setting, data, progress, show)
-    last = progress.reports[-1] if progress.reports else {}
-    done = Repetition(
-        tuple(report["validation_accuracy"] for report in progress.reports),
-        last.get("weights_digest"),
-        last.get("best_weights_digest"),
-        ended_early,
-    )
-    if source.receipt.trainable == NETWORK and progress.is_complete and last["checkpoint"] is not None:
-        _export(out / last["checkpoint"], out / MODEL, setting)
-    answer = compare(
-        source.receipt,
-        done,
-        different=differences(source.receipt, setting, source.disagreements),
-        expected=tolerance(source.receipt, setting, source.state),
-    )
+    ended_early = None if progress.is_complete else _train(source, setting, data, progress, show)
+    if source.receipt.trainable == NETWORK and progress.is_complete:
+        _export(out / progress.reports[-1]["checkpoint"], out / MODEL, setting)
+    done = progress.outcome(ended_early)
+    different = differences(source.receipt, setting, source.disagreements)
+    expected = tolerance(source.receipt, setting, source.state)
+    answer = compare(source.receipt, done, different=different, expected=expected)
     text = json.dumps(to_mapping(answer, setting, done), indent=1, allow_nan=False, ensure_ascii=False)
     write_atomically(out / ANSWER, text + "\n")
     return answer
@@ -80,32 +69,37 @@ class _Progress:
     def open(cls, out: Path, receipt: Receipt, setting: Setting) -> _Progress:
         file = out / PROGRESS
         if not file.is_file():
-            if out.exists() and any(out.iterdir()):
+            if out.exists() and any(path.name != RECEIPT for path in out.iterdir()):
                 raise StudyError(f"{out}: is not empty and holds no retraining; name another folder with --out")
-            write_atomically(out / RECEIPT, receipt.to_text())
             return cls(out, receipt, setting, 0, [])
         try:
             saved = json.loads(file.read_text(encoding="utf-8"))
             found, attempts, reports = saved["setting"], int(saved["attempts"]), list(saved["epochs"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StudyError(f"{file}: damaged ({error}); name another folder with --out") from error
-        if read_receipt(out / RECEIPT) != receipt:
+        if reports and read_receipt(out / RECEIPT) != receipt:
             raise StudyError(f"{out}: holds the retraining of another receipt; name another folder with --out")
         wanted = dataclasses.asdict(setting)
         other = sorted(name for name in wanted if found.get(name) != wanted[name])
-        if other:
+        if reports and other:
             raise StudyError(f"{out}: was begun with other {' and '.join(other)}; name another folder with --out")
         return cls(out, receipt, setting, attempts, reports)
 
     @property
     def is_complete(self) -> bool:
-        return len(self.reports) >= self._receipt.epochs
+        return bool(self.reports) and self.reports[-1]["epoch"] >= self._receipt.epochs
+
+    def outcome(self, ended_early: str | None) -> Repetition:
+        last = self.reports[-1] if self.reports else {}
+        accuracies = tuple(report["validation_accuracy"] for report in self.reports)
+        return Repetition(accuracies, last.get("weights_digest"), last.get("best_weights_digest"), ended_early)
 
     def begin(self, *, afresh: bool) -> Path | None:
         """Count a new attempt; return the checkpoint it continues from and forget the epochs after it."""
         while self.reports and (afresh or not self._checkpoint(self.reports[-1])):
             self.reports.pop()
         self.attempt += 1
+        write_atomically(self.out / RECEIPT, self._receipt.to_text())
         self._save()
         return self._checkpoint(self.reports[-1]) if self.reports else None
 
@@ -151,10 +145,36 @@ def _train(
     """Train what is missing; return why it ended before the receipt's last epoch, or None."""
     receipt = source.receipt
     trainable = load_trainable(receipt.trainable, None if receipt.folder is None else Path(receipt.folder))
-    resume_from = progress.begin(afresh=afresh)
-    initial = initial_weights(source)
+    task = _task(source, setting, progress, resume_from=progress.begin(afresh=afresh))
+
+    def on_epoch(report: EpochReport) -> bool:
+        if not progress.is_complete:
+            progress.add(report)
+            show(report)
+        return progress.is_complete
+
+    try:
+        trainable(task, data, on_epoch)
+    except Diverged as error:
+        return f"it diverged: {error}"
+    except CheckpointLost:
+        if task.resume_from is None:
+            raise
+        return _train(source, setting, data, progress, show, afresh=True)
+    except Exception as error:
+        if receipt.trainable == NETWORK or is_users_mistake(error):
+            raise
+        raise StudyError(
+            f"[study] trainable = {receipt.trainable!r}: {type(error).__name__}: {error} after epoch "
+            f"{len(progress.reports)}; correct the cause and start the same command again"
+        ) from error
+    return None if progress.is_complete else f"the training function returned after epoch {len(progress.reports)}"
+
+
+def _task(source: Source, setting: Setting, progress: _Progress, *, resume_from: Path | None) -> Task:
+    receipt, initial = source.receipt, initial_weights(source)
     extra: dict[str, Any] = {} if initial is None else {"init_from": initial}
-    task = Task(
+    return Task(
         trial=receipt.trial,
         repeat=receipt.repeat,
         attempt=progress.attempt,
@@ -168,29 +188,6 @@ def _train(
         gpus=setting.gpus,
         **extra,
     )
-
-    def on_epoch(report: EpochReport) -> bool:
-        if not progress.is_complete:
-            progress.add(report)
-            show(report)
-        return progress.is_complete
-
-    try:
-        trainable(task, data, on_epoch)
-    except Diverged as error:
-        return f"it diverged: {error}"
-    except CheckpointLost:
-        if resume_from is None:
-            raise
-        return _train(source, setting, data, progress, show, afresh=True)
-    except Exception as error:
-        if receipt.trainable == NETWORK or is_users_mistake(error):
-            raise
-        raise StudyError(
-            f"[study] trainable = {receipt.trainable!r}: {type(error).__name__}: {error} after epoch "
-            f"{len(progress.reports)}; correct the cause and start the same command again"
-        ) from error
-    return None if progress.is_complete else f"the training function returned after epoch {len(progress.reports)}"
 
 
 def _export(checkpoint: Path, model: Path, setting: Setting) -> None:

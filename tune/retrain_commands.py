@@ -72,7 +72,7 @@ def _default_name(receipt: Receipt) -> str:
 
 
 def _line(receipt: Receipt, report: EpochReport) -> str:
-    recorded = receipt.validation_accuracies[report.epoch - 1]
+    recorded = dict(enumerate(receipt.validation_accuracies, start=1)).get(report.epoch)
     beside = "not finite" if recorded is None else f"{recorded:.4f}"
     same = "the same" if recorded == report.validation_accuracy else "another"
     seconds = "" if report.seconds is None else f"  {report.seconds:.1f} s"

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from processes import search
 
 from results.leaderboard import rank_trials, write_tables
 from results.receipt import read_receipt, receipt_path
-from results.records import RecordError
+from results.records import AttemptStarted, Epoch, RecordError, TrialEnded
 from results.state import RunState, load_run
 from results.store import EventLog
 from seti_model.dataset import DatasetError
@@ -177,6 +178,7 @@ def test_data_that_the_network_cannot_work_on_is_refused(
     write_dataset(tmp_path / "tiny", splits, ["a", "b"], {})
     assert main(["retrain", str(run), "--data", str(tmp_path / "tiny"), "--out", str(tmp_path / "out")]) == 2
     assert "network.blocks=2 halves the image 2 times and needs at least" in capsys.readouterr().err
+    assert main(["retrain", str(run), "--out", str(tmp_path / "out")]) == 0, "nothing had been trained there yet"
 
 
 def test_missing_simulated_data_is_not_made_again_but_the_command_that_does_is_named(run: Path, tmp_path: Path) -> None:
@@ -337,6 +339,47 @@ def test_an_interrupted_retraining_goes_on_and_begins_again_where_its_checkpoint
     whole = Interrupt()
     assert again(quick, out, show=whole).word == "identical"
     assert whole.epochs == list(range(1, 10))
+
+
+def test_within_the_spread_of_the_finals_is_within_tolerance(
+    quick: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = rank_trials(load_run(quick))[0][0]
+    assert best.best is not None
+    for repeat, shift in enumerate((-0.02, 0.02), start=1):
+        names = {"trial": best.started.trial, "repeat": repeat}
+        accuracy = best.best.validation_accuracy + shift
+        with EventLog(quick) as log:
+            log.append(
+                dataclasses.replace(best.started, repeat=repeat),
+                AttemptStarted(**names, attempt=0),
+                Epoch(**names, attempt=0, epoch=1, validation_accuracy=accuracy),
+                TrialEnded(**names, status="completed", reason="", epochs=1),
+            )
+    edit(receipt_path(quick, best.started.key), lambda v: v.update(seed=v["seed"] + 1))
+    assert main(["retrain", str(quick), "--out", str(tmp_path / "out")]) == 0
+    assert re.search(
+        r"\nwithin tolerance; different: seed is \d+ in the receipt, \d+ in the log\n"
+        r"Best validation accuracy 0\.\d+, recorded 0\.\d+; 95 % of retrainings are expected in \d\.\d+\.\.\d\.\d+\n",
+        capsys.readouterr().out,
+    )
+
+
+def test_ctrl_c_names_the_command_that_goes_on(quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    run_here(quick_study(trials=1, sleep=0.05), tmp_path / "run")
+    command = [sys.executable, "-m", "tune.cli", "retrain", "run", "--trial", "0", "--out", "my out"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("epoch   2"):
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert "interrupted; continue with: seti-tune retrain run --trial 0 --out 'my out'\n" in out
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "epoch   1/9" not in done.stdout
+    assert "\nidentical: " in done.stdout
 
 
 def test_a_retraining_that_diverges_or_ends_early_differs_and_says_so(quick: Path, tmp_path: Path) -> None:
