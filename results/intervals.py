@@ -19,6 +19,19 @@ class IntervalError(ValueError):
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A number and the interval `low..high` that covers the truth with probability `level`.
+
+    `low` and `high` are NaN where nothing says how sure the number is, all three where it has no meaning.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
+@dataclass(frozen=True)
 class PairedDifference:
     """Accuracy of network a minus that of network b on the same `n` images, as fractions.
 
@@ -47,14 +60,28 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float,
     """
     if n < 1 or not 0 <= successes <= n:
         raise IntervalError(f"{successes} successes of {n}: expected 0 <= successes <= n and n >= 1; check the counts")
-    z = _normal_quantile(level)
-    share = successes / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    check_level(level)
+    return score_limits(successes / n, n, NormalDist().inv_cdf(0.5 + level / 2))
+
+
+def wilson_estimate(successes: int, n: int, level: float = 0.95) -> Estimate:
+    """Return a proportion with its Wilson interval; all NaN without a trial.
+
+    Raises:
+        IntervalError: As for `wilson_interval`.
+    """
+    if n == 0 and successes == 0:
+        return Estimate(math.nan, math.nan, math.nan, level)
+    return Estimate(successes / n, *wilson_interval(successes, n, level), level)
+
+
+def score_limits(share: float, n: float, quantile: float) -> tuple[float, float]:
+    """Return Wilson's limits of a share found in `n` trials; `n` need not be an integer where it is an effective one."""
+    square = quantile * quantile
+    centre = (share + square / (2 * n)) / (1 + square / n)
+    half = quantile * math.sqrt(share * (1 - share) / n + square / (4 * n * n)) / (1 + square / n)
     # At the ends the formula is exact, its rounding is not.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return low, high
+    return 0.0 if share == 0 else centre - half, 1.0 if share == 1 else centre + half
 
 
 def paired_difference_interval(
@@ -82,6 +109,16 @@ def paired_difference_interval(
     only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
     low, high = _newcombe_limits(both, only_a, only_b, n - both - only_a - only_b, level)
     return PairedDifference((only_a - only_b) / n, low, high, n, only_a, only_b, _mcnemar_exact(only_a, only_b), level)
+
+
+def check_level(level: float) -> None:
+    """Refuse what is no probability of an interval.
+
+    Raises:
+        IntervalError: A level outside 0..1.
+    """
+    if not 0 < level < 1:
+        raise IntervalError(f"level={level!r}: expected a probability between 0 and 1, e.g. 0.95")
 
 
 def _newcombe_limits(both: int, only_a: int, only_b: int, neither: int, level: float) -> tuple[float, float]:
@@ -117,12 +154,6 @@ def _mcnemar_exact(only_a: int, only_b: int) -> float:
         ways = ways * (discordant - k) // (k + 1)
         tail += ways
     return min(1.0, 2 * tail / (1 << discordant))
-
-
-def _normal_quantile(level: float) -> float:
-    if not 0 < level < 1:
-        raise IntervalError(f"level={level!r}: expected a probability between 0 and 1, e.g. 0.95")
-    return NormalDist().inv_cdf(0.5 + level / 2)
 
 
 def _flags(name: str, values: Sequence[bool] | npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

@@ -68,7 +68,7 @@ def classification_metrics(
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     names = tuple(class_names)
-    truth, probabilities = _checked(np.asarray(y_true), np.asarray(y_prob), names)
+    truth, probabilities = check_predictions(np.asarray(y_true), np.asarray(y_prob), names)
     labels, predicted = list(range(len(names))), probabilities.argmax(axis=1)
     n, correct = int(truth.size), int(np.sum(predicted == truth))
     low, high = wilson_interval(correct, n)
@@ -90,6 +90,40 @@ def classification_metrics(
         macro_f1=float(np.nanmean(f1)),
         confusion=tuple(tuple(map(int, row)) for row in confusion_matrix(truth, predicted, labels=labels)),
     )
+
+
+def check_predictions(
+    truth: npt.NDArray[Any], probabilities: npt.NDArray[Any], names: tuple[str, ...]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Return labels, int64 (n,), and probabilities, float64 (n, n_classes), whose rows add up to one exactly.
+
+    Raises:
+        MetricsError: As for `classification_metrics`.
+    """
+    classes = len(names)
+    if classes < 2 or len(set(names)) != classes:
+        raise MetricsError(f"class_names={names!r}: expected at least two different names; name every class once")
+    if probabilities.ndim != 2 or probabilities.shape[1] != classes:
+        raise MetricsError(
+            f"y_prob: shape {probabilities.shape}, expected (n, {classes}) for {', '.join(names)}; "
+            "use the class names of the data set the network was trained on"
+        )
+    if truth.shape != probabilities.shape[:1] or truth.size == 0:
+        raise MetricsError(
+            f"y_true: shape {truth.shape}, expected ({len(probabilities)},) as y_prob has rows, and at least one; "
+            "predict the whole split"
+        )
+    if not np.issubdtype(truth.dtype, np.integer):
+        raise MetricsError(f"y_true: {truth.dtype}, expected integer class indices; convert one-hot rows with argmax")
+    _refuse_rows(
+        "y_true", (truth < 0) | (truth >= classes), truth, f"a class index in 0..{classes - 1}; check the labels"
+    )
+    values = probabilities.astype(np.float64)
+    # Written so that NaN counts as bad.
+    in_range = ((values >= 0) & (values <= 1 + SUM_TOLERANCE)).all(axis=1)
+    bad = ~(in_range & (np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE))
+    _refuse_rows("y_prob", bad, probabilities, "probabilities that add up to 1; apply softmax, or drop the network")
+    return truth.astype(np.int64), values / values.sum(axis=1, keepdims=True)
 
 
 def summary_line(metrics: ClassificationMetrics) -> str:
@@ -136,35 +170,6 @@ def write_confusion_csv(metrics: ClassificationMetrics, path: Path) -> None:
     for name, row in zip(metrics.class_names, metrics.confusion, strict=True):
         writer.writerow([name, *row])
     write_atomically(path, text.getvalue())
-
-
-def _checked(
-    truth: npt.NDArray[Any], probabilities: npt.NDArray[Any], names: tuple[str, ...]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    classes = len(names)
-    if classes < 2 or len(set(names)) != classes:
-        raise MetricsError(f"class_names={names!r}: expected at least two different names; name every class once")
-    if probabilities.ndim != 2 or probabilities.shape[1] != classes:
-        raise MetricsError(
-            f"y_prob: shape {probabilities.shape}, expected (n, {classes}) for {', '.join(names)}; "
-            "use the class names of the data set the network was trained on"
-        )
-    if truth.shape != probabilities.shape[:1] or truth.size == 0:
-        raise MetricsError(
-            f"y_true: shape {truth.shape}, expected ({len(probabilities)},) as y_prob has rows, and at least one; "
-            "predict the whole split"
-        )
-    if not np.issubdtype(truth.dtype, np.integer):
-        raise MetricsError(f"y_true: {truth.dtype}, expected integer class indices; convert one-hot rows with argmax")
-    _refuse_rows(
-        "y_true", (truth < 0) | (truth >= classes), truth, f"a class index in 0..{classes - 1}; check the labels"
-    )
-    values = probabilities.astype(np.float64)
-    # Written so that NaN counts as bad.
-    in_range = ((values >= 0) & (values <= 1 + SUM_TOLERANCE)).all(axis=1)
-    bad = ~(in_range & (np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE))
-    _refuse_rows("y_prob", bad, probabilities, "probabilities that add up to 1; apply softmax, or drop the network")
-    return truth.astype(np.int64), values / values.sum(axis=1, keepdims=True)
 
 
 def _refuse_rows(name: str, bad: npt.NDArray[np.bool_], values: npt.NDArray[Any], expected: str) -> None:
