@@ -76,7 +76,7 @@ def wilson_estimate(successes: int, n: int, level: float = 0.95) -> Estimate:
 
 
 def score_limits(share: float, n: float, quantile: float) -> tuple[float, float]:
-    """Return Wilson's limits of a share found in `n` trials; `n` need not be an integer where it is an effective one."""
+    """Return Wilson's limits of a share found in `n` trials, an effective number where it is no integer."""
     square = quantile * quantile
     centre = (share + square / (2 * n)) / (1 + square / n)
     half = quantile * math.sqrt(share * (1 - share) / n + square / (4 * n * n)) / (1 + square / n)

@@ -58,11 +58,12 @@ class _Components:
 def accuracy_over_retrainings(correct: npt.NDArray[Any], level: float = 0.95) -> RetrainedAccuracy:
     """Estimate the accuracy of a configuration, seeds and images both random.
 
-    The variance of the mean is that of the two-way table seeds x images without repetition; its degrees of freedom
-    follow Satterthwaite's rule. The limits are Wilson's, with the number of independent flags that has this variance
-    and the t quantile: near 1 a symmetric interval covers 90 % instead of 95 %. By simulation it covers 93 to 97 %
-    for 3 to 10 seeds, 80 to 800 images, accuracies of 0.5 to 0.95 and seed deviations up to 0.03, but about 92 % at
-    accuracy 0.95 with deviation 0.03, where accuracies of single seeds are skewed.
+    The variance of the mean is that of a two-way table, seeds x images, without repetition. With few seeds the t
+    quantile of Satterthwaite's degrees of freedom is too small (92 to 96 % covered by simulation) and Cochran's
+    weighted one too large (95 to 98 %): their mean is taken. The limits are Wilson's, for the number of independent
+    flags that has this variance: near accuracy 1 a symmetric interval covers 90 %. By simulation 94 to 97 % are
+    covered, with 3 to 10 seeds, 80 to 800 images of differing difficulty, accuracies of 0.5 to 0.95 and seed
+    deviations of 0 to 0.03.
 
     Args:
         correct: Whether each retraining was right, bool (n_seeds, n_images), the same images in each row.
@@ -71,9 +72,10 @@ def accuracy_over_retrainings(correct: npt.NDArray[Any], level: float = 0.95) ->
     Raises:
         IntervalError: Not such a table with two images or more, or a level outside 0..1.
 
-    Source: variance: B. D. Gallas (2006), Acad. Radiol. 13, 353, with F. E. Satterthwaite (1946), Biometrics Bull. 2,
-    110; the image part is cut at zero and the seed part kept whole as in S. L. Hillis (2007), Stat. Med. 26, 596.
-    Wilson limits with an effective number: C. Franco et al. (2019), J. Surv. Stat. Methodol. 7, 334.
+    Source: variance of raters and cases, both random: B. D. Gallas (2006), Acad. Radiol. 13, 353; its image part cut
+    at zero: S. L. Hillis (2007), Stat. Med. 26, 596. Quantiles: F. E. Satterthwaite (1946), Biometrics Bull. 2, 110;
+    W. G. Cochran (1964), Biometrics 20, 191. Wilson's limits with an effective number: C. Franco et al. (2019),
+    J. Surv. Stat. Methodol. 7, 334.
     """
     check_level(level)
     table = _flag_table("correct", correct)
@@ -84,10 +86,10 @@ def accuracy_over_retrainings(correct: npt.NDArray[Any], level: float = 0.95) ->
     parts = _components(table)
     images = max(0.0, float(parts.of_images.var(ddof=1)) - parts.residual) / n_images
     variance = parts.seeds + images
-    freedom = _satterthwaite([(parts.seeds, n_seeds - 1), (images, n_images - 1)])
+    quantile = _mean_quantile([(parts.seeds, n_seeds - 1), (images, n_images - 1)], level)
     # No spread at all: as if every retraining made the same mistakes, so that only the images count.
     effective = mean * (1 - mean) / variance if variance > 0 and 0 < mean < 1 else n_images
-    limits = score_limits(mean, effective, _t_quantile(level, freedom))
+    limits = score_limits(mean, effective, quantile)
     deviation = math.sqrt(max(0.0, parts.seeds - parts.residual / n_images) * n_seeds)
     return RetrainedAccuracy(Estimate(mean, *limits, level), deviation, n_seeds, n_images)
 
@@ -108,7 +110,9 @@ def difference_over_retrainings(
     Raises:
         IntervalError: As for `accuracy_over_retrainings`, or different numbers of images.
 
-    Source: as `accuracy_over_retrainings`; the seeds of a and of b are separate terms, as in Welch's test.
+    Source: as `accuracy_over_retrainings`, with the seeds of a and of b as separate terms and Satterthwaite's degrees
+    of freedom (Welch's test where only seeds vary). By simulation 94 to 97 % are covered if a and b have equally many
+    seeds; 92 to 94 % with 10 and 3.
     """
     check_level(level)
     a, b = _flag_table("correct_a", correct_a), _flag_table("correct_b", correct_b)
@@ -178,6 +182,15 @@ def _satterthwaite(parts: Sequence[tuple[float, int]]) -> float:
     """Return the degrees of freedom of a sum of variances, each with its own; infinite if the sum is zero."""
     spread = sum(variance**2 / freedom for variance, freedom in parts)
     return sum(variance for variance, _ in parts) ** 2 / spread if spread > 0 else math.inf
+
+
+def _mean_quantile(parts: Sequence[tuple[float, int]], level: float) -> float:
+    """Return the mean of Satterthwaite's t quantile and of Cochran's, which weights those of the parts."""
+    satterthwaite, total = _t_quantile(level, _satterthwaite(parts)), sum(variance for variance, _ in parts)
+    if total == 0:
+        return satterthwaite
+    cochran = sum(variance * _t_quantile(level, freedom) for variance, freedom in parts) / total
+    return (satterthwaite + cochran) / 2
 
 
 def _t_quantile(level: float, freedom: float) -> float:
