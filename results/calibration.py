@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from results.binning import equal_count_groups
-from results.intervals import Estimate, check_level, wilson_estimate
+from results.intervals import Estimate, check_level, wilson_estimate, wilson_interval
 from results.metrics import check_predictions
 
 BINS = 10
@@ -109,19 +109,28 @@ def calibration_error(bins: Sequence[ReliabilityBin], *, seed: int = 0, level: f
     noise = np.random.default_rng(seed).standard_normal((_DRAWS, sizes.size)) * deviation
     noise = np.concatenate([noise, -noise])
     tail = (1 - level) / 2
-    value, low, high = (_error_below(plain, weight, pattern, noise, p) for p in (0.5, 1 - tail, tail))
-    return CalibrationError(plain, Estimate(value, low, min(1.0, high), level), tuple(bins))
+    value, low, high = (_error_below(plain, weight, pattern, noise, chance) for chance in (0.5, 1 - tail, tail))
+    of_means = _distance_of_means(float(weight @ confidence), round(float(accuracy @ sizes)), int(sizes.sum()), level)
+    return CalibrationError(plain, Estimate(value, low, min(1.0, max(high, of_means)), level), tuple(bins))
+
+
+def _distance_of_means(confidence: float, correct: int, n: int, level: float) -> float:
+    """Return how far the accuracy of all images may be from their mean confidence, which no bins can undercut.
+
+    Of a network always sure and always right the normal noise of the bins says nothing.
+    """
+    low, high = wilson_interval(correct, n, level)
+    return max(confidence - low, high - confidence)
 
 
 def _pattern(weight: Floats, gap: Floats, deviation: Floats) -> Floats:
     """Return the gaps shrunk towards their mean by James and Stein's factor, scaled to a calibration error of one."""
-    mean = weight @ gap
-    spread = weight @ (gap - mean) ** 2
-    by_noise = (weight * (1 - weight)) @ deviation**2
+    mean = float(weight @ gap)
+    spread, by_noise = float(weight @ (gap - mean) ** 2), float((weight * (1 - weight)) @ deviation**2)
     keep = max(0.0, 1 - by_noise / spread) if spread > 0 else 0.0
     shrunk = mean + keep * (gap - mean)
-    size = weight @ np.abs(shrunk)
-    return np.asarray(shrunk / size) if size > 0 else np.ones_like(gap)
+    size = float(weight @ np.abs(shrunk))
+    return shrunk / size if size > 0 else np.ones_like(gap)
 
 
 def _error_below(plain: float, weight: Floats, pattern: Floats, noise: Floats, probability: float) -> float:

@@ -60,8 +60,7 @@ def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float,
     """
     if n < 1 or not 0 <= successes <= n:
         raise IntervalError(f"{successes} successes of {n}: expected 0 <= successes <= n and n >= 1; check the counts")
-    check_level(level)
-    return score_limits(successes / n, n, NormalDist().inv_cdf(0.5 + level / 2))
+    return score_limits(successes / n, n, normal_quantile(level))
 
 
 def wilson_estimate(successes: int, n: int, level: float = 0.95) -> Estimate:
@@ -119,6 +118,16 @@ def check_level(level: float) -> None:
     """
     if not 0 < level < 1:
         raise IntervalError(f"level={level!r}: expected a probability between 0 and 1, e.g. 0.95")
+
+
+def normal_quantile(level: float) -> float:
+    """Return how many standard deviations either side hold a share `level` of a normal distribution.
+
+    Raises:
+        IntervalError: A level outside 0..1.
+    """
+    check_level(level)
+    return NormalDist().inv_cdf(0.5 + level / 2)
 
 
 def _newcombe_limits(both: int, only_a: int, only_b: int, neither: int, level: float) -> tuple[float, float]:
