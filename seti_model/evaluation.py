@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from seti_model.dataset import Images
 from seti_model.network import PixelScale, build_network, named_weights
 from seti_model.outcome import ModelError, TrainedNetwork
 from seti_model.session import INFERENCE_BATCH
-from seti_model.steps import compile_inference, moving_moments, weight_values
+from seti_model.steps import compile_inference, moving_moments, save_inference, weight_values
 
-__all__ = ["ExportedModel", "ModelError", "as_model", "export_model", "load_model"]
+__all__ = ["ExportedModel", "ModelError", "as_model", "export_model", "export_saved_model", "load_model"]
 
 FORMAT = 1
 
@@ -120,6 +121,35 @@ def export_model(trained: TrainedNetwork, path: Path) -> None:
     temporary = described.with_name(f".writing-{described.name}")
     temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     temporary.replace(described)
+
+
+def export_saved_model(model: TrainedNetwork | Path, folder: Path) -> None:
+    """Write a TensorFlow SavedModel to the new folder `folder`, whole or not at all, with `class_names.txt` in it.
+
+    It needs TensorFlow alone and computes what `ExportedModel.predict` computes. Signature `serving_default` takes
+    `pixels` float32 (n, n_time, n_freq, channels), values 0..255, signature `uint8` the same as uint8; both return
+    `probabilities` float32 (n, n_classes), the classes in the order of the lines of `class_names.txt`.
+
+    Args:
+        model: A trained network, or the path of a `.keras` file written by `export_model`.
+        folder: Must not exist.
+
+    Raises:
+        ModelError: `folder` exists, or the `.keras` file cannot be used.
+        OSError: The files cannot be written.
+    """
+    if folder.exists():
+        raise ModelError(f"{folder}: exists already; choose another folder or delete it first")
+    exported = load_model(model) if isinstance(model, Path) else as_model(model)
+    temporary = folder.with_name(f".writing-{folder.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        save_inference(exported.network, temporary)
+        names = "".join(f"{name}\n" for name in exported.class_names)
+        (temporary / "class_names.txt").write_text(names, encoding="utf-8")
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_model(path: Path) -> ExportedModel:

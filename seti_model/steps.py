@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -54,6 +55,28 @@ def compile_inference(network: keras.Sequential) -> Any:
         return network.layers[-1](logits), tf.nn.log_softmax(logits)
 
     return _compiled(infer, _image_spec(network), moments)
+
+
+def save_inference(network: keras.Sequential, folder: Path) -> None:
+    """Write `folder`, a SavedModel of the network with its moving averages: `pixels` in, `probabilities` out.
+
+    Its signatures are `serving_default` for float32 pixels and `uint8`; both take values 0..255.
+    """
+    module = tf.Module()
+    module.weights = [weight.value for weight in named_weights(network).values()]  # what a SavedModel keeps
+
+    def signature(kind: tf.DType) -> Any:
+        def infer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+            moments = {
+                layer.name: Moments(layer.moving_mean.value, layer.moving_variance.value)
+                for layer in forward.batch_norms(network)
+            }
+            return {"probabilities": network.layers[-1](forward.inference_logits(network, pixels, moments))}
+
+        return _compiled(infer, tf.TensorSpec(network.input_shape, kind, name="pixels"))
+
+    signatures = {"serving_default": signature(tf.float32), "uint8": signature(tf.uint8)}
+    tf.saved_model.save(module, str(folder), signatures=signatures)
 
 
 def moving_moments(network: keras.Sequential) -> dict[str, Moments]:

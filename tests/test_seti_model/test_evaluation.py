@@ -1,28 +1,40 @@
 import json
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from seti_model.evaluation import export_model, load_model
+from seti_model.evaluation import export_model, export_saved_model, load_model
 from seti_model.outcome import ModelError
 from seti_model.training import train
 
-# Keras and NumPy only: importing any of our packages fails.
-WITHOUT_US = """
+# Importing any of our packages fails.
+BLOCKER = """
 import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("seti_model", "tune", "results", "search_spaces"):
             raise ImportError(f"{name} is blocked")
 sys.meta_path.insert(0, Blocker())
+"""
+KERAS_ALONE = """
 import keras, numpy as np
 try:
     import seti_model
 except ImportError:
     model = keras.models.load_model(sys.argv[1], safe_mode=True)
     np.save(sys.argv[3], np.asarray(model(np.load(sys.argv[2]).astype("float32"), training=False)))
+"""
+TENSORFLOW_ALONE = """
+import tensorflow as tf, numpy as np
+signatures = tf.saved_model.load(sys.argv[1]).signatures
+images = np.load(sys.argv[2])
+given = signatures["uint8"](pixels=tf.constant(images))["probabilities"]
+as_float = signatures["serving_default"](pixels=tf.constant(images, tf.float32))["probabilities"]
+np.savez(sys.argv[3], uint8=given, float32=as_float)
 """
 VARIANTS = {
     "as the course": ({}, 1e-6),
@@ -45,9 +57,49 @@ def test_exported_model_works_without_our_packages(exported, striped_data, tmp_p
     result, path, tolerance = exported
     np.save(tmp_path / "images.npy", striped_data.validation.images)
     arguments = [path, tmp_path / "images.npy", tmp_path / "probabilities.npy"]
-    subprocess.run([sys.executable, "-c", WITHOUT_US, *arguments], check=True, capture_output=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-c", BLOCKER + KERAS_ALONE, *arguments], check=True, capture_output=True, timeout=120
+    )
     there = np.load(tmp_path / "probabilities.npy")
     np.testing.assert_allclose(there, result.validation_probabilities, atol=tolerance)
+
+
+def test_a_saved_model_predicts_the_same_in_a_fresh_process_with_tensorflow_alone(configure, striped_data, tmp_path):
+    result = train(configure(network__standardise=True, training__epochs=1), striped_data, seed=3)
+    export_saved_model(result.best, tmp_path / "saved")
+    np.save(tmp_path / "images.npy", striped_data.validation.images)
+    arguments = [tmp_path / "saved", tmp_path / "images.npy", tmp_path / "there.npz"]
+    command = [sys.executable, "-c", BLOCKER + TENSORFLOW_ALONE, *arguments]
+    subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=tmp_path)
+    with np.load(tmp_path / "there.npz") as there:
+        for kind in ("uint8", "float32"):
+            # The same operations, but another number of threads adds in another order: some units of 6e-8.
+            np.testing.assert_allclose(there[kind], result.validation_probabilities, rtol=0, atol=1e-6)
+    assert (tmp_path / "saved" / "class_names.txt").read_text() == "left\nmiddle\nright\n"
+
+
+def test_a_saved_model_gives_in_the_same_process_the_same_bits_for_every_variant(exported, striped_data, tmp_path):
+    result, path, _ = exported
+    export_saved_model(path, tmp_path / "saved")
+    signatures = tf.saved_model.load(str(tmp_path / "saved")).signatures
+    images = striped_data.validation.images
+    for name, pixels in (("uint8", images), ("serving_default", images.astype(np.float32))):
+        found = signatures[name](pixels=tf.constant(pixels))["probabilities"].numpy()
+        assert np.array_equal(found, result.validation_probabilities)
+
+
+def test_a_saved_model_is_written_whole_or_not_at_all(exported, tmp_path):
+    result, path, _ = exported
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(ModelError, match=r"taken: exists already; choose another folder or delete it first"):
+        export_saved_model(result.best, tmp_path / "taken")
+    with pytest.raises(ModelError, match=r"absent\.keras: no such file"):
+        export_saved_model(path.with_name("absent.keras"), tmp_path / "new")
+    (tmp_path / ".writing-new").mkdir()  # of an export that was killed
+    (tmp_path / ".writing-new" / "rest").touch()
+    export_saved_model(result.best, tmp_path / "new")
+    assert not (tmp_path / "new" / "rest").exists()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["new", "taken"]
 
 
 def test_exported_model_predicts_to_the_last_bit_what_was_validated(exported, striped_data):
@@ -56,6 +108,28 @@ def test_exported_model_predicts_to_the_last_bit_what_was_validated(exported, st
     assert np.array_equal(model.predict(striped_data.validation.images), result.validation_probabilities)
     assert (model.class_names, model.shape, model.data_digest) == (("left", "middle", "right"), (16, 16, 1), "d" * 64)
     assert model.configuration == result.best.configuration
+
+
+def test_the_size_of_a_batch_changes_nothing_but_the_rounding(exported, striped_data):
+    result, path, _ = exported
+    model = load_model(path)
+    model.warm_up()
+    for batch in (1, 7, 30, 1000):
+        probabilities = model.predict(striped_data.validation.images, batch=batch)
+        np.testing.assert_allclose(probabilities, result.validation_probabilities, atol=max(exported[2], 1e-6))
+    with pytest.raises(ModelError, match="a batch of 0 images; at least 1 is expected"):
+        model.predict(striped_data.validation.images, batch=0)
+
+
+def test_a_model_is_traced_once_for_all_its_predictions(exported, striped_data):
+    model = load_model(exported[1])
+    start = time.perf_counter()
+    model.warm_up()
+    first = time.perf_counter() - start
+    start = time.perf_counter()
+    for _ in range(5):
+        model.predict(striped_data.validation.images[:1])
+    assert (time.perf_counter() - start) / 5 < first / 3
 
 
 def test_one_image_and_none_are_predicted_too(exported, striped_data):
