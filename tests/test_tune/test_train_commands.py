@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -149,6 +150,25 @@ def test_predictions_do_not_depend_on_the_format_of_the_images(
     assert [row[2] for row in rows] == [names[best] for best in probabilities.argmax(axis=1)]
     assert main(["predict", model, files[0], "--threads", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 9
+
+
+def test_prediction_says_its_rate_and_the_latency_of_one_image_apart_from_loading_and_tracing(
+    trained, same_images_in_every_format, capsys, error
+):
+    command = ["predict", str(trained / "model.keras"), str(same_images_in_every_format[0]), "--threads", "1"]
+    assert main([*command, "--batch", "3"]) == 0
+    [line] = capsys.readouterr().err.splitlines()
+    number = r"(\d+\.\d+)"
+    found = re.fullmatch(
+        rf"8 images in {number} s, {number} images/s; one image alone takes {number} ms \(median of 40; 95 % at most "
+        rf"{number} ms\); model loaded in {number} s, traced in {number} s",
+        line,
+    )
+    assert found, line
+    _, rate, median, high, _, traced = map(float, found.groups())
+    assert rate > 0
+    assert 0 < median <= high < 1000 * traced, "tracing is part of the latency"
+    assert "a batch of 0 images; at least 1 is expected" in error([*command, "--batch", "0"])
 
 
 def test_images_that_cannot_be_predicted_are_named(trained, tmp_path, error):
