@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks import scheduling_overhead, training_throughput
+from benchmarks import prediction, scheduling_overhead, training_throughput
 
 training_throughput.main()
+prediction.main()
 scheduling_overhead.main()
