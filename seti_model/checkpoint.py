@@ -34,6 +34,9 @@ _COMPLETE = re.compile(r"\d{4,}")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Numbers of epochs may differ: no epoch depends on how many follow, so a finished training can be prolonged.
 _MAY_DIFFER = "training.epochs"
+# What earlier versions did not write, and what holds where it is missing.
+_LATER: Mapping[str, Any] = {"training.frozen_blocks": 0, "init_digest": None}
+_BESIDE_CONFIGURATION = ("seed", "data_digest", "threads", "init_digest")
 _NETWORK_FIELDS = ("shape", "class_names", "pixel_mean", "pixel_deviation")
 
 
@@ -53,6 +56,7 @@ class Identity:
     seed: int
     data_digest: str
     threads: int
+    init_digest: str | None = None  # of the weights the training started from; None if from scratch
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
 
     Raises:
         DamagedCheckpointError: Absent or damaged.
-        CheckpointError: Of another configuration, seed, data set or thread count.
+        CheckpointError: Of another configuration, seed, data set, thread count or start.
     """
     record = _read_record(path)
     _require_same(path, record["identity"], dataclasses.asdict(identity))
@@ -161,6 +165,7 @@ def _best_network(path: Path, record: Mapping[str, Any]) -> TrainedNetwork:
         pixel_deviation=network["pixel_deviation"],
         weights=_read_verified(path, _BEST, record),
         digest=record["files"][_BEST],
+        init_digest=identity.get("init_digest"),
     )
 
 
@@ -266,8 +271,10 @@ def _damaged(file: Path, why: str) -> DamagedCheckpointError:
 
 
 def _require_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    theirs = found["configuration"] | {name: found[name] for name in ("seed", "data_digest", "threads")}
-    ours = dict(expected["configuration"]) | {name: expected[name] for name in ("seed", "data_digest", "threads")}
+    theirs, ours = (
+        dict(_LATER) | one["configuration"] | {name: one[name] for name in _BESIDE_CONFIGURATION if name in one}
+        for one in (found, expected)
+    )
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if name != _MAY_DIFFER and ours.get(name) != theirs.get(name):
             raise CheckpointError(

@@ -42,6 +42,13 @@ class NetworkConfig:
         """Filter counts of the convolutions in use, first block first."""
         return (self.filters_1, self.filters_2, self.filters_3, self.filters_4)[: self.blocks]
 
+    @property
+    def form(self) -> dict[str, Value]:
+        """The fields, by full name, in which two networks must agree for the weights of one to fit the other."""
+        names = ["blocks", *(f"filters_{block + 1}" for block in range(self.blocks))]
+        names += ["kernel", "dense_units", "standardise"]
+        return {f"network.{name}": getattr(self, name) for name in names}
+
     def __post_init__(self) -> None:
         _within("network.blocks", self.blocks, 1, MAX_BLOCKS)
         for block in range(1, MAX_BLOCKS + 1):
@@ -70,6 +77,7 @@ class TrainingConfig:
     # Training batches over which batch-normalisation statistics are recomputed before each validation; 0 keeps
     # the moving averages. Without it early validation accuracy measures their lag, not the configuration.
     recalibration_batches: int = 16
+    frozen_blocks: int = 0  # the first so many blocks stay as an earlier model has them
 
     def __post_init__(self) -> None:
         _within("training.epochs", self.epochs, 1, 100_000)
@@ -78,6 +86,7 @@ class TrainingConfig:
         _within("training.decay_rate", self.decay_rate, 1e-6, 1.0)
         _within("training.decay_steps", self.decay_steps, 1, 10**9)
         _within("training.recalibration_batches", self.recalibration_batches, 0, 100_000)
+        _within("training.frozen_blocks", self.frozen_blocks, 0, MAX_BLOCKS)
         if self.precision not in PRECISIONS:
             raise ConfigError(
                 f"training.precision: {self.precision!r} is unknown; choose one of {', '.join(PRECISIONS)}"
@@ -107,6 +116,13 @@ class Configuration:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def __post_init__(self) -> None:
+        if self.training.frozen_blocks > self.network.blocks:
+            raise ConfigError(
+                f"training.frozen_blocks: {self.training.frozen_blocks} is more than "
+                f"network.blocks={self.network.blocks}; freeze at most as many blocks as there are"
+            )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Configuration:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
 from seti_model.arrays import digest_arrays
-from seti_model.config import ConfigError, Configuration
+from seti_model.config import Configuration
 from seti_model.dataset import Images
+from seti_model.description import describe, description_path, read_description
 from seti_model.network import PixelScale, build_network, named_weights
 from seti_model.outcome import ModelError, TrainedNetwork
-from seti_model.session import INFERENCE_BATCH
-from seti_model.steps import compile_inference, moving_moments, save_inference, weight_values
+from seti_model.steps import INFERENCE_BATCH, compile_inference, moving_moments, save_inference, weight_values
 
 __all__ = ["ExportedModel", "ModelError", "as_model", "export_model", "export_saved_model", "load_model"]
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -102,14 +98,6 @@ def export_model(trained: TrainedNetwork, path: Path) -> None:
     if path.suffix != ".keras":
         raise ModelError(f"{path}: a model's file name ends in .keras; rename it")
     network = as_model(trained).network
-    record = {
-        "format": FORMAT,
-        "class_names": trained.class_names,
-        "shape": trained.shape,
-        "data_digest": trained.data_digest,
-        "weights_digest": trained.digest,
-        "configuration": trained.configuration.to_mapping(),
-    }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".writing-{path.name}")
     with warnings.catch_warnings():
@@ -117,9 +105,9 @@ def export_model(trained: TrainedNetwork, path: Path) -> None:
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
         network.save(temporary)
     temporary.replace(path)
-    described = _description(path)
+    described = description_path(path)
     temporary = described.with_name(f".writing-{described.name}")
-    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(describe(trained), encoding="utf-8")
     temporary.replace(described)
 
 
@@ -158,42 +146,22 @@ def load_model(path: Path) -> ExportedModel:
     Raises:
         ModelError: A missing or damaged file, or a model that was not exported by seti-tune.
     """
-    record = _read_description(path)
+    description = read_description(path)
     try:
         network = keras.models.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: cannot be read as a Keras model ({error}); export it again") from error
     digest = digest_arrays(weight_values(network).items())
-    if digest != record["weights_digest"]:
+    if digest != description.weights_digest:
         raise ModelError(
-            f"{path}: its weights have digest {digest[:12]}, {_description(path).name} says "
-            f"{record['weights_digest'][:12]}; keep the two files of one export together"
+            f"{path}: its weights have digest {digest[:12]}, {description_path(path).name} says "
+            f"{description.weights_digest[:12]}; keep the two files of one export together"
         )
-    try:
-        configuration = Configuration.from_mapping(record["configuration"])
-    except ConfigError as error:
-        raise ModelError(f"{_description(path)}: of another version of seti-tune ({error}); export it again") from error
     return ExportedModel(
-        network, configuration, tuple(record["shape"]), tuple(record["class_names"]), record["data_digest"], digest
+        network,
+        description.configuration,
+        description.shape,
+        description.class_names,
+        description.data_digest,
+        description.weights_digest,
     )
-
-
-def _description(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _read_description(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; give a model.keras written by seti-tune")
-    described = _description(path)
-    try:
-        record: dict[str, Any] = json.loads(described.read_text(encoding="utf-8"))
-        required = ("format", "class_names", "shape", "data_digest", "weights_digest", "configuration")
-        missing = [name for name in required if name not in record]
-    except FileNotFoundError as error:
-        raise ModelError(f"{described}: missing, so the classes have no names; keep it beside {path.name}") from error
-    except ValueError as error:
-        raise ModelError(f"{described}: not JSON ({error}); export the model again") from error
-    if missing or record["format"] != FORMAT:
-        raise ModelError(f"{described}: not a description of format {FORMAT}; export the model again")
-    return record

@@ -37,9 +37,11 @@ def logits(network: keras.Sequential, pixels: tf.Tensor, *, normalise: Normalise
 def training_logits(
     network: keras.Sequential, pixels: tf.Tensor, *, seed: int, step: tf.Tensor
 ) -> tuple[tf.Tensor, dict[str, Moments]]:
-    """Return logits with dropout and batch statistics, and those statistics by the layer's name.
+    """Return logits with dropout and batch statistics, and those statistics by the layer's name; none of frozen blocks.
 
     The dropout masks depend on `seed`, the layer and `step` (int64, batches from 0) alone: there is no state to save.
+    A frozen block (its layers are not trainable) is in inference mode, without dropout: the statistics it came with
+    were taken without, and dropout would change the variance they stand for (doi:10.1109/CVPR.2019.00279).
     """
     moments: dict[str, Moments] = {}
 
@@ -50,7 +52,10 @@ def training_logits(
 
 
 def batch_moments(network: keras.Sequential, pixels: tf.Tensor) -> dict[str, Moments]:
-    """Return the statistics of one batch: earlier layers normalised by the same batch, without dropout."""
+    """Return the statistics of one batch: earlier layers normalised by the same batch, without dropout.
+
+    Frozen blocks are normalised by their own statistics and have none in the answer.
+    """
     moments: dict[str, Moments] = {}
     logits(network, pixels, normalise=_by_batch_into(moments), drop=_keep)
     return moments
@@ -60,17 +65,7 @@ def inference_logits(network: keras.Sequential, pixels: tf.Tensor, moments: Mapp
     """Return logits normalised by the given statistics, without dropout."""
 
     def normalise(layer: keras.layers.BatchNormalization, values: tf.Tensor) -> tf.Tensor:
-        known = moments[layer.name]
-        normalised, _, _ = tf.compat.v1.nn.fused_batch_norm(
-            _four_dimensional(values),
-            layer.gamma.value,
-            layer.beta.value,
-            mean=known.mean,
-            variance=known.variance,
-            epsilon=layer.epsilon,
-            is_training=False,
-        )
-        return tf.reshape(normalised, tf.shape(values))
+        return _by_known(layer, values, moments[layer.name])
 
     return logits(network, pixels, normalise=normalise, drop=_keep)
 
@@ -82,6 +77,8 @@ def batch_norms(network: keras.Sequential) -> list[keras.layers.BatchNormalizati
 
 def _by_batch_into(moments: dict[str, Moments]) -> Normalise:
     def normalise(layer: keras.layers.BatchNormalization, values: tf.Tensor) -> tf.Tensor:
+        if not layer.trainable:
+            return _by_known(layer, values, Moments(layer.moving_mean.value, layer.moving_variance.value))
         planes = _four_dimensional(values)
         normalised, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             planes, layer.gamma.value, layer.beta.value, epsilon=layer.epsilon, is_training=True
@@ -94,12 +91,25 @@ def _by_batch_into(moments: dict[str, Moments]) -> Normalise:
     return normalise
 
 
+def _by_known(layer: keras.layers.BatchNormalization, values: tf.Tensor, known: Moments) -> tf.Tensor:
+    normalised, _, _ = tf.compat.v1.nn.fused_batch_norm(
+        _four_dimensional(values),
+        layer.gamma.value,
+        layer.beta.value,
+        mean=known.mean,
+        variance=known.variance,
+        epsilon=layer.epsilon,
+        is_training=False,
+    )
+    return tf.reshape(normalised, tf.shape(values))
+
+
 def _four_dimensional(values: tf.Tensor) -> tf.Tensor:
     return values if values.shape.rank == 4 else tf.reshape(values, [-1, 1, 1, values.shape[-1]])
 
 
 def _drop(layer: keras.layers.Dropout, values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    if layer.rate == 0:
+    if layer.rate == 0 or not layer.trainable:
         return values
     return tf.nn.experimental.stateless_dropout(values, layer.rate, seed, rng_alg="philox")
 

@@ -85,6 +85,7 @@ class TrainedNetwork:
     pixel_deviation: float
     weights: Arrays  # by `<layer>/<variable>`
     digest: str  # SHA-256 of the weights, hex
+    init_digest: str | None = None  # of the weights it was trained from; None if from scratch
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one answer; compare digests

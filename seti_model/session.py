@@ -13,16 +13,14 @@ import tensorflow as tf
 
 from seti_model.arrays import Array, Arrays
 from seti_model.augment import augment_batch, epoch_order
-from seti_model.config import Configuration
+from seti_model.config import ConfigError, Configuration
 from seti_model.dataset import Images, Split, TrainingData
 from seti_model.forward import Moments
 from seti_model.network import PixelScale, Shape, build_network, named_weights
 from seti_model.optimizer import FusedAdam
 from seti_model.outcome import Diverged
-from seti_model.steps import TrainingSteps, compile_inference, moving_moments, weight_values
-
-# Images at a time in validation, whatever the training's batch size: bounds the memory, keeps probabilities equal.
-INFERENCE_BATCH = 64
+from seti_model.steps import INFERENCE_BATCH, TrainingSteps, compile_inference, moving_moments, weight_values
+from seti_model.transfer import InitialModel, start_from
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,14 @@ class Validation:
 
 
 class Session:
-    """One network on one data set; its state after an epoch is a function of configuration, seed and data alone."""
+    """One network on one data set; its state after an epoch is a function of what it is made with alone."""
 
-    def __init__(self, configuration: Configuration, data: TrainingData, *, seed: int) -> None:
+    def __init__(
+        self, configuration: Configuration, data: TrainingData, *, seed: int, initial: InitialModel | None = None
+    ) -> None:
         self._configuration, self._data, self._seed = configuration, data, seed
         self.shape: Shape = data.train.images.shape[1:]
-        self.pixels = pixel_scale(data.train.images) if configuration.network.standardise else PixelScale()
+        self.pixels = _scale(configuration, data, initial)
         self._network = build_network(
             configuration.network,
             self.shape,
@@ -49,6 +49,9 @@ class Session:
             pixels=self.pixels,
             precision=configuration.training.precision,
         )
+        if initial is not None:
+            frozen = configuration.training.frozen_blocks
+            start_from(self._network, initial, class_names=data.class_names, frozen_blocks=frozen)
         self.parameters: int = self._network.count_params()
         names = {id(weight): name for name, weight in named_weights(self._network).items()}
         trainable = {names[id(weight)]: weight.value for weight in self._network.trainable_variables}
@@ -100,7 +103,8 @@ class Session:
         whole = max(len(order) // config.batch_size, 1)  # a partial batch would count as much as a whole one
         chosen = order[: min(whole, config.recalibration_batches) * config.batch_size]
         batches = [self._steps.batch_moments(images[some]) for some in _chunks(chosen, config.batch_size)]
-        return {name: _pooled([batch[name] for batch in batches]) for name in batches[0]}
+        recomputed = {name: _pooled([batch[name] for batch in batches]) for name in batches[0]}
+        return moving_moments(self._network) | recomputed  # those of frozen blocks stay
 
     def validate(self, epoch: int, moments: dict[str, Moments]) -> Validation:
         """Predict the validation split with the given statistics.
@@ -137,6 +141,17 @@ class Session:
         for name, weight in named_weights(self._network).items():
             weight.assign(state[f"weights/{name}"])
         self._optimizer.restore(state)
+
+
+def _scale(configuration: Configuration, data: TrainingData, initial: InitialModel | None) -> PixelScale:
+    if initial is not None:
+        return initial.scale(configuration.network)
+    if configuration.training.frozen_blocks:
+        raise ConfigError(
+            f"training.frozen_blocks={configuration.training.frozen_blocks}: blocks can only be kept as an earlier "
+            "model has them; name one with init_from or set it to 0"
+        )
+    return pixel_scale(data.train.images) if configuration.network.standardise else PixelScale()
 
 
 def pixel_scale(images: Images) -> PixelScale:

@@ -13,6 +13,9 @@ from seti_model.forward import Moments
 from seti_model.network import named_weights
 from seti_model.optimizer import FusedAdam
 
+# Images at a time in validation, whatever the training's batch size: bounds the memory, keeps probabilities equal.
+INFERENCE_BATCH = 64
+
 
 class TrainingSteps:
     """`train_batch` and `batch_moments` of one network; built once, traced once for every batch size.
@@ -25,7 +28,9 @@ class TrainingSteps:
         images = _image_spec(network)
 
         def train_batch(pixels: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-            with tf.GradientTape() as tape:
+            # Only what the trained weights act on is differentiated, so frozen blocks have no backward pass.
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(trainable)
                 logits, moments = forward.training_logits(network, pixels, seed=seed, step=step)
                 loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
             optimizer.apply(tape.gradient(loss, trainable), step)
@@ -39,7 +44,7 @@ class TrainingSteps:
         labels, step = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int64)
         #: (pixels uint8, labels int32, step int64) -> float32 (2,): mean loss, number of correct images.
         self.train_batch = _compiled(train_batch, images, labels, step)
-        #: pixels uint8 -> statistics of the batch by the layer's name.
+        #: pixels uint8 -> statistics of the batch by the layer's name, none of frozen blocks.
         self.batch_moments = _compiled(batch_moments, images)
 
 
@@ -93,7 +98,7 @@ def weight_values(network: keras.Sequential) -> dict[str, Any]:
 
 
 def _follow(network: keras.Sequential, moments: dict[str, Moments]) -> None:
-    for layer in forward.batch_norms(network):
+    for layer in (layer for layer in forward.batch_norms(network) if layer.trainable):
         batch = moments[layer.name]
         for average, value in ((layer.moving_mean.value, batch.mean), (layer.moving_variance.value, batch.variance)):
             average.assign(average * layer.momentum + value * (1 - layer.momentum))

@@ -28,6 +28,7 @@ from seti_model.memory import outside_heap, release_memory, trim_heap
 from seti_model.outcome import CheckpointInfo, Diverged, EpochResult, TrainedNetwork, TrainingResult
 from seti_model.seeding import process_setup
 from seti_model.session import Session
+from seti_model.transfer import load_initial
 
 __all__ = [
     "CheckpointInfo",
@@ -47,6 +48,7 @@ def train(
     seed: int,
     on_epoch: Callable[[EpochResult], bool] | None = None,
     checkpoint_folder: Path | None = None,
+    init_from: Path | None = None,
     resume_from: Path | None = None,
     keep_checkpoints: int = 1,
     checkpoint_share: float = math.inf,
@@ -54,9 +56,9 @@ def train(
 ) -> TrainingResult:
     """Train to `configuration.training.epochs`, or until `on_epoch` returns True; keep the best weights.
 
-    Best is the first epoch of the highest validation accuracy. The same configuration, seed, data and thread count
-    give the same weights to the last bit, also in a process that trained something else before, and whether run
-    straight through or continued from a checkpoint of any epoch.
+    Best is the first epoch of the highest validation accuracy. The same configuration, seed, data, initial weights
+    and thread count give the same weights to the last bit, also in a process that trained something else before, and
+    whether run straight through or continued from a checkpoint of any epoch.
 
     Args:
         configuration: What is trained; may have more epochs than the checkpoint it continues.
@@ -64,6 +66,9 @@ def train(
         seed: Of weights, order, augmentation and dropout.
         on_epoch: Called after each epoch's validation and checkpoint. What it raises is passed on.
         checkpoint_folder: Checkpoints are written to it. One training at a time.
+        init_from: A model.keras written by `export_model`, to start from its weights and its pixel scale instead of
+            from scratch; where the class names differ the softmax layer starts afresh. Its first
+            `training.frozen_blocks` blocks stay as they are there, statistics included. Given again to continue.
         resume_from: The checkpoint (folder of an epoch) to continue; it may lie elsewhere.
         keep_checkpoints: How many to keep; an older one is removed when `on_epoch` has returned for its successor.
         checkpoint_share: A checkpoint is written when the last one cost at most this share of the time since; by
@@ -72,14 +77,15 @@ def train(
 
     Raises:
         Diverged: A loss is not finite.
-        ConfigError: The network does not fit the images.
+        ConfigError: The network does not fit the images, or blocks are to be frozen and there is no `init_from`.
+        ModelError: `init_from` cannot be read, or its layers do not fit the network.
         CheckpointError: A checkpoint cannot be written, is damaged or belongs to another training.
         ProcessError: `prepare_process` has not been called.
     """
     if keep_checkpoints < 1:
         raise CheckpointError(f"keep_checkpoints={keep_checkpoints}: at least one must be kept to continue from")
     release_memory()  # of a training that ended in an exception, now that its traceback is gone
-    training = _Training(configuration, data, seed)
+    training = _Training(configuration, data, seed, init_from)
     trim_heap()  # a network needs its size three times while it is built
     if resume_from is not None:
         training.resume(resume_from)
@@ -103,13 +109,15 @@ def train(
 class _Training:
     """The bookkeeping around a session: history, best epoch, checkpoints."""
 
-    def __init__(self, configuration: Configuration, data: TrainingData, seed: int) -> None:
+    def __init__(self, configuration: Configuration, data: TrainingData, seed: int, init_from: Path | None) -> None:
         threads = process_setup().threads
         start = time.perf_counter()
         self._configuration, self._data = configuration, data
-        self._session = Session(configuration, data, seed=seed)
+        initial = None if init_from is None else load_initial(init_from)
+        self._session = Session(configuration, data, seed=seed, initial=initial)
         self._build_seconds = time.perf_counter() - start
-        self._identity = Identity(configuration.to_mapping(), seed, data.digest, threads)
+        init_digest = None if initial is None else initial.digest
+        self._identity = Identity(configuration.to_mapping(), seed, data.digest, threads, init_digest)
         self._history: list[EpochResult] = []
         self._best: TrainedNetwork | None = None
         self._best_probabilities: npt.NDArray[np.float32] = np.empty((0, 0), np.float32)
@@ -210,6 +218,7 @@ class _Training:
             pixel_deviation=self._session.pixels.deviation,
             weights=kept,
             digest=digest_arrays(kept.items()),
+            init_digest=self._identity.init_digest,
         )
 
     def _correct(self, probabilities: npt.NDArray[np.float32]) -> tuple[bool, ...]:
