@@ -18,6 +18,7 @@ TRAIN_EPILOG = """examples:
   seti-tune train --data data/wide --set training.epochs=3 --set network.filters_1=16 --out runs/small
   seti-tune train --data data/course --continue                           go on after the last complete epoch
   seti-tune train --data data/course --continue --set training.epochs=20  prolong a finished training
+  seti-tune train --data data/new --init-from runs/train/model.keras --set training.frozen_blocks=1 --out runs/new
 Writes history.json, curves.png (refreshed each epoch), report.txt, model.keras and checkpoints/ into DIR.
 """
 
@@ -37,6 +38,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     train.add_argument("--out", type=Path, default=Path("runs/train"), metavar="DIR", help="default: %(default)s")
     train.add_argument("--seed", type=int, metavar="N", help="default: 1, or that of the training continued")
     train.add_argument("--threads", type=int, metavar="N", help="default: all cores; part of what makes it repeatable")
+    train.add_argument(
+        "--init-from", type=Path, metavar="MODEL", help="start from the weights of a model.keras, its .json beside it"
+    )
     train.add_argument("--continue", dest="go_on", action="store_true", help="continue the training in DIR")
 
 
@@ -58,12 +62,13 @@ def _train(args: argparse.Namespace) -> int:
     configuration = Configuration.from_mapping(saved.get("configuration", {}) | _parsed(args.settings))
     seed = _first(args.seed, saved.get("seed"), 1)
     threads = _first(args.threads, saved.get("threads"), cores())
+    init_from, start = _start(args.init_from, saved)
     dataset = Dataset.open(args.data)
     prepare_process(threads)
     from seti_model import training
 
     settings = {"configuration": configuration.to_mapping(), "seed": seed, "threads": threads}
-    monitor = _Monitor(args.out, settings | {"data_digest": dataset.digest})
+    monitor = _Monitor(args.out, settings | {"data_digest": dataset.digest} | start)
     try:
         result = training.train(
             configuration,
@@ -71,6 +76,7 @@ def _train(args: argparse.Namespace) -> int:
             seed=seed,
             on_epoch=monitor.show,
             checkpoint_folder=args.out / "checkpoints",
+            init_from=init_from,
             resume_from=_newest(args.out / "checkpoints") if args.go_on else None,
         )
     except training.Diverged as error:
@@ -140,6 +146,16 @@ def _saved_settings(out: Path, *, go_on: bool) -> Mapping[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{file}: not JSON ({error}); start afresh in another folder") from error
     return saved
+
+
+def _start(given: Path | None, saved: Mapping[str, Any]) -> tuple[Path | None, dict[str, str]]:
+    """Return the model to start from, if any, and what the settings keep of it."""
+    from seti_model.description import read_description
+
+    if given is None and "init_from" not in saved:
+        return None, {}
+    model = Path(saved["init_from"]) if given is None else given.absolute()
+    return model, {"init_from": str(model), "init_digest": read_description(model).weights_digest}
 
 
 def _newest(checkpoints: Path) -> Path:

@@ -72,6 +72,27 @@ def test_continuing_with_another_network_is_refused_and_spoils_nothing(data, tra
     assert (trained / "settings.json").read_text() == before
 
 
+def test_a_training_from_an_earlier_model_is_continued_from_the_same(data, trained, tmp_path, error):
+    out = tmp_path / "out"
+    more = ["--init-from", str(trained / "model.keras"), "--set", "training.frozen_blocks=1"]
+    assert main(arguments(data, tmp_path / "straight", *more)) == 0
+    assert main(arguments(data, out, *more, "--set", "training.epochs=1")) == 0
+    settings = json.loads((out / "settings.json").read_text())
+    digest = json.loads((trained / "model.json").read_text())["weights_digest"]
+    assert (settings["init_from"], settings["init_digest"]) == (str(trained / "model.keras"), digest)
+    go_on = ["train", "--data", str(data), "--out", str(out), "--continue", "--set", "training.epochs=2"]
+    message = error([*go_on, "--init-from", str(out / "model.keras")])
+    assert f"made with init_digest='{digest}', this training has '" in message
+    assert main(go_on) == 0
+    rows, straight = (json.loads((o / "history.json").read_text()) for o in (out, tmp_path / "straight"))
+    assert [row["weights_digest"] for row in rows] == [row["weights_digest"] for row in straight]
+    assert json.loads((out / "model.json").read_text())["init_digest"] == digest
+
+
+def test_a_missing_model_to_start_from_is_one_line(data, tmp_path, error):
+    assert "m.keras: no such file" in error(arguments(data, tmp_path / "o", "--init-from", str(tmp_path / "m.keras")))
+
+
 def test_finished_training_is_not_overwritten(data, trained, error):
     assert "holds a training already; add --continue, or give another folder" in error(arguments(data, trained))
 
