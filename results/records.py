@@ -49,6 +49,7 @@ class StudyStarted(Event):
     space_fingerprint: str
     data_digest: str | None
     validation_images: int | None = None  # on which every objective is measured
+    init_digest: str | None = None  # of the weights every trial starts from; None if from scratch
     provenance: Mapping[str, Any]
 
 

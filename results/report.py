@@ -96,6 +96,7 @@ def _provenance(state: RunState) -> list[str]:
         "## Provenance",
         "",
         f"* Data set digest: `{state.started.data_digest}`",
+        *([f"* Digest of the initial weights: `{state.started.init_digest}`"] if state.started.init_digest else []),
         f"* Space fingerprint: `{state.space_fingerprint}`",
         f"* Versions: Python {come_from.get('python')}, {versions}",
         f"* Commit: {come_from.get('commit') or 'not run from a checkout'}",

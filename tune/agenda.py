@@ -9,6 +9,7 @@ from results.finals import finalists
 from results.records import AttemptStarted, TrialStarted, utc_now
 from results.state import RunState, TrialState
 from seti_model.seeding import derive_seed
+from tune.initial import initial_model
 from tune.scheduler import rung_epochs
 from tune.study import Study
 from tune.trial import Task
@@ -64,6 +65,7 @@ def next_attempt(study: Study, run: Path, trial: TrialState, *, memory_mb: float
         max_epochs=started.max_epochs,
         checkpoint_folder=checkpoint_folder(run, started) / str(attempt),
         resume_from=run / saved.path if saved else None,
+        init_from=initial_model(study, run),
         checkpoint_epochs=(*(rungs if started.repeat is None else ()), started.max_epochs),
         threads=study.resources.cpus_per_trial,
         gpus=study.resources.gpus_per_trial,

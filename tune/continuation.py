@@ -13,11 +13,13 @@ from search_spaces.parameters import SpaceError
 from search_spaces.space import Space, load_space
 from search_spaces.widening import widen
 from tune.agenda import within_time
+from tune.initial import initial_digest, initial_model
 from tune.study import Study, StudyError, Value
 
 SOURCE = "study.toml"
 COMPARED = ("study", "search", "asha", "fixed", "baseline", "data", "resources")
-# The data may move, its digest is compared; threads and GPUs of a trial change its results, their number does not.
+# Data and initial model may move, their digests are compared; threads and GPUs of a trial change its results, their
+# number does not.
 MAY_CHANGE = {
     ("study", "name"),
     ("study", "space"),
@@ -25,6 +27,7 @@ MAY_CHANGE = {
     ("study", "time_limit_h"),
     ("study", "max_retries"),
     ("study", "max_consecutive_failures"),
+    ("study", "init_from"),
     ("asha", "exempt_fraction"),
     ("data", "path"),
     ("resources", "max_concurrent"),
@@ -57,6 +60,8 @@ def recorded_study(
     source = run / SOURCE
     text = source.read_text(encoding="utf-8") if source.is_file() else ""
     study = Study.from_record(record, wider, place=run / LOG_NAME, source=text)
+    copy = initial_model(study, run)
+    study = study if copy is None else study.with_init_from(copy)  # the original may have gone or changed
     study = study if data is None else study.with_data(data)
     return study if trials is None else study.with_trials(trials)
 
@@ -139,6 +144,7 @@ def opening_events(
 
     Raises:
         StudyError: As `check_continuation`.
+        ModelError: The initial model has gone from the run folder.
     """
     record = study.to_mapping()
     if state.started is not None:
@@ -152,6 +158,7 @@ def opening_events(
             space_fingerprint=study.space.fingerprint,
             data_digest=data[0],
             validation_images=data[1],
+            init_digest=initial_digest(study, run),
             provenance=provenance,
         )
     ]

@@ -23,6 +23,7 @@ from tune.continuation import SOURCE, check_continuation, check_digest, opening_
 from tune.coordinator import Coordinator, HopelessStudyError
 from tune.export import JOURNAL, JournalExport
 from tune.finals import conclude_finals, drop_training_state, reopenings
+from tune.initial import prepare_initial
 from tune.progress import Progress
 from tune.provenance import provenance
 from tune.signals import Interrupted, Signals
@@ -132,6 +133,7 @@ def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str
     """Search, if anything is left to search, then evaluate and report."""
     if state.started is None or has_work(study, state) or reopenings(study, run, state):
         _check_data_is_there(study, run, state)
+        prepare_initial(study, run, state)
         data, digest = prepare_data(study, run, signals.check)
         check_digest(run, state, digest)
         if study.source:

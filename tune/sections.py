@@ -30,6 +30,7 @@ class StudySection:
     max_retries: int = 2  # of a training function that raises or finds no memory; deaths of workers do not count
     max_consecutive_failures: int = 5  # as many failed trials in a row end the study
     trainable: str = NETWORK
+    init_from: str | None = None  # an earlier model.keras, relative to the study file, that every trial starts from
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.space import Space, load_space
-from seti_model.config import Configuration, field_types
+from seti_model.config import MAX_BLOCKS, Configuration, field_types
 from tune.sections import (
     NETWORK,
     SECTIONS,
@@ -63,6 +63,11 @@ class Study:
         best = min(self.finals.finalists, self.study.trials)
         beside = self.has_baseline and self.study.trials > best
         return (best + beside) * self.finals.seeds if self.finals.enabled else 0
+
+    @property
+    def init_from(self) -> Path | None:
+        """The earlier model that every trial starts from."""
+        return None if self.study.init_from is None else self.folder / self.study.init_from
 
     def configuration(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
         """Return the complete configuration for a point of the space: what the training function is given."""
@@ -143,6 +148,10 @@ class Study:
         """Return the study with its finals switched off."""
         return dataclasses.replace(self, finals=dataclasses.replace(self.finals, enabled=False))
 
+    def with_init_from(self, model: Path) -> Study:
+        """Return the study with the model that its trials start from at another place."""
+        return dataclasses.replace(self, study=dataclasses.replace(self.study, init_from=str(model.absolute())))
+
     def with_data(self, path: Path) -> Study:
         """Return the study with its data set at another place.
 
@@ -211,6 +220,7 @@ def _build(place: Path, values: dict[str, Any], *, space: Space | None, folder: 
     _check_numbers(place, study)
     _check_data(place, study)
     _check_parameters(place, study)
+    _check_start(place, study)
     return study
 
 
@@ -280,3 +290,32 @@ def _check_parameters(path: Path, study: Study) -> None:
         study.configuration({})
     elif study.baseline:
         study.space.validate(study.baseline)
+
+
+def _check_start(path: Path, study: Study) -> None:
+    """Check what an earlier model to start from leaves to be varied."""
+    named, frozen = study.study.init_from is not None, "training.frozen_blocks"
+    varied = {parameter.name: parameter for parameter in study.space.parameters}
+    if not study.is_network:
+        if named:
+            raise StudyError(f"{path}: [study] init_from belongs to the course network; remove it or trainable")
+        return
+    if not named:
+        if frozen in varied or study.fixed.get(frozen):
+            raise StudyError(
+                f"{path}: {frozen!r} keeps blocks as an earlier model has them; name one with [study] init_from"
+            )
+        return
+    network = Configuration.from_mapping(study.configuration({})).network
+    for name in network.form:
+        if name in varied:
+            raise StudyError(
+                f"{path}: space {study.space.name!r} varies {name!r}, but the weights of [study] init_from fit one "
+                "value only; set it under [fixed] instead"
+            )
+    for blocks in range(network.blocks + 1, MAX_BLOCKS + 1):
+        if frozen in varied and varied[frozen].contains(blocks):
+            raise StudyError(
+                f"{path}: space {study.space.name!r} lets {frozen!r} be {blocks}, the network has {network.blocks} "
+                "blocks; lower its bound"
+            )

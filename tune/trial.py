@@ -42,9 +42,10 @@ class CheckpointLost(Exception):  # noqa: N818 - the trial goes on from an earli
 class Task:
     """One attempt: everything a worker needs to know, nothing it could look up elsewhere.
 
-    `checkpoint_folder` belongs to this attempt alone; `resume_from` is a checkpoint of an earlier one. After the
-    epochs in `checkpoint_epochs` a checkpoint is needed, after others it saves time if the worker dies. A worker that
-    has grown above `memory_mb` (10**6 bytes) is replaced after an epoch with a checkpoint.
+    `checkpoint_folder` belongs to this attempt alone; `resume_from` is a checkpoint of an earlier one,
+    `init_from` the model that every trial starts from. After the epochs in `checkpoint_epochs` a checkpoint is needed,
+    after others it saves time if the worker dies. A worker that has grown above `memory_mb` (10**6 bytes) is replaced
+    after an epoch with a checkpoint.
     """
 
     trial: int
@@ -55,6 +56,7 @@ class Task:
     max_epochs: int
     checkpoint_folder: Path
     resume_from: Path | None = None
+    init_from: Path | None = None
     checkpoint_epochs: tuple[int, ...] = ()
     threads: int = 1
     gpus: float = 0.0
@@ -160,6 +162,7 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
             seed=task.seed,
             on_epoch=report,
             checkpoint_folder=task.checkpoint_folder,
+            init_from=task.init_from,
             resume_from=task.resume_from,
             checkpoint_share=CHECKPOINT_SHARE,
             checkpoint_epochs=task.checkpoint_epochs,
