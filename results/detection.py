@@ -169,10 +169,7 @@ def detection_at_threshold(
         DetectionError: The noise class is none of the classes.
     """
     names, level = tuple(class_names), threshold.expected.level
-    if noise_class not in range(len(names)):
-        raise DetectionError(
-            f"noise class {noise_class}: expected 0..{len(names) - 1}; name the class without a signal"
-        )
+    check_noise_class(noise_class, names)
     truth, _ = check_predictions(np.asarray(y_true), np.asarray(y_prob), names)
     above = signal_scores(y_prob, noise_class) > threshold.score
 

@@ -1,4 +1,4 @@
-"""Pictures of data, training, search and evaluation; the only home of matplotlib.
+"""Pictures of data, training and search; with `results.final_figures` the only home of matplotlib.
 
 Every function writes one file, PNG or SVG by its suffix (another one is a `FigureError`), and replaces it in one
 step, so that a viewer never sees half a picture. Without pyplot nothing stays in memory and threads do not meet.
@@ -93,7 +93,7 @@ def contact_sheet(
         axes[label, 0].set_ylabel(f"{label}  {name}\n{members.size} images", rotation=0, ha="right", va="center")
     figure.supylabel(axis_names[0], fontsize=9, color=INK)
     figure.supxlabel(axis_names[1], fontsize=9, color=INK)
-    _save(figure, path, f"{len(images)} images of {n_rows} x {n_columns} pixels, examples of each class")
+    save_figure(figure, path, f"{len(images)} images of {n_rows} x {n_columns} pixels, examples of each class")
 
 
 def learning_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> None:
@@ -126,7 +126,7 @@ def learning_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str
     loss.legend(frameon=False)
     accuracy.set_ylim(0, 1)  # fixed, so that a picture refreshed each epoch does not jump
     _mark_best(accuracy, _known(epochs, [row["validation_accuracy"] for row in rows]))
-    _save(figure, path, title)
+    save_figure(figure, path, title)
 
 
 def confusion_matrix(metrics: ClassificationMetrics, path: Path) -> None:
@@ -149,7 +149,7 @@ def confusion_matrix(metrics: ClassificationMetrics, path: Path) -> None:
     axes.tick_params(length=0)
     axes.spines[:].set_color(PALE)
     figure.colorbar(picture, ax=axes, fraction=0.046, label="share of the true class")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def search_overview(curves: Sequence[CurveRow], path: Path, *, rungs: Sequence[int] = (), title: str = "") -> None:
@@ -184,7 +184,7 @@ def search_overview(curves: Sequence[CurveRow], path: Path, *, rungs: Sequence[i
         axes.set_ylim(max(0.0, min(values) - 0.05), min(1.0, max(values) + 0.05))
     axes.set_ylabel("validation accuracy")
     _search_legend(axes, curves, best)
-    _save(figure, path, title)
+    save_figure(figure, path, title)
 
 
 def _check_sheet(
@@ -283,7 +283,12 @@ def _loss_scale(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def _save(figure: Figure, path: Path, title: str = "") -> None:
+def save_figure(figure: Figure, path: Path, title: str = "") -> None:
+    """Write the file in one step.
+
+    Raises:
+        FigureError: The suffix is neither `.png` nor `.svg`.
+    """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("png", "svg"):
         raise FigureError(f"{path}: a picture ends in .png or .svg, found {path.suffix!r}; rename it")
