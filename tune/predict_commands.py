@@ -78,6 +78,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
+    from seti_model.outcome import ModelError
+
+    if args.batch is not None and args.batch < 1:  # before a use of the test split is recorded
+        raise ModelError(f"--batch {args.batch}: at least 1 image at a time is expected")
     datasets = _datasets(args)
     start = time.perf_counter()
     model = _load(args)
@@ -96,7 +100,7 @@ def _predict(args: argparse.Namespace) -> int:
     _write_table([["file", "index", "predicted", *(f"p_{name}" for name in model.class_names)], *rows], args.csv)
     print(
         f"{len(rows)} images in {seconds:.2f} s, {len(rows) / max(seconds, 1e-9):.1f} images/s; {_latency(model)}; "
-        f"model loaded in {loaded - start:.1f} s, traced in {traced - loaded:.1f} s",
+        f"model loaded in {loaded - start:.2f} s, traced in {traced - loaded:.2f} s",
         file=sys.stderr,
     )
     return 0

@@ -187,6 +187,9 @@ def test_what_cannot_be_predicted_is_refused_before_it_is_recorded(
             capsys.readouterr().err
         )
     assert earlier_uses(tmp_path / "small") == ()
+    assert use_test("predict", model, data, "--unlock-test", "--batch", "-1") == 2
+    assert "--batch -1: at least 1 image at a time is expected" in capsys.readouterr().err
+    assert earlier_uses(data) == ()
     np.savez(tmp_path / "a.npz", x=np.zeros((1, 16, 16), np.uint8))
     assert use_test("predict", model, tmp_path / "a.npz") == 2
     assert "--split test: there is no data set among the files; leave --split out" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The README as a user follows it: every seti-tune command in it runs, in order, on small files."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -55,4 +56,8 @@ def test_the_readme_runs_as_written(tmp_path: Path) -> None:
     best = pd.read_csv(tmp_path / "runs" / "study" / "leaderboard.csv").iloc[0]
     assert best["objective_low"] < best["objective"] < best["objective_high"]
     assert bool(best["tied"]), "a network's trials tell which validation images they had right"
+    uses = [json.loads(line) for line in (tmp_path / "data" / "small" / "test_uses.jsonl").read_text().splitlines()]
+    assert {(use["what"], use["run"]) for use in uses} == {("finals", "study")}, (
+        "evaluate and predict need no test split"
+    )
     assert (tmp_path / "predictions.csv").read_text().count("\n") == 61
