@@ -1,65 +1,27 @@
-"""What the finals say of the test split: read from the stored predictions, checked against the log, in words."""
+"""What the finals found, in words: sentences for the terminal, sections and pictures for the report."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from results.finals import baseline_of, is_stale, standings
-from results.intervals import LEVEL_P, PairedDifference, paired_difference_interval
-from results.metrics import classification_metrics
-from results.predictions import Predictions, read_predictions
-from results.records import RecordError
+from results.delivered import ClassEstimates
+from results.final_evaluation import (
+    DetectionRow,
+    Tested,
+    bootstrap_difference,
+    compare_configurations,
+    compare_delivered,
+    delivered_numbers,
+    detections,
+    recall_against_physics,
+)
+from results.finals import Standing, baseline_of, is_stale, standings
+from results.intervals import LEVEL_P, Estimate
+from results.metrics import confusion_markdown, markdown_table, write_confusion_csv
+from results.retrainings import objective_over_retrainings
 from results.state import RunState
-
-
-@dataclass(frozen=True)
-class Tested:
-    """One configuration on the test split, with all its retrainings; `delivered` is the best of them on validation."""
-
-    role: str  # "winner" or "baseline"
-    trial: int
-    repeats: tuple[int, ...]
-    predictions: tuple[Predictions, ...]
-    delivered: int
-
-    @property
-    def of_delivered(self) -> Predictions:
-        """Predictions of the retraining that is handed on, or that stands for the baseline."""
-        return self.predictions[self.repeats.index(self.delivered)]
-
-
-def read_tested(run: Path, state: RunState) -> list[Tested]:
-    """Return winner and baseline of the latest decision on the test split, the winner first.
-
-    Without predictions (a trainable of one's own, or an interrupted evaluation) there are none.
-
-    Raises:
-        RecordError: Predictions are missing or do not give the accuracy that the log holds.
-    """
-    if not state.decisions:
-        return []
-    decision = state.decisions[-1]
-    roles = {"winner": decision.winner}
-    if (baseline := baseline_of(state, decision)) not in (None, decision.winner):
-        roles |= {"baseline": baseline}
-    tested = []
-    for role, trial in roles.items():
-        repeats = tuple(r for r in range(decision.seeds) if (trial, r) in state.finals)
-        best = standings(state, [trial], decision.seeds)[0]
-        if best.objectives and best.best_repeat in repeats:
-            predictions = tuple(_read(run, state, trial, repeat) for repeat in repeats)
-            tested.append(Tested(role, trial, repeats, predictions, best.best_repeat))
-    return tested
-
-
-def compare_delivered(tested: Sequence[Tested]) -> PairedDifference | None:
-    """Return accuracy of the delivered model minus that of the baseline's on the same images; None without both."""
-    if [one.role for one in tested] != ["winner", "baseline"]:
-        return None
-    winner, baseline = tested
-    return paired_difference_interval(winner.of_delivered.correct, baseline.of_delivered.correct)
 
 
 def finals_sentences(state: RunState, tested: Sequence[Tested]) -> list[str]:
@@ -74,29 +36,99 @@ def finals_sentences(state: RunState, tested: Sequence[Tested]) -> list[str]:
         f"{winner.searched:.4f} ({winner.optimism:+.4f})."
     ]
     for one in tested:
-        p = one.of_delivered
-        m = classification_metrics(p.y_true, p.y_prob, p.class_names)
+        m = one.metrics
         model = "The delivered model" if one.role == "winner" else "The baseline's best retraining"
         lines.append(
             f"{model} (trial {one.trial}, retraining {one.delivered}) on new images: test accuracy {m.accuracy:.4f}, "
             f"95 % interval {m.accuracy_low:.4f}..{m.accuracy_high:.4f} ({m.n} images)."
         )
-    return lines + _comparison(tested) + _caveats(state, tested)
+    return [*lines, *_compared_models(tested), *configuration_sentences(tested), *_caveats(state, tested)]
 
 
-def _read(run: Path, state: RunState, trial: int, repeat: int) -> Predictions:
-    evaluated = state.finals[trial, repeat]
-    path = run / evaluated.predictions
-    found = read_predictions(path)
-    right, n = int(found.correct.sum()), len(found.y_true)
-    if (n, right) != (evaluated.n, evaluated.correct):
-        raise RecordError(
-            f"{path}: {right} of {n} right, the log says {evaluated.correct} of {evaluated.n}; restore it from a copy"
+def finals_markdown(run: Path, state: RunState, tested: Sequence[Tested]) -> list[str]:
+    """Return the sections of the report on the finals, and write their pictures and tables into `final/`.
+
+    Raises:
+        RecordError: Stored predictions are missing or damaged.
+    """
+    from results.final_figures import FinalistRow, finals_overview
+
+    if not state.decisions:
+        return []
+    decision = state.decisions[-1]
+    stand = standings(state, decision.finalists, decision.seeds)
+    picture = Path("final") / "finals.png"
+    (run / "final").mkdir(exist_ok=True)
+    rows = [FinalistRow(s.trial, s.is_baseline, _known(s.searched), s.objectives) for s in stand]
+    finals_overview(rows, run / picture)
+    lines = ["## Finals", "", *_standings_markdown(stand), "", f"![Retrainings of the finalists]({picture})", ""]
+    for one in tested:
+        lines += _tested_markdown(run, one)
+    if tested:
+        lines += [*_pair_markdown(tested), "## Configurations over retrainings", ""]
+        lines += [*(f"* {line}" for line in configuration_sentences(tested)), ""]
+        lines += _detection_markdown(detections(run, tested[0].of_delivered))
+        lines += _physics_markdown(run, tested[0])
+    return lines
+
+
+def interval(estimate: Estimate, digits: int = 3) -> str:
+    """Return a number with its interval, as far as they are known."""
+    if math.isnan(estimate.value):
+        return "-"
+    value = f"{estimate.value:.{digits}f}"
+    return value if math.isnan(estimate.low) else f"{value} ({estimate.low:.{digits}f}..{estimate.high:.{digits}f})"
+
+
+def numbers_markdown(one: Tested) -> list[str]:
+    """Return every number of the delivered model with its interval, as Markdown."""
+    numbers = delivered_numbers(one.of_delivered)
+    error = numbers.calibration
+    heads = ["class", "images", "precision", "recall", "F1", "AUC, one against the rest"]
+    return [
+        f"Accuracy {interval(numbers.accuracy)}, macro F1 {interval(numbers.macro_f1)}, macro AUC "
+        f"{interval(numbers.macro_auc)}, cross-entropy {one.metrics.loss:.3f}, calibration error "
+        f"{interval(error.corrected)}, {numbers.n} images; 95 % intervals in brackets.",
+        "",
+        *markdown_table(heads, [_class_row(each) for each in numbers.classes]),
+    ]
+
+
+def configuration_sentences(tested: Sequence[Tested]) -> list[str]:
+    """Say what the configurations give when they are trained again, seeds and images both left to chance."""
+    lines = []
+    for one in tested:
+        over = one.over_retrainings
+        if over.n_seeds > 1:
+            lines.append(
+                f"The configuration of the {one.role} (trial {one.trial}), trained again: test accuracy "
+                f"{interval(over.accuracy, 4)} over {over.n_seeds} seeds and {over.n_images} images together; "
+                f"deviation between seeds {over.seed_deviation:.4f}."
+            )
+    difference = compare_configurations(tested)
+    if difference is not None and not math.isnan(difference.low):
+        shown = "better" if difference.low > 0 else "worse" if difference.high < 0 else "not told from it"
+        lines.append(
+            f"Configuration of the winner minus that of the baseline: {difference.value:+.4f}, 95 % interval "
+            f"{difference.low:+.4f}..{difference.high:+.4f}: {shown}."
         )
-    return found
+    return lines
 
 
-def _comparison(tested: Sequence[Tested]) -> list[str]:
+def uses_sentence(state: RunState) -> str:
+    """Count the uses of the test split: decisions of this run, unlocked ones, and those of others before."""
+    counts = {
+        "by finals of this run": len(state.decisions),
+        "unlocked for a model of this run": len(state.unlocks),
+        "by others before": state.decisions[-1].earlier_uses,
+    }
+    if sum(counts.values()) == 1:
+        return "The test split has been used once."
+    words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    return f"The test split has been used {sum(counts.values())} times ({words}): every use makes it less of a test."
+
+
+def _compared_models(tested: Sequence[Tested]) -> list[str]:
     difference = compare_delivered(tested)
     if difference is None:
         return []
@@ -128,20 +160,125 @@ def _caveats(state: RunState, tested: Sequence[Tested]) -> list[str]:
         f"Trial {s.trial}: {len(s.lost)} of {_retrainings(decision.seeds)} did not complete ({'; '.join(s.lost)})."
         for s in lost
     ]
-    return [*lines, *_uses(state)] if tested else lines
+    return [*lines, uses_sentence(state)] if tested else lines
 
 
-def _uses(state: RunState) -> list[str]:
-    """Count the uses of the test split: decisions of this run, unlocked ones, and those of others before."""
-    counts = {
-        "by finals of this run": len(state.decisions),
-        "unlocked for a model of this run": len(state.unlocks),
-        "by others before": state.decisions[-1].earlier_uses,
-    }
-    if sum(counts.values()) == 1:
-        return ["The test split has been used once."]
-    words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-    return [f"The test split has been used {sum(counts.values())} times ({words}): every use makes it less of a test."]
+def _standings_markdown(stand: Sequence[Standing]) -> list[str]:
+    heads = ["place", "trial", "in the search", "retrainings", "mean", "95 % interval", "optimism", "lost"]
+    rows = []
+    for place, s in enumerate(stand, start=1):
+        over = objective_over_retrainings(s.objectives).mean if s.objectives else None
+        known = over is not None and not math.isnan(over.low)
+        rows.append(
+            [
+                str(place),
+                f"{s.trial}{' (baseline)' if s.is_baseline else ''}",
+                _number(s.searched),
+                ", ".join(f"{value:.4f}" for value in s.objectives),
+                _number(s.mean),
+                f"{max(0, over.low):.3f}..{min(1, over.high):.3f}" if over is not None and known else "-",
+                "-" if math.isnan(s.optimism) else f"{s.optimism:+.4f}",
+                "; ".join(s.lost) or "-",
+            ]
+        )
+    return [
+        "Every finalist was retrained from fresh seeds. The first place has the best mean validation objective; what "
+        "the search saw of it beyond that mean is the price of having picked the best of many. The interval is that "
+        "of the mean over seeds (Student's t), on the same validation images.",
+        "",
+        *markdown_table(heads, rows),
+    ]
+
+
+def _tested_markdown(run: Path, one: Tested) -> list[str]:
+    from results.figures import confusion_matrix
+    from results.final_figures import reliability_diagram
+
+    metrics, final = one.metrics, Path("final")
+    write_confusion_csv(metrics, run / final / f"confusion_matrix_{one.role}.csv")
+    matrix, diagram = (final / f"{name}_{one.role}.png" for name in ("confusion_matrix", "reliability"))
+    confusion_matrix(metrics, run / matrix)
+    reliability_diagram(delivered_numbers(one.of_delivered).calibration, run / diagram)
+    heading = "The delivered model on new images" if one.role == "winner" else "The baseline's best retraining"
+    return [
+        f"## {heading}: trial {one.trial}, retraining {one.delivered}",
+        "",
+        *numbers_markdown(one),
+        "",
+        *confusion_markdown(metrics),
+        "",
+        f"![Confusion matrix of the {one.role}]({matrix})",
+        f"![Reliability diagram of the {one.role}]({diagram})",
+        "",
+    ]
+
+
+def _pair_markdown(tested: Sequence[Tested]) -> list[str]:
+    bootstrap = bootstrap_difference(tested)
+    if bootstrap is None:
+        return []
+    drawn = [
+        f"{name} {e.value:+.4f} ({e.low:+.4f}..{e.high:+.4f})"
+        for name, e in (("accuracy", bootstrap.accuracy), ("macro F1", bootstrap.macro_f1))
+    ]
+    heading = "## The delivered model against the baseline's on the same images"
+    return [heading, "", *(f"* {s}" for s in _compared_models(tested)), f"* By bootstrap: {', '.join(drawn)}.", ""]
+
+
+def _class_row(each: ClassEstimates) -> list[str]:
+    return [each.class_name, str(each.n), *(interval(e) for e in (each.precision, each.recall, each.f1, each.auc))]
+
+
+def _detection_markdown(rows: Sequence[DetectionRow]) -> list[str]:
+    if not rows:
+        return []
+    lines = [
+        "## Finding signals at a fixed false-alarm rate",
+        "",
+        "An image is called a signal if 1 - p(noise) lies above a threshold that the noise images of the validation "
+        "split set; the shares are those of the test split, with 95 % intervals.",
+        "",
+    ]
+    found = [row.detection for row in rows if row.detection is not None]
+    if found:
+        names = [each.class_name for each in found[0].classes]
+        heads = ["wanted rate", "threshold", "noise images (needed for ±20 %)", "false alarms", "all signals", *names]
+        table = [
+            [
+                f"{d.threshold.rate:g}",
+                f"{d.threshold.score:.4f}",
+                f"{d.threshold.n_noise} ({d.threshold.needed.precise})",
+                interval(d.false_alarms),
+                interval(d.recall),
+                *(interval(each.recall) for each in d.classes),
+            ]
+            for d in found
+        ]
+        lines += [*markdown_table(heads, table), ""]
+    return lines + [line for row in rows if row.detection is None for line in (f"{row.why_not}.", "")]
+
+
+def _physics_markdown(run: Path, winner: Tested) -> list[str]:
+    from results.final_figures import recall_curves
+
+    lines = []
+    for name, curves in recall_against_physics(winner.of_delivered).items():
+        picture = Path("final") / f"recall_{_file_name(name)}.png"
+        recall_curves(curves, run / picture, quantity=f"|{name}|")
+        lines += [f"![Recall of the delivered model against {name}]({picture})", ""]
+    return ["## Recall against the physics of the signals", "", *lines] if lines else []
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in text)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def _retrainings(n: int) -> str:

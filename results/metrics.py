@@ -143,23 +143,23 @@ def report_text(metrics: ClassificationMetrics) -> str:
     return "\n".join([summary_line(metrics), "", *_aligned(table), "", *_aligned(confusion)])
 
 
-def report_markdown(metrics: ClassificationMetrics) -> str:
-    """Return the numbers as two Markdown tables, classes and confusion, with a final line feed."""
-    header = ["class", "precision", "recall", "F1", "images"]
-    rows = [*_class_rows(metrics), ["mean", "", "", _number(metrics.macro_f1), str(metrics.n)]]
+def confusion_markdown(metrics: ClassificationMetrics) -> list[str]:
+    """Return the confusion matrix as a Markdown table with a line that explains it."""
     confusion = [[name, *map(str, row)] for name, row in zip(metrics.class_names, metrics.confusion, strict=True)]
-    return "\n".join(
-        [
-            summary_line(metrics),
-            "",
-            *_markdown_table(header, rows),
-            "",
-            "Confusion, in images; rows are true classes, columns predicted ones:",
-            "",
-            *_markdown_table(["true \\ predicted", *metrics.class_names], confusion),
-            "",
-        ]
-    )
+    return [
+        "Confusion, in images; rows are true classes, columns predicted ones:",
+        "",
+        *markdown_table(["true \\ predicted", *metrics.class_names], confusion),
+    ]
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a Markdown table, the first column to the left and all others to the right; any text may be a cell."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |"
+
+    return [line(header), "|---|" + "---:|" * (len(header) - 1), *map(line, rows)]
 
 
 def write_confusion_csv(metrics: ClassificationMetrics, path: Path) -> None:
@@ -196,10 +196,3 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
         ).rstrip()
         for row in table
     ]
-
-
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |"
-
-    return [line(header), "|---|" + "---:|" * (len(header) - 1), *map(line, rows)]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from results.audit import audit, audit_markdown, epochs_spent
-from results.final_report import Tested, finals_sentences, read_tested
+from results.final_evaluation import Tested, read_tested
+from results.final_report import finals_markdown, finals_sentences
 from results.leaderboard import leaderboard_text, rank_trials
-from results.metrics import classification_metrics, report_markdown, write_confusion_csv
+from results.model_card import write_model_card
 from results.records import COMPLETED, DIVERGED, FAILED, STOPPED
 from results.state import RunState
 from results.store import write_atomically
@@ -40,8 +41,8 @@ def headline(state: RunState, tested: Sequence[Tested]) -> list[str]:
 
 
 def write_report(run: Path, state: RunState) -> Path:
-    """Write `report.md` with its pictures and the confusion matrices; return its path."""
-    from results.figures import CurveRow, confusion_matrix, search_overview
+    """Write `report.md` with its pictures and tables, and the card of the delivered model; return the report's path."""
+    from results.figures import CurveRow, search_overview
 
     tested = read_tested(run, state)
     curves = [
@@ -63,14 +64,9 @@ def write_report(run: Path, state: RunState) -> Path:
         lines += ["![Validation accuracy of all trials by epoch](search.png)", ""]
     lines += ["## Leaderboard", "", _counts(state), "", "```text", leaderboard_text(state), "```", ""]
     lines += audit_markdown(audit(state))
-    for one in tested:
-        p = one.of_delivered
-        metrics = classification_metrics(p.y_true, p.y_prob, p.class_names)
-        write_confusion_csv(metrics, run / "final" / f"confusion_matrix_{one.role}.csv")
-        picture = f"final/confusion_matrix_{one.role}.png"
-        confusion_matrix(metrics, run / picture)
-        lines += [f"## Test split: {one.role} (trial {one.trial}, retraining {one.delivered})", ""]
-        lines += [report_markdown(metrics), f"![Confusion matrix of the {one.role}]({picture})", ""]
+    lines += finals_markdown(run, state, tested)
+    if tested:
+        write_model_card(run, state, tested)
     lines += _provenance(state)
     path = run / REPORT
     write_atomically(path, "\n".join(lines))

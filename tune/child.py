@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, signals: Signals) -> int:
-    from results.final_report import read_tested
+    from results.final_evaluation import read_tested
     from results.leaderboard import leaderboard_text
     from results.report import REPORT, headline
     from tune.driver import run_study

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.final_evaluation import FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS
 from results.finals import baseline_of, decide, is_stale
+from results.model_card import RECEIPT
 from results.predictions import Predictions, write_predictions
+from results.receipt import receipt_of
 from results.records import COMPLETED, AttemptEnded, FinalEvaluated, FinalsDecided, TrialKey, utc_now
 from results.state import RunState, TrialState
-from results.store import EventLog
+from results.store import EventLog, write_atomically
 from tune.agenda import checkpoint_folder, chosen_finalists, missing_finals
 from tune.continuation import check_digest
 from tune.held_out import earlier_uses, unlock_for_finals
@@ -23,8 +26,7 @@ if TYPE_CHECKING:
     from seti_model.dataset import Dataset
     from seti_model.outcome import TrainedNetwork
 
-FINAL = "final"
-MODEL, DESCRIPTION = f"{FINAL}/model.keras", f"{FINAL}/model.json"
+MODEL, DESCRIPTION, SAVED_MODEL = f"{FINAL}/model.keras", f"{FINAL}/model.json", f"{FINAL}/saved_model"
 
 
 def conclude_finals(
@@ -198,12 +200,15 @@ def _predict(weights: TrainedNetwork, dataset: Dataset, split_name: str) -> Pred
 
 def _hand_on(run: Path, state: RunState, trial: TrialState, dataset: Dataset) -> None:
     """Write the winner's best retraining with all that its user needs; the description, which is asked for, last."""
-    from seti_model.evaluation import export_model
+    from seti_model.evaluation import export_model, export_saved_model
 
-    weights = _required_weights(run, trial)
+    weights, key = _required_weights(run, trial), trial.started.key
     (run / DESCRIPTION).unlink(missing_ok=True)
-    shutil.copyfile(run / state.finals[trial.started.key].predictions, run / FINAL / "test_predictions.parquet")
-    write_predictions(run / FINAL / "validation_predictions.parquet", _predict(weights, dataset, "validation"))
+    shutil.copyfile(run / state.finals[key].predictions, run / TEST_PREDICTIONS)
+    write_predictions(run / VALIDATION_PREDICTIONS, _predict(weights, dataset, "validation"))
+    write_atomically(run / RECEIPT, receipt_of(state, key).to_text())
+    shutil.rmtree(run / SAVED_MODEL, ignore_errors=True)
+    export_saved_model(weights, run / SAVED_MODEL)
     export_model(weights, run / MODEL)
 
 

@@ -30,7 +30,8 @@ class Hand:
 
     def study(self, *, name: str = "hand", trials: int = 8, space: Mapping[str, Any] = SPACE, **other: Any) -> Event:
         values = {"data_digest": "d" * 64, "space_fingerprint": "f", "provenance": {"versions": {}, "machine": {}}}
-        return StudyStarted(study={"study": {"name": name, "trials": trials}}, space=space, **(values | other))
+        study = {"study": {"name": name, "trials": trials}, "data": {"path": "data/hand", "simulate": None}}
+        return StudyStarted(study=study, space=space, **(values | other))
 
     def trial(
         self,

@@ -1,6 +1,7 @@
 """What a report says of the finals, from predictions made by hand."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pandas as pd
 import pytest
 
 from results import records
-from results.final_report import compare_delivered, finals_sentences, read_tested
+from results.final_evaluation import compare_delivered, read_tested
+from results.final_report import finals_sentences
+from results.intervals import wilson_interval
 from results.predictions import Predictions, read_predictions, write_predictions
 from results.records import Event, FinalEvaluated, FinalsDecided, RecordError
 from results.report import write_report
@@ -71,6 +74,64 @@ def test_the_delivered_model_is_compared_with_the_baselines_best_retraining_on_t
     assert "McNemar p = 0.00781: the delivered model is better." in text
     assert (tmp_path / "final/confusion_matrix_winner.csv").read_text().splitlines()[1] == "on,16,4"
     assert (tmp_path / "final/confusion_matrix_baseline.png").stat().st_size > 5000
+
+
+def test_the_report_has_every_number_with_its_interval_and_its_pictures(events: list[Event], tmp_path: Path) -> None:
+    text = write_report(tmp_path, with_test_split(tmp_path, events)).read_text()
+    assert "| 1 | 1 | 0.9000 | 0.7000, 0.8000 | 0.7500 |" in text
+    assert "| 2 | 0 (baseline) | 0.6000 | 0.5500, 0.5000 | 0.5250 |" in text
+    low, high = wilson_interval(32, 40)
+    assert f"Accuracy 0.800 ({low:.3f}..{high:.3f}), macro F1 0.800" in text
+    assert "| on | 20 | 0.800 (0.584..0.919) |" in text
+    assert "The configuration of the winner (trial 1), trained again: test accuracy 0.7750 (" in text
+    assert "Configuration of the winner minus that of the baseline: +0.2250, 95 % interval" in text
+    assert "* By bootstrap: accuracy +0.2000 (" in text
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
+        assert (tmp_path / picture).stat().st_size > 5000, picture
+
+
+def test_classes_with_noise_have_a_detection_table_and_recall_against_physics(hand: Any, tmp_path: Path) -> None:
+    events = [hand.study(), *hand.trial(0, [0.5]), *retrained(hand, 0, 0, 0.5)]
+    events.append(FinalsDecided(finalists=(0,), seeds=1, search_trials=1, winner=0, delivered=0))
+    rng = np.random.default_rng(0)
+
+    def network(n: int) -> Predictions:
+        """Signals have an amplitude of 0..1 and are the easier to see the stronger they are."""
+        labels = np.arange(n) % 2
+        amplitude = np.where(labels == 0, rng.uniform(0, 1, n), np.nan)
+        signal = np.clip(np.where(labels == 0, amplitude, 0.1 * rng.uniform(0, 1, n)), 0.001, 0.999)
+        truth = pd.DataFrame({"amplitude_ratio": amplitude})
+        return Predictions(labels, np.stack([signal, 1 - signal], axis=1), ("narrowband", "noise"), truth)
+
+    test = network(400)
+    path = "final/predictions/0000-0.parquet"
+    write_predictions(tmp_path / path, test)
+    write_predictions(tmp_path / "final/validation_predictions.parquet", network(40))
+    evaluated = FinalEvaluated(trial=0, repeat=0, predictions=path, n=400, correct=int(test.correct.sum()))
+    text = write_report(tmp_path, RunState([*events, evaluated])).read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| 0.1 |"))
+    assert "| 20 (865) |" in row
+    assert float(row.split("|")[6].split()[0]) == pytest.approx(0.91, abs=0.03)  # amplitudes above 0.09 or so
+    assert "20 noise images cannot set a false-alarm rate of 0.01: at least 99 are needed" in text
+    assert (tmp_path / "final" / "recall_amplitude_ratio.png").stat().st_size > 5000
+
+
+def test_the_model_card_says_what_a_stranger_must_know(events: list[Event], tmp_path: Path) -> None:
+    write_report(tmp_path, with_test_split(tmp_path, events))
+    card = (tmp_path / "final" / "model_card.md").read_text()
+    for words in (
+        "# Model card: study hand, trial 1, retraining 1",
+        "Classifies radio spectrograms into 2 classes: on, off.",
+        "pixel values 0..255",
+        "Accuracy 0.800 (",
+        "this configuration reached 0.9000 in the search and 0.7500 in the mean of 2 retrainings",
+        "The test split has been used once.",
+        "Data set `data/hand`.",
+        "d" * 64,
+        "| network.filters_1 | 16 |",
+        "$ seti-tune retrain final/receipt.json --data data/hand",
+    ):
+        assert words in card
 
 
 def test_a_baseline_that_is_better_is_said_to_be(events: list[Event], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from bench import Bench, NetworkBench, outcome
 from processes import search, values
 
-from results.final_report import read_tested
+from results.final_evaluation import read_tested
 from results.finals import is_stale, standings
 from results.leaderboard import rank_trials
 from results.predictions import read_predictions
