@@ -110,17 +110,10 @@ def calibration_error(bins: Sequence[ReliabilityBin], *, seed: int = 0, level: f
     noise = np.concatenate([noise, -noise])
     tail = (1 - level) / 2
     value, low, high = (_error_below(plain, weight, pattern, noise, chance) for chance in (0.5, 1 - tail, tail))
-    of_means = _distance_of_means(float(weight @ confidence), round(float(accuracy @ sizes)), int(sizes.sum()), level)
-    return CalibrationError(plain, Estimate(value, low, min(1.0, max(high, of_means)), level), tuple(bins))
-
-
-def _distance_of_means(confidence: float, correct: int, n: int, level: float) -> float:
-    """Return how far the accuracy of all images may be from their mean confidence, which no bins can undercut.
-
-    Of a network always sure and always right the normal noise of the bins says nothing.
-    """
-    low, high = wilson_interval(correct, n, level)
-    return max(confidence - low, high - confidence)
+    if np.isin(accuracy, (0, 1)).all():  # the normal noise says nothing of a network without a mistake
+        right = wilson_interval(round(float(accuracy @ sizes)), int(sizes.sum()), level)
+        high = max(high, *(abs(limit - float(weight @ confidence)) for limit in right))
+    return CalibrationError(plain, Estimate(value, low, min(1.0, high), level), tuple(bins))
 
 
 def _pattern(weight: Floats, gap: Floats, deviation: Floats) -> Floats:
