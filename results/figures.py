@@ -284,11 +284,7 @@ def _loss_scale(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def save_figure(figure: Figure, path: Path, title: str = "") -> None:
-    """Write the file in one step.
-
-    Raises:
-        FigureError: The suffix is neither `.png` nor `.svg`.
-    """
+    """Write the file in one step; a suffix other than `.png` and `.svg` is a `FigureError`."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("png", "svg"):
         raise FigureError(f"{path}: a picture ends in .png or .svg, found {path.suffix!r}; rename it")
