@@ -124,9 +124,9 @@ def _chosen(place: Path, state: RunState, trial: str | None, repeat: int | None)
         if not trial.isdecimal():
             raise StudyError(f"--trial {trial}: the number of a trial is expected, or best")
         return int(trial), repeat
-    decided = getattr(state, "decisions", [])
-    if decided:
-        return decided[-1].winner, decided[-1].delivered if repeat is None else repeat
+    if state.decisions:
+        decision = state.decisions[-1]
+        return decision.winner, decision.delivered if repeat is None else repeat
     ranked, _ = rank_trials(state)
     if not ranked:
         raise StudyError(f"{place}: no trial is completed, so none is the best; choose one with --trial N")
