@@ -1,4 +1,4 @@
-"""Runs every benchmark, one after the other; each prints its own table."""
+"""Runs the benchmarks of speed, one after the other; each prints its own table. `transfer` is run by itself."""
 
 from __future__ import annotations
 
