@@ -36,7 +36,7 @@ def write_inputs(folder: Path) -> None:
 
 def test_the_readme_runs_as_written(tmp_path: Path) -> None:
     write_inputs(tmp_path)
-    ran = 0
+    ran, said = 0, {}
     for command in commands():
         program, *arguments = shlex.split(command)
         if program == "make":
@@ -49,10 +49,13 @@ def test_the_readme_runs_as_written(tmp_path: Path) -> None:
         )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
         ran += 1
+        said[arguments[0]] = done.stdout
     assert ran >= 10
-    for name in ("report.md", "leaderboard.csv", "epochs.csv", "events.jsonl", "final/baseline/model.keras"):
-        path = tmp_path / "runs" / "study" / name
-        assert path.exists() or "baseline" in name, name
+    for name in ("report.md", "leaderboard.csv", "epochs.csv", "events.jsonl", "receipts/0001.json"):
+        assert (tmp_path / "runs" / "study" / name).exists(), name
+    for name in ("model.keras", "saved_model/class_names.txt", "model_card.md", "receipt.json"):
+        assert (tmp_path / "runs" / "study" / "final" / name).exists(), name
+    assert "identical" in said["retrain"]
     best = pd.read_csv(tmp_path / "runs" / "study" / "leaderboard.csv").iloc[0]
     assert best["objective_low"] < best["objective"] < best["objective_high"]
     assert bool(best["tied"]), "a network's trials tell which validation images they had right"
