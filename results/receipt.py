@@ -109,7 +109,7 @@ def receipt_of(state: RunState, key: TrialKey) -> Receipt:
         data=study.get("data", {}),
         data_digest=state.started.data_digest if state.started else None,
         validation_images=state.started.validation_images if state.started else None,
-        init_digest=getattr(state.started, "init_digest", None),
+        init_digest=state.started.init_digest if state.started else None,
         threads=resources.get("cpus_per_trial", 1),
         gpus=resources.get("gpus_per_trial", 0.0),
         environments=_environments(trial),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from results.receipt import Environment, Receipt
 from results.records import COMPLETED
+from results.retrainings import objective_over_retrainings
 from results.state import RunState
 
 IDENTICAL, WITHIN, DIFFERS = "identical", "within tolerance", "differs"
@@ -97,20 +97,8 @@ def tolerance(receipt: Receipt, setting: Setting, state: RunState | None) -> tup
     ]
     if len(same) < 2:
         return f"its completed retrainings in the finals are {len(same)}, at least 2 are needed"
-    return prediction_interval(same)
-
-
-def prediction_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
-    """Return the interval in which one further value of the same normal distribution lies, for two values or more.
-
-    Source: mean ± t s sqrt(1 + 1/n) with n - 1 degrees of freedom; G. J. Hahn (1969), J. Am. Stat. Assoc. 64, 878.
-    """
-    from scipy.stats import t
-
-    n = len(values)
-    mean = statistics.fmean(values)
-    half = float(t.ppf((1 + level) / 2, n - 1)) * statistics.stdev(values) * math.sqrt(1 + 1 / n)
-    return mean - half, mean + half
+    expected = objective_over_retrainings(same, LEVEL).next_retraining
+    return expected.low, expected.high
 
 
 def compare(

@@ -172,8 +172,7 @@ def _train(
 
 
 def _task(source: Source, setting: Setting, progress: _Progress, *, resume_from: Path | None) -> Task:
-    receipt, initial = source.receipt, initial_weights(source)
-    extra: dict[str, Any] = {} if initial is None else {"init_from": initial}
+    receipt = source.receipt
     return Task(
         trial=receipt.trial,
         repeat=receipt.repeat,
@@ -186,7 +185,7 @@ def _task(source: Source, setting: Setting, progress: _Progress, *, resume_from:
         checkpoint_epochs=(receipt.epochs,),
         threads=setting.threads,
         gpus=setting.gpus,
-        **extra,
+        init_from=initial_weights(source),
     )
 
 

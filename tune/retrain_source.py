@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.leaderboard import rank_trials
-from results.receipt import RECEIPTS, Environment, Receipt, disagreements, read_receipt, receipt_of, receipt_path
+from results.receipt import Environment, Receipt, disagreements, read_receipt, receipt_of, receipt_path
 from results.records import RecordError, TrialKey
 from results.repetition import Setting
 from results.state import RunState, load_run
 from results.store import LOG_NAME
+from tune.initial import FOLDER
 from tune.provenance import device_model, has_gpu, provenance
 from tune.sections import StudyError
 
@@ -41,7 +41,7 @@ def find_source(place: Path, *, trial: str | None = None, repeat: int | None = N
     """Find what is to be repeated.
 
     Args:
-        place: A run folder, or a receipt file; one that lies in a run folder belongs to that run.
+        place: A run folder, or a receipt file; one in a folder of a run belongs to that run.
         trial: The number of a trial of the run, or `best`, which is what None means.
         repeat: Which of its retrainings in the finals; None for the trial of the search.
 
@@ -53,7 +53,7 @@ def find_source(place: Path, *, trial: str | None = None, repeat: int | None = N
         if trial is not None or repeat is not None:
             raise StudyError(f"{place}: is the receipt of one trial; leave --trial and --repeat out")
         receipt, run = read_receipt(place), place.absolute().parent.parent
-        if place.absolute().parent.name != RECEIPTS or not (run / LOG_NAME).is_file():
+        if not (run / LOG_NAME).is_file():
             return _checked(Source(receipt, None, None))
         state = load_run(run)
         return _checked(Source(receipt, run, state, disagreements(receipt, _from_log(run, state, receipt.key))))
@@ -93,7 +93,10 @@ def setting_here(source: Source, dataset: Dataset | None, threads: int | None = 
 
     Raises:
         StudyError: Fewer than one thread, or the initial weights are not here.
+        ModelError: The initial weights are damaged.
     """
+    from seti_model.description import read_description
+
     receipt = source.receipt
     if threads is not None and threads < 1:
         raise StudyError(f"--threads {threads}: at least 1 is expected")
@@ -104,7 +107,7 @@ def setting_here(source: Source, dataset: Dataset | None, threads: int | None = 
         threads=receipt.threads if threads is None else threads,
         gpus=gpus,
         data_digest=None if dataset is None else dataset.digest,
-        init_digest=None if initial is None else _digest_of_model(initial),
+        init_digest=None if initial is None else read_description(initial).weights_digest,
     )
 
 
@@ -112,7 +115,7 @@ def initial_weights(source: Source) -> Path | None:
     """Return the exported model from which the trial started, None where its weights were drawn."""
     if source.receipt.init_digest is None:
         return None
-    path = None if source.run is None else source.run / "init_from" / "model.keras"
+    path = None if source.run is None else source.run / FOLDER / "model.keras"
     if path is None or not path.is_file():
         raise StudyError(f"{path or source.name}: the initial weights are missing; retrain from the whole run folder")
     return path
@@ -161,11 +164,3 @@ def _way_to_data(receipt: Receipt, path: Path | None) -> str:
     command = f"seti-tune data simulate {out} --preset {data['simulate']}"
     options = " ".join(f"--{name} {data[name]}" for name in ("train", "validation", "test", "seed"))
     return f"make it again with `{command} {options}`" + ("" if path else f" and give it with --data {out}")
-
-
-def _digest_of_model(model: Path) -> str | None:
-    try:
-        digest: str = json.loads(model.with_suffix(".json").read_text(encoding="utf-8"))["weights_digest"]
-    except (OSError, ValueError, KeyError) as error:
-        raise StudyError(f"{model}: its .json cannot be read ({error}); restore it from a copy") from error
-    return digest

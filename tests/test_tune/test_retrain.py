@@ -20,11 +20,12 @@ from results.receipt import read_receipt, receipt_path
 from results.records import FinalsDecided, RecordError
 from results.state import RunState, load_run
 from results.store import EventLog
-from seti_model.dataset import DatasetError
+from seti_model.dataset import Dataset, DatasetError, TrainingData
 from seti_model.simulator import simulate_dataset
 from tune.cli import main
 from tune.continuation import opening_events
 from tune.coordinator import Coordinator
+from tune.initial import prepare_initial
 from tune.provenance import device_model, provenance
 from tune.retrain import retrain
 from tune.retrain_source import find_source, open_data, setting_here
@@ -236,14 +237,33 @@ def test_an_interrupted_retraining_of_the_network_goes_on_from_its_checkpoint(se
     assert once_more.epochs == []
 
 
+def test_a_trial_that_started_from_an_earlier_model_is_repeated_with_the_runs_copy_of_it(
+    searched: Path, tmp_path: Path
+) -> None:
+    assert main(["retrain", str(searched), "--out", str(tmp_path / "earlier")]) == 0
+    (tmp_path / "rate.toml").write_text(SPACE)
+    text = STUDY.replace("trials = 2", 'trials = 1\ninit_from = "earlier/model.keras"')
+    (tmp_path / "from.toml").write_text(text.replace('simulate = "wide"', f'path = "{searched / "dataset"}"'))
+    dataset = Dataset.open(searched / "dataset")
+    run_here(tmp_path / "from.toml", tmp_path / "run", dataset.training_data())
+    shutil.rmtree(tmp_path / "earlier")
+    source = find_source(tmp_path / "run")
+    assert source.receipt.init_digest is not None
+    setting = setting_here(source, dataset)
+    found = retrain(source, setting, dataset.training_data(), tmp_path / "out")
+    assert (found.word, found.differences) == ("identical", ())
+
+
 # With the trainable of milliseconds ----------------------------------------------------------------------------
 
 
-def run_here(study_file: Path, run: Path) -> RunState:
+def run_here(study_file: Path, run: Path, data: TrainingData | None = None) -> RunState:
     """Run a whole study in this process, without Ray: the coordinator and one worker by turns."""
     study, state = load_study(study_file), RunState()
     with EventLog(run) as log:
-        opening = opening_events(study, state, run, data=(None, None), provenance=provenance())
+        prepare_initial(study, run, state)
+        seen = (None, None) if data is None else (data.digest, len(data.validation.labels))
+        opening = opening_events(study, state, run, data=seen, provenance=provenance())
         log.append(*opening)
         for event in opening:
             state.apply(event)
@@ -252,7 +272,7 @@ def run_here(study_file: Path, run: Path) -> RunState:
         while (task := coordinator.next_task()) is not None:
             coordinator.receive(task, Entered("here", os.getpid(), device_model(gpu=False)))
             try:
-                trainable(task, None, lambda report, task=task: coordinator.receive(task, report))
+                trainable(task, data, lambda report, task=task: coordinator.receive(task, report))
             except Diverged as error:
                 coordinator.receive(task, Left("diverged", str(error)))
     write_tables(run, state)
@@ -298,7 +318,8 @@ def test_the_best_is_what_the_finals_delivered_once_they_have_decided(quick: Pat
 
 
 def test_a_run_without_receipts_and_a_receipt_without_its_run_are_enough(quick: Path, tmp_path: Path) -> None:
-    alone = tmp_path / "alone.json"
+    alone = tmp_path / "elsewhere" / "alone" / "0000.json"
+    alone.parent.mkdir(parents=True)
     shutil.copy(receipt_path(quick, (0, None)), alone)
     assert again(alone, tmp_path / "a").word == "identical"
     shutil.rmtree(quick / "receipts")
