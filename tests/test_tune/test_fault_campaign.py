@@ -38,6 +38,10 @@ path = "data"
 grace_epochs = 1
 [resources]
 max_concurrent = 1
+[finals]
+finalists = 1
+max_finalists = 1
+seeds = 2
 [fixed]
 "network.dense_units" = 8
 """
@@ -53,7 +57,8 @@ class Campaign:
 
 def outcome(run: Path) -> Any:
     """All that must not depend on kills: everything but times, attempts, memory and nodes."""
-    return {
+    state = load_run(run)
+    trials: dict[Any, Any] = {
         key: (
             dict(t.started.configuration),
             t.status,
@@ -61,7 +66,14 @@ def outcome(run: Path) -> Any:
             {n: (r.value, r.seen, r.better, r.cutoff, r.decision) for n, r in sorted(t.rungs.items())},
             t.ended and dataclasses.replace(t.ended, time=""),
         )
-        for key, t in load_run(run).trials.items()
+        for key, t in state.trials.items()
+    }
+    decisions = [dataclasses.replace(d, time="", earlier_uses=0) for d in state.decisions]  # the other run's is one
+    description = run / "final" / "model.json"
+    return trials | {
+        "decisions": decisions,
+        "handed on": description.read_text() if description.exists() else None,
+        "test split": {key: dataclasses.replace(e, time="") for key, e in state.finals.items()},
     }
 
 
