@@ -29,12 +29,19 @@ def finals_sentences(state: RunState, tested: Sequence[Tested]) -> list[str]:
     if not state.decisions:
         return []
     decision = state.decisions[-1]
-    winner = standings(state, [decision.winner], decision.seeds)[0]
+    stand = standings(state, decision.finalists, decision.seeds)
+    winner = next(s for s in stand if s.trial == decision.winner)
     lines = [
         f"Winner of the finals: trial {winner.trial}{' (the baseline)' if winner.is_baseline else ''}, mean validation "
-        f"accuracy {winner.mean:.4f} over {_retrainings(len(winner.objectives))}; the search had promised "
-        f"{winner.searched:.4f} ({winner.optimism:+.4f})."
+        f"accuracy {winner.mean:.4f} over {_retrainings(len(winner.objectives))}; the search had shown "
+        f"{winner.searched:.4f}."
     ]
+    first = max(stand, key=lambda s: -math.inf if math.isnan(s.searched) else s.searched)
+    if first.objectives:
+        lines.append(
+            f"Optimism of the search: its best, trial {first.trial}, had shown {first.searched:.4f} and came to "
+            f"{first.mean:.4f} in the mean of its retrainings ({first.optimism:+.4f})."
+        )
     for one in tested:
         m = one.metrics
         model = "The delivered model" if one.role == "winner" else "The baseline's best retraining"
@@ -103,7 +110,7 @@ def configuration_sentences(tested: Sequence[Tested]) -> list[str]:
             lines.append(
                 f"The configuration of the {one.role} (trial {one.trial}), trained again: test accuracy "
                 f"{interval(over.accuracy, 4)} over {over.n_seeds} seeds and {over.n_images} images together; "
-                f"deviation between seeds {over.seed_deviation:.4f}."
+                f"deviation between seeds beyond the chance of the images {over.seed_deviation:.4f}."
             )
     difference = compare_configurations(tested)
     if difference is not None and not math.isnan(difference.low):
