@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from results.retrainings import objective_over_retrainings
 from seti_model.config import Configuration
 from seti_model.dataset import Dataset, SplitData, write_dataset
 from seti_model.seeding import prepare_process
@@ -90,7 +91,7 @@ def one_seed(out: Path, seed: int, epochs: int) -> list[Row]:
         models[survey] = out / f"{survey}.keras"
         rows.append(trained(data[survey, "all"], models[survey], survey, "all", "scratch", seed, epochs))
     for survey, other in (("NVSS", "FIRST"), ("FIRST", "NVSS")):
-        rows.append(Row(survey, "none", f"{other} as it is", seed, test_accuracy(models[other], data[survey, "all"])))
+        rows.append(Row(survey, "none", f"{other} as it is", seed, accuracy_on(data[survey, "all"][1], models[other])))
         for amount in ("all", "quarter"):
             given: Any = (data[survey, amount], out / "target.keras", survey, amount)
             if amount != "all":
@@ -145,8 +146,11 @@ def one_name(images: np.ndarray[Any, Any], objects: np.ndarray[Any, Any]) -> np.
     return objects
 
 
-def divided(both: SplitData, out: Path, seed: int) -> dict[tuple[str, str], Dataset]:
+def divided(both: SplitData, out: Path, seed: int) -> dict[tuple[str, str], tuple[Dataset, SplitData]]:
     """Write each survey as a data set with all and with a quarter of its training objects; objects divided once.
+
+    Returns:
+        By survey and amount the data set, which has no test split, and the test split.
 
     Raises:
         RuntimeError: An object would be in the test split of one survey and in another split of the other one.
@@ -156,11 +160,12 @@ def divided(both: SplitData, out: Path, seed: int) -> dict[tuple[str, str], Data
     datasets = {}
     for survey in FILES:
         mine = {name: part.take(np.flatnonzero(part.truth["survey"] == survey)) for name, part in parts.items()}
-        quarter = mine.pop("quarter")
+        quarter, test = mine.pop("quarter"), mine.pop("test")
         for amount, splits in (("all", mine), ("quarter", mine | {"train": quarter})):
-            datasets[survey, amount] = write_dataset(out / f"{survey}-{amount}", splits, CLASSES, {"seed": seed})
-    held_out = {name for data in datasets.values() for name in set(np.asarray(data.split("test").groups))}
-    for data in datasets.values():
+            data = write_dataset(out / f"{survey}-{amount}", splits, CLASSES, {"seed": seed})
+            datasets[survey, amount] = (data, test)
+    held_out = {name for _, test in datasets.values() for name in set(np.asarray(test.groups))}
+    for data, _ in datasets.values():
         seen = {name for split in ("train", "validation") for name in set(np.asarray(data.split(split).groups))}
         if seen & held_out or any(data.origin["duplicates_removed"].values()):
             raise RuntimeError(f"{data.path}: {sorted(seen & held_out)} are tested and trained on; correct the groups")
@@ -168,7 +173,7 @@ def divided(both: SplitData, out: Path, seed: int) -> dict[tuple[str, str], Data
 
 
 def trained(
-    data: Dataset,
+    data: tuple[Dataset, SplitData],
     model: Path,
     survey: str,
     amount: str,
@@ -182,12 +187,12 @@ def trained(
     from seti_model.evaluation import export_model
     from seti_model.training import train
 
-    split = data.training_data()
+    split, test = data[0].training_data(), data[1]
     steps = epochs * -(-len(split.train.labels) // 32)
     changes = {"training.epochs": epochs, "training.decay_steps": max(steps // 25, 1), "training.frozen_blocks": frozen}
     result = train(Configuration.from_mapping(NETWORK | changes), split, seed=seed, init_from=init_from)
     export_model(result.best, model)
-    accuracy = test_accuracy(model, data)
+    accuracy = accuracy_on(test, model)
     print(
         f"seed {seed} {survey} {amount} {start}: validation {result.best_validation_accuracy:.3f} "
         f"(epoch {result.best_epoch}), test {accuracy:.3f}",
@@ -196,21 +201,17 @@ def trained(
     return Row(survey, amount, start, seed, accuracy)
 
 
-def test_accuracy(model: Path, data: Dataset) -> float:
+def accuracy_on(test: SplitData, model: Path) -> float:
     """Return the accuracy of an exported model on the test split."""
     from seti_model.evaluation import load_model
 
-    test = data.split("test")
     return float(np.mean(load_model(model).predict(test.images).argmax(axis=1) == test.labels))
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Return the mean and its 95 % t interval over seeds; each seed has its own division, weights and order."""
-    from scipy.stats import t
-
-    mean = float(np.mean(values))
-    half = float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half
+    mean = objective_over_retrainings(values).mean
+    return mean.value, mean.low, mean.high
 
 
 def table(rows: Sequence[Row]) -> str:

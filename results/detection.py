@@ -50,11 +50,6 @@ class Threshold:
     expected: Estimate
     needed: NoiseNeeded
 
-    @property
-    def is_precise(self) -> bool:
-        """Whether enough noise images set it to be within 20 % of its rate."""
-        return self.n_noise >= self.needed.precise
-
 
 @dataclass(frozen=True)
 class ClassDetection:

@@ -5,8 +5,11 @@ Two targets are kept apart: the delivered model on new images, and the configura
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -44,16 +47,23 @@ class Tested:
         """Predictions of the retraining that is handed on, or that stands for the baseline."""
         return self.predictions[self.repeats.index(self.delivered)]
 
-    @property
+    @cached_property
     def metrics(self) -> ClassificationMetrics:
         """The usual numbers and the confusion matrix of that retraining."""
         p = self.of_delivered
         return classification_metrics(p.y_true, p.y_prob, p.class_names)
 
+    @cached_property
+    def numbers(self) -> DeliveredEstimates:
+        """Every number of that retraining with its interval."""
+        p = self.of_delivered
+        return delivered_estimates(p.y_true, p.y_prob, p.class_names)
+
     @property
-    def over_retrainings(self) -> RetrainedAccuracy:
-        """Accuracy of the configuration, seeds and images both random."""
-        return accuracy_over_retrainings(np.stack([p.correct for p in self.predictions]))
+    def over_retrainings(self) -> RetrainedAccuracy | None:
+        """Accuracy of the configuration, seeds and images both random; None from a single seed or image."""
+        correct = np.stack([p.correct for p in self.predictions])
+        return accuracy_over_retrainings(correct) if min(correct.shape) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -107,17 +117,12 @@ def bootstrap_difference(tested: Sequence[Tested]) -> PairedEstimates | None:
 
 
 def compare_configurations(tested: Sequence[Tested]) -> Estimate | None:
-    """Return the accuracy of the winner minus that of the baseline over retrainings; None without both."""
+    """Return the accuracy of the winner minus that of the baseline over retrainings; None where either has none."""
     pair = _winner_and_baseline(tested)
-    if pair is None:
+    if pair is None or any(one.over_retrainings is None for one in pair):
         return None
     winner, baseline = (np.stack([p.correct for p in one.predictions]) for one in pair)
     return difference_over_retrainings(winner, baseline)
-
-
-def delivered_numbers(predictions: Predictions) -> DeliveredEstimates:
-    """Return every number of one network with its interval."""
-    return delivered_estimates(predictions.y_true, predictions.y_prob, predictions.class_names)
 
 
 def detections(run: Path, test: Predictions) -> list[DetectionRow]:
@@ -149,12 +154,27 @@ def recall_against_physics(test: Predictions) -> dict[str, tuple[RecallCurve, ..
         return {}
     noise = test.class_names.index(NOISE)
     found = {}
-    for name in test.truth.columns:
+    for name in test.truth.select_dtypes("number").columns:
         values = np.abs(test.truth[name].to_numpy(np.float64))
+        values[np.isinf(values)] = np.nan
         curves = recall_by_quantity(test.y_true, test.y_prob, values, test.class_names, noise_class=noise)
         if curves:
             found[str(name)] = curves
     return found
+
+
+def recall_csv(found: Mapping[str, Sequence[RecallCurve]]) -> str:
+    """Return `recall_against_physics` as CSV, one row for each quantity, class and bin."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    limits = [f"{share}{end}" for share in ("recall", "detected") for end in ("", "_low", "_high")]
+    writer.writerow(["quantity", "class", "low", "median", "high", "images", *limits])
+    for quantity, curves in found.items():
+        for curve in curves:
+            for one in curve.bins:
+                estimates = [x for e in (one.recall, one.detected) for x in (e.value, e.low, e.high)]
+                writer.writerow([quantity, curve.class_name, one.low, one.median, one.high, one.n, *estimates])
+    return text.getvalue()
 
 
 def _winner_and_baseline(tested: Sequence[Tested]) -> tuple[Tested, Tested] | None:
@@ -168,6 +188,7 @@ def _read(run: Path, state: RunState, trial: int, repeat: int) -> Predictions:
     right, n = int(found.correct.sum()), len(found.y_true)
     if (n, right) != (evaluated.n, evaluated.correct):
         raise RecordError(
-            f"{path}: {right} of {n} right, the log says {evaluated.correct} of {evaluated.n}; restore it from a copy"
+            f"{path}: {right} of {n} right, the log says {evaluated.correct} of {evaluated.n}; delete it and continue "
+            "the run with `seti-tune resume RUN`, which predicts again"
         )
     return found

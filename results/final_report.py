@@ -13,21 +13,25 @@ from results.final_evaluation import (
     bootstrap_difference,
     compare_configurations,
     compare_delivered,
-    delivered_numbers,
     detections,
     recall_against_physics,
+    recall_csv,
 )
 from results.finals import Standing, baseline_of, is_stale, standings
 from results.intervals import LEVEL_P, Estimate
 from results.metrics import confusion_markdown, markdown_table, write_confusion_csv
+from results.records import COMPLETED
 from results.retrainings import objective_over_retrainings
 from results.state import RunState
+from results.store import write_atomically
+
+RECALL_TABLE = "final/recall.csv"
 
 
 def finals_sentences(state: RunState, tested: Sequence[Tested]) -> list[str]:
     """Return who won the finals and what the test split said, in a few sentences."""
     if not state.decisions:
-        return []
+        return _without_decision(state)
     decision = state.decisions[-1]
     stand = standings(state, decision.finalists, decision.seeds)
     winner = next(s for s in stand if s.trial == decision.winner)
@@ -49,7 +53,7 @@ def finals_sentences(state: RunState, tested: Sequence[Tested]) -> list[str]:
             f"{model} (trial {one.trial}, retraining {one.delivered}) on new images: test accuracy {m.accuracy:.4f}, "
             f"95 % interval {m.accuracy_low:.4f}..{m.accuracy_high:.4f} ({m.n} images)."
         )
-    return [*lines, *_compared_models(tested), *configuration_sentences(tested), *_caveats(state, tested)]
+    return [*lines, *_compared_models(tested), *configuration_sentences(tested), *caveats(state, tested)]
 
 
 def finals_markdown(run: Path, state: RunState, tested: Sequence[Tested]) -> list[str]:
@@ -89,8 +93,7 @@ def interval(estimate: Estimate, digits: int = 3) -> str:
 
 def numbers_markdown(one: Tested) -> list[str]:
     """Return every number of the delivered model with its interval, as Markdown."""
-    numbers = delivered_numbers(one.of_delivered)
-    error = numbers.calibration
+    numbers, error = one.numbers, one.numbers.calibration
     heads = ["class", "images", "precision", "recall", "F1", "AUC, one against the rest"]
     return [
         f"Accuracy {interval(numbers.accuracy)}, macro F1 {interval(numbers.macro_f1)}, macro AUC "
@@ -106,14 +109,14 @@ def configuration_sentences(tested: Sequence[Tested]) -> list[str]:
     lines = []
     for one in tested:
         over = one.over_retrainings
-        if over.n_seeds > 1:
+        if over is not None:
             lines.append(
                 f"The configuration of the {one.role} (trial {one.trial}), trained again: test accuracy "
                 f"{interval(over.accuracy, 4)} over {over.n_seeds} seeds and {over.n_images} images together; "
                 f"deviation between seeds beyond the chance of the images {over.seed_deviation:.4f}."
             )
     difference = compare_configurations(tested)
-    if difference is not None and not math.isnan(difference.low):
+    if difference is not None:
         shown = "better" if difference.low > 0 else "worse" if difference.high < 0 else "not told from it"
         lines.append(
             f"Configuration of the winner minus that of the baseline: {difference.value:+.4f}, 95 % interval "
@@ -122,10 +125,28 @@ def configuration_sentences(tested: Sequence[Tested]) -> list[str]:
     return lines
 
 
+def caveats(state: RunState, tested: Sequence[Tested]) -> list[str]:
+    """Say what a reader must know before believing the figures: stale finals, earlier uses, nothing to compare."""
+    decision, lines = state.decisions[-1], []
+    if is_stale(state):
+        lines.append(
+            f"These finals are stale: they were decided after {decision.search_trials} trials, there are more now; "
+            "`seti-tune finals RUN` decides anew, as a further use of the test split."
+        )
+    if tested and decision.winner == baseline_of(state, decision):
+        lines.append("No finalist is better than the baseline, so there is nothing to compare it with.")
+    lost = [s for s in standings(state, decision.finalists, decision.seeds) if s.lost]
+    lines += [
+        f"Trial {s.trial}: {len(s.lost)} of {_retrainings(decision.seeds)} did not complete ({'; '.join(s.lost)})."
+        for s in lost
+    ]
+    return [*lines, uses_sentence(state)] if tested else lines
+
+
 def uses_sentence(state: RunState) -> str:
     """Count the uses of the test split: decisions of this run, unlocked ones, and those of others before."""
     counts = {
-        "by finals of this run": len(state.decisions),
+        "by finals of this run": len(state.decisions) + state.was_tested_before,
         "unlocked for a model of this run": len(state.unlocks),
         "by others before": state.decisions[-1].earlier_uses,
     }
@@ -133,6 +154,21 @@ def uses_sentence(state: RunState) -> str:
         return "The test split has been used once."
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
     return f"The test split has been used {sum(counts.values())} times ({words}): every use makes it less of a test."
+
+
+def _without_decision(state: RunState) -> list[str]:
+    """Say what became of retrainings that decided nothing."""
+    ended = [t.ended for t in state.final_trials() if t.ended]
+    if not ended:
+        return []
+    lost = [end for end in ended if end.status != COMPLETED]
+    if len(lost) == len(ended) == len(state.final_trials()):
+        return [f"The finals decided nothing: {_retrainings(len(lost))} lost, the first one: {lost[0].reason}"]
+    if state.was_tested_before:
+        return [
+            "The finals are those of an earlier version, one retraining each; `seti-tune finals RUN` does them now."
+        ]
+    return [f"The finals are not over: {len(ended)} of {_retrainings(len(state.final_trials()))} ended so far."]
 
 
 def _compared_models(tested: Sequence[Tested]) -> list[str]:
@@ -150,24 +186,6 @@ def _compared_models(tested: Sequence[Tested]) -> list[str]:
         f"Delivered model minus the baseline's on the same test images: {difference.difference:+.4f}, 95 % interval "
         f"{difference.low:+.4f}..{difference.high:+.4f}, McNemar p = {difference.p_value:.3g}: {verdict}"
     ]
-
-
-def _caveats(state: RunState, tested: Sequence[Tested]) -> list[str]:
-    """Say what a reader must know before believing the figures: stale finals, earlier uses, nothing to compare."""
-    decision, lines = state.decisions[-1], []
-    if is_stale(state):
-        lines.append(
-            f"These finals are stale: they were decided after {decision.search_trials} trials, there are more now; "
-            "`seti-tune finals RUN` decides anew, as a further use of the test split."
-        )
-    if tested and decision.winner == baseline_of(state, decision):
-        lines.append("Nothing that was searched is better than the baseline, so there is nothing to compare it with.")
-    lost = [s for s in standings(state, decision.finalists, decision.seeds) if s.lost]
-    lines += [
-        f"Trial {s.trial}: {len(s.lost)} of {_retrainings(decision.seeds)} did not complete ({'; '.join(s.lost)})."
-        for s in lost
-    ]
-    return [*lines, uses_sentence(state)] if tested else lines
 
 
 def _standings_markdown(stand: Sequence[Standing]) -> list[str]:
@@ -205,7 +223,7 @@ def _tested_markdown(run: Path, one: Tested) -> list[str]:
     write_confusion_csv(metrics, run / final / f"confusion_matrix_{one.role}.csv")
     matrix, diagram = (final / f"{name}_{one.role}.png" for name in ("confusion_matrix", "reliability"))
     confusion_matrix(metrics, run / matrix)
-    reliability_diagram(delivered_numbers(one.of_delivered).calibration, run / diagram)
+    reliability_diagram(one.numbers.calibration, run / diagram)
     heading = "The delivered model on new images" if one.role == "winner" else "The baseline's best retraining"
     return [
         f"## {heading}: trial {one.trial}, retraining {one.delivered}",
@@ -268,8 +286,11 @@ def _detection_markdown(rows: Sequence[DetectionRow]) -> list[str]:
 def _physics_markdown(run: Path, winner: Tested) -> list[str]:
     from results.final_figures import recall_curves
 
-    lines = []
-    for name, curves in recall_against_physics(winner.of_delivered).items():
+    lines, found = [], recall_against_physics(winner.of_delivered)
+    if found:
+        write_atomically(run / RECALL_TABLE, recall_csv(found))
+        lines += [f"Bins of about equally many images with 95 % intervals; the numbers are in `{RECALL_TABLE}`.", ""]
+    for name, curves in found.items():
         picture = Path("final") / f"recall_{_file_name(name)}.png"
         recall_curves(curves, run / picture, quantity=f"|{name}|")
         lines += [f"![Recall of the delivered model against {name}]({picture})", ""]

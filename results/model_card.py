@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from results.final_evaluation import Tested
-from results.final_report import configuration_sentences, numbers_markdown, uses_sentence
+from results.final_report import caveats, configuration_sentences, numbers_markdown
 from results.finals import standings
 from results.metrics import confusion_markdown, markdown_table
 from results.state import RunState
@@ -50,7 +51,7 @@ def _card(state: RunState, tested: Sequence[Tested]) -> list[str]:
         *confusion_markdown(delivered.metrics),
         "",
         *(f"* {line}" for line in configuration_sentences(tested)),
-        f"* {uses_sentence(state)}",
+        *(f"* {line}" for line in caveats(state, tested)),
         f"* On validation this configuration reached {stand.searched:.4f} in the search and {stand.mean:.4f} in the "
         f"mean of {len(stand.objectives)} retrainings; this one was the best of them.",
         "",
@@ -69,8 +70,10 @@ def _card(state: RunState, tested: Sequence[Tested]) -> list[str]:
         "",
         "## Repeat it",
         "",
+        "In the run folder (elsewhere with the path of the receipt, and `--data` with that of the data set):",
+        "",
         "```console",
-        f"$ seti-tune retrain {RECEIPT} --data {_where(study)}",
+        f"$ {shlex.join(['seti-tune', 'retrain', RECEIPT, *_where(study)])}",
         "```",
         "",
         "The receipt holds configuration, seed, digests and versions; the command says whether the same weights came "
@@ -93,11 +96,12 @@ def _limits(state: RunState, delivered: Tested) -> list[str]:
             "share of classes."
         )
     numbers = delivered.metrics
-    weakest = min(range(len(numbers.class_names)), key=lambda i: numbers.recall[i])
+    known = [i for i, images in enumerate(numbers.support) if images]
+    weakest = min(known, key=lambda i: numbers.recall[i])
     return [
         first,
         "An image of none of the classes gets one of them all the same; a probability is no detection statistic.",
-        f"It misses most of {numbers.class_names[weakest]!r}: recall {numbers.recall[weakest]:.3f} "
+        f"The class it finds least is {numbers.class_names[weakest]!r}: recall {numbers.recall[weakest]:.3f} "
         f"({numbers.support[weakest]} images).",
     ]
 
@@ -109,5 +113,8 @@ def _data(section: Mapping[str, Any]) -> str:
     return f"Data set `{section.get('path')}`."
 
 
-def _where(study: Any) -> str:
-    return "dataset" if study["data"].get("simulate") is not None else str(study["data"].get("path"))
+def _where(study: Any) -> list[str]:
+    """Return the option that names the data set; a simulated one lies in the run folder and is found there."""
+    if study["data"].get("simulate") is not None:
+        return []
+    return ["--data", str(Path(study.get("folder", "")) / str(study["data"].get("path")))]

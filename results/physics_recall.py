@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from results.binning import equal_count_groups
-from results.detection import DetectionError
+from results.detection import DetectionError, check_noise_class
 from results.intervals import Estimate, wilson_estimate
 from results.metrics import check_predictions
 
@@ -65,10 +65,7 @@ def recall_by_quantity(
     """
     names, values = tuple(class_names), np.asarray(quantity, np.float64)
     truth, probabilities = check_predictions(np.asarray(y_true), np.asarray(y_prob), names)
-    if noise_class not in range(len(names)):
-        raise DetectionError(
-            f"noise class {noise_class}: expected 0..{len(names) - 1}; name the class without a signal"
-        )
+    check_noise_class(noise_class, names)
     if values.shape != truth.shape or np.isinf(values).any():
         raise DetectionError(
             f"quantity of shape {values.shape}: expected {truth.shape}, finite or NaN; give one number per image"

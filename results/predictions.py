@@ -54,7 +54,7 @@ def read_predictions(path: Path) -> Predictions:
         RecordError: Missing or damaged.
     """
     if not path.is_file():
-        raise RecordError(f"{path}: missing; restore it from a copy, or run the study in another folder with --run")
+        raise RecordError(f"{path}: missing; continue the run with `seti-tune resume RUN`, which predicts again")
     try:
         frame = pd.read_parquet(path)
         probabilities = frame.filter(regex=f"^{_PROBABILITY}")
@@ -62,4 +62,7 @@ def read_predictions(path: Path) -> Predictions:
         truth = frame.filter(regex=f"^{_TRUTH}").rename(columns=lambda name: str(name).removeprefix(_TRUTH))
         return Predictions(frame["y_true"].to_numpy(), probabilities.to_numpy(), names, truth)
     except (OSError, ValueError, KeyError) as error:
-        raise RecordError(f"{path}: cannot be read as predictions ({error}); restore it from a copy") from error
+        raise RecordError(
+            f"{path}: cannot be read as predictions ({error}); delete it and continue the run with `seti-tune resume "
+            "RUN`, which predicts again"
+        ) from error

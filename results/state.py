@@ -118,6 +118,7 @@ class RunState:
         self.trials: dict[TrialKey, TrialState] = {}
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.decisions: list[FinalsDecided] = []  # each is one use of the test split
+        self.was_tested_before = False  # by a seti-tune that recorded no decisions
         self.unlocks: list[TestUnlocked] = []  # each time the test split was predicted, or about to be
         self.ended: StudyEnded | None = None
         self.failures: list[TrialEnded] = []  # the failed trials in a row, without another end or a resume between
@@ -126,6 +127,11 @@ class RunState:
         self.last_event: datetime | None = None
         for event in events:
             self.apply(event)
+
+    @property
+    def begun(self) -> str:
+        """When the run began: what tells it from others, whatever its folder is called."""
+        return self.started.time if self.started else ""
 
     def search_trials(self) -> list[TrialState]:
         """Return the trials of the search, in the order of their numbers."""
@@ -161,6 +167,7 @@ class RunState:
                 self.decisions.append(event)
             case FinalEvaluated():
                 self.finals[event.trial, event.repeat] = event
+                self.was_tested_before |= not self.decisions
             case TestUnlocked():
                 self.unlocks.append(event)
             case _:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from results.finals import finalists
+from results.finals import finalists, is_stale
 from results.records import AttemptStarted, TrialStarted, utc_now
 from results.state import RunState, TrialState
+from results.store import LOG_NAME
 from seti_model.seeding import derive_seed
 from tune.initial import initial_model
 from tune.scheduler import rung_epochs
+from tune.sections import FinalsSection, read_section
 from tune.study import Study
 from tune.trial import Task
 
@@ -21,7 +23,7 @@ def has_work(study: Study, state: RunState) -> bool:
         return True
     if len(state.search_trials()) < study.study.trials and within_time(study, state):
         return True
-    return bool(missing_finals(study, state))
+    return bool(missing_finals(study.finals, state))
 
 
 def within_time(study: Study, state: RunState) -> bool:
@@ -30,17 +32,26 @@ def within_time(study: Study, state: RunState) -> bool:
     return limit is None or state.spent_s < 3600 * limit
 
 
-def chosen_finalists(study: Study, state: RunState) -> list[TrialState]:
-    """Return the trials that the study retrains in its finals, as the search stands now; none without finals."""
-    if not study.finals.enabled:
-        return []
-    return finalists(state, study.finals.finalists, study.finals.max_finalists)
+def recorded_finals(state: RunState) -> FinalsSection:
+    """Return the section [finals] of the study as it is in the log."""
+    section: FinalsSection = read_section(Path(LOG_NAME), "finals", state.study.get("finals", {"enabled": False}))
+    return section
 
 
-def missing_finals(study: Study, state: RunState) -> list[tuple[TrialState, int]]:
+def finals_wait(study: Study, state: RunState) -> bool:
+    """Return whether the study wants finals that the run, as recorded, would not decide."""
+    undecided = not state.decisions or is_stale(state)
+    return study.finals.enabled and undecided and study.finals != recorded_finals(state)
+
+
+def chosen_finalists(finals: FinalsSection, state: RunState) -> list[TrialState]:
+    """Return the trials to retrain as the search stands now; none where there are to be no finals."""
+    return finalists(state, finals.finalists, finals.max_finalists) if finals.enabled else []
+
+
+def missing_finals(finals: FinalsSection, state: RunState) -> list[tuple[TrialState, int]]:
     """Return the retrainings yet to begin, each a trial and a repeat: one seed of all finalists, then the next."""
-    chosen = chosen_finalists(study, state)
-    keys = [(trial, repeat) for repeat in range(study.finals.seeds) for trial in chosen]
+    keys = [(trial, repeat) for repeat in range(finals.seeds) for trial in chosen_finalists(finals, state)]
     return [(trial, repeat) for trial, repeat in keys if (trial.started.trial, repeat) not in state.trials]
 
 

@@ -31,6 +31,11 @@ def resume_command(run: Path, **options: object) -> str:
     return shlex.join(["seti-tune", "resume", str(run), *given_options(**options)])
 
 
+def finals_command(run: Path, **options: object) -> str:
+    """Return the command for the finals of a run, which also continues them."""
+    return shlex.join(["seti-tune", "finals", str(run), *given_options(**options)])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the driver and print what came out; return the exit code."""
     signals = Signals()
@@ -70,8 +75,10 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
     if outcome.signal is not None:
         recorded: Any = outcome.state.study
         trials = options.trials if options.trials != recorded["study"]["trials"] else None
-        moved = {"data": options.data, "space": options.space}
-        go_on = resume_command(options.run, trials=trials, **moved, address=options.address)
+        moved = {"data": options.data, "space": options.space, "address": options.address}
+        go_on = resume_command(options.run, trials=trials, **moved)
+        if options.finals_only:  # what it asks for may not be in the log yet
+            go_on = finals_command(options.run, finalists=options.finalists, seeds=options.seeds, **moved)
         print(f"\nInterrupted; leaderboard of what was done: {options.run}/leaderboard.csv\nContinue with: {go_on}")
         return exit_code(outcome.signal)
     print("\n" + "\n".join(headline(outcome.state, read_tested(options.run, outcome.state))))

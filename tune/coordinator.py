@@ -254,7 +254,7 @@ class Coordinator:
         return task
 
     def _start_final(self) -> TrialKey | None:
-        missing = missing_finals(self._study, self.state)
+        missing = missing_finals(self._study.finals, self.state)
         if not missing:
             return None
         event = retraining(self._study, *missing[0])

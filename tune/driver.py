@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.leaderboard import write_tables
-from results.records import Event, StudyEnded, TrialEnded
+from results.records import Event, StudyEnded, StudyResumed, TrialEnded
 from results.report import write_report
 from results.state import RunState, fold
 from results.store import EventLog, write_atomically
 from tune import cluster as clusters
-from tune.agenda import has_work
+from tune.agenda import finals_wait, has_work
 from tune.continuation import SOURCE, check_continuation, check_digest, opening_events
 from tune.coordinator import Coordinator, HopelessStudyError
 from tune.export import JOURNAL, JournalExport
@@ -26,6 +26,7 @@ from tune.finals import conclude_finals, drop_training_state, reopenings
 from tune.initial import prepare_initial
 from tune.progress import Progress
 from tune.provenance import provenance
+from tune.sections import simulation_command
 from tune.signals import Interrupted, Signals
 from tune.study import Study, StudyError
 from tune.trial import load_trainable, run_attempt
@@ -146,6 +147,8 @@ def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str
                 "the wider space counts once there is something to search; add trials with --trials N", file=sys.stderr
             )
         _journal(study, run, state).finish()
+        if finals_wait(study, state):  # nothing is left to train for them
+            _write(log, state, StudyResumed(study=study.to_mapping(), provenance=state.provenance))
     conclude_finals(study, run, log, state, check=signals.check)
     if state.ended is None or not state.ended.finished:
         done, wanted = len(state.search_trials()), study.study.trials
@@ -157,11 +160,14 @@ def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str
 
 def _check_data_is_there(study: Study, run: Path, state: RunState) -> None:
     path = study.dataset_path(run)
-    if state.started is not None and study.data.path is not None and path is not None and not path.exists():
-        raise StudyError(
-            f"{path}: the data set of this run is not there any more; put it back, or say where it is now with "
-            f"`seti-tune resume {run} --data PATH`"
-        )
+    if state.started is None or path is None or path.exists():
+        return
+    if study.data.simulate is None:
+        way = f"put it back, or say where it is now with `seti-tune resume {run} --data PATH`"
+    else:
+        command = simulation_command(dataclasses.asdict(study.data), path)
+        way = f"put it back, or make it again with `{command}`; its digest is compared"
+    raise StudyError(f"{path}: the data set of this run is not there any more; {way}")
 
 
 def _search(

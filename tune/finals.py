@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.final_evaluation import FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS
-from results.finals import baseline_of, decide, is_stale
+from results.finals import baseline_of, decide
 from results.model_card import RECEIPT
 from results.predictions import Predictions, write_predictions
 from results.receipt import receipt_of
 from results.records import COMPLETED, AttemptEnded, FinalEvaluated, FinalsDecided, TrialKey, utc_now
 from results.state import RunState, TrialState
 from results.store import EventLog, write_atomically
-from tune.agenda import checkpoint_folder, chosen_finalists, missing_finals
+from tune.agenda import checkpoint_folder, chosen_finalists, missing_finals, recorded_finals
 from tune.continuation import check_digest
-from tune.held_out import earlier_uses, unlock_for_finals
+from tune.held_out import unlock_for_finals, uses_of_others
 from tune.study import Study, StudyError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from seti_model.outcome import TrainedNetwork
 
 MODEL, DESCRIPTION, SAVED_MODEL = f"{FINAL}/model.keras", f"{FINAL}/model.json", f"{FINAL}/saved_model"
+HANDED_ON = (MODEL, DESCRIPTION, f"{SAVED_MODEL}/saved_model.pb", TEST_PREDICTIONS, VALIDATION_PREDICTIONS, RECEIPT)
 
 
 def conclude_finals(
@@ -47,12 +48,12 @@ def conclude_finals(
         StudyError: The weights of a retrained trial are gone, or the data set is another one than that of the run.
         DatasetError: The data set cannot be used.
     """
-    decision = _decision(study, state)
+    decision = _decision(state)
     if decision is None:
         return
     path = study.dataset_path(run) if study.is_network else None
     if not state.decisions or decision != _terms(state.decisions[-1]):
-        others = 0 if path is None else sum(use.run != run.name for use in earlier_uses(path))
+        others = 0 if path is None else uses_of_others(path, state)
         _append(log, state, dataclasses.replace(decision, time=utc_now(), earlier_uses=others))
     if path is None:
         return
@@ -65,7 +66,7 @@ def conclude_finals(
         dataset = Dataset.open(path)
         check_digest(run, state, dataset.digest)
         delivered = state.trials[decision.winner, decision.delivered]
-        dataset = unlock_for_finals(dataset, run, weights_digest=_best_digest(delivered))
+        dataset = unlock_for_finals(dataset, run, state, weights_digest=_best_digest(delivered))
         for key in todo:
             check()
             evaluated = _evaluate(run, state.trials[key], dataset)
@@ -79,7 +80,7 @@ def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
     """Return what opens retrainings again whose weights are gone or damaged while they are still needed."""
     if not study.is_network:
         return []
-    needed = _needed(study, run, state)
+    needed = _needed(run, state)
     return [
         AttemptEnded(
             trial=trial.started.trial,
@@ -108,15 +109,15 @@ def drop_training_state(run: Path, trial: TrialState) -> None:
     (last / "state.npz").unlink(missing_ok=True)
 
 
-def _decision(study: Study, state: RunState) -> FinalsDecided | None:
-    """Return what the finals as they stand decide; None while retrainings are missing or open, or without any."""
-    if missing_finals(study, state) or any(trial.ended is None for trial in state.trials.values()):
+def _decision(state: RunState) -> FinalsDecided | None:
+    """Return what the finals as they stand decide; None while retrainings are missing or open, or without any.
+
+    The numbers of finalists and seeds are those in the log: what a study file says counts once it was recorded.
+    """
+    finals = recorded_finals(state)
+    if missing_finals(finals, state) or any(trial.ended is None for trial in state.trials.values()):
         return None
-    chosen = [trial.started.trial for trial in chosen_finalists(study, state)]
-    last = state.decisions[-1] if state.decisions and not is_stale(state) else None
-    if last is not None and set(chosen) <= set(last.finalists) and study.finals.seeds <= last.seeds:
-        return _terms(last)  # there have been larger finals already
-    found = decide(state, chosen, study.finals.seeds)
+    found = decide(state, [trial.started.trial for trial in chosen_finalists(finals, state)], finals.seeds)
     return None if found is None else _terms(found)
 
 
@@ -138,6 +139,8 @@ def _best_digest(trial: TrialState) -> str:
 
 
 def _is_handed_on(run: Path, state: RunState, decision: FinalsDecided) -> bool:
+    if not all((run / name).is_file() for name in HANDED_ON):
+        return False
     try:
         written = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))["weights_digest"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -145,12 +148,12 @@ def _is_handed_on(run: Path, state: RunState, decision: FinalsDecided) -> bool:
     return bool(written == _best_digest(state.trials[decision.winner, decision.delivered]))
 
 
-def _needed(study: Study, run: Path, state: RunState) -> set[TrialKey]:
+def _needed(run: Path, state: RunState) -> set[TrialKey]:
     """Return the retrainings whose weights somebody will read: all until there is a decision."""
-    decision = _decision(study, state)
+    decision, finals = _decision(state), recorded_finals(state)
     if decision is None:
-        chosen = [trial.started.trial for trial in chosen_finalists(study, state)]
-        return {(trial, repeat) for trial in chosen for repeat in range(study.finals.seeds)}
+        chosen = [trial.started.trial for trial in chosen_finalists(finals, state)]
+        return {(trial, repeat) for trial in chosen for repeat in range(finals.seeds)}
     handed_on = _is_handed_on(run, state, decision)
     return {*_to_predict(run, state, decision), *([] if handed_on else [(decision.winner, decision.delivered)])}
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.records import RecordError, TestUnlocked, utc_now
-from results.store import LOG_NAME, EventLog
+from results.state import RunState, load_run
+from results.store import LOG_NAME, EventLog, read_events
 
 if TYPE_CHECKING:
     from seti_model.dataset import Dataset
@@ -22,12 +23,17 @@ LEDGER = "test_uses.jsonl"
 
 @dataclass(frozen=True)
 class SplitUse:
-    """A line of a data set's ledger: when (UTC), which command, which weights (SHA-256), in which run folder."""
+    """A line of a data set's ledger: when (UTC), which command, which weights (SHA-256), in which run.
+
+    A run is told from others by `run_begun`, the time of its first event: folders are renamed, copied and used again.
+    For finals `time` is that of their decision.
+    """
 
     time: str
     what: str
     weights_digest: str
-    run: str | None
+    run: str | None = None
+    run_begun: str | None = None
 
 
 def unlock_test(dataset: Dataset, what: str, *, model: Path, weights_digest: str) -> Dataset:
@@ -41,19 +47,25 @@ def unlock_test(dataset: Dataset, what: str, *, model: Path, weights_digest: str
     return dataset.unlocked()
 
 
-def unlock_for_finals(dataset: Dataset, run: Path, *, weights_digest: str) -> Dataset:
-    """Return the data set with the lock taken off for a decision that is in the log of `run` already.
+def unlock_for_finals(dataset: Dataset, run: Path, state: RunState, *, weights_digest: str) -> Dataset:
+    """Return the data set with the lock taken off for the latest decision in the log of `run`.
 
     Its line in the ledger is written once: going on after an interruption is no further use.
     """
-    use = SplitUse(utc_now(), "finals", weights_digest, run.name)
-    known = {(earlier.what, earlier.weights_digest, earlier.run) for earlier in earlier_uses(dataset.path)}
-    if (use.what, use.weights_digest, use.run) not in known:
+    use = SplitUse(state.decisions[-1].time, "finals", weights_digest, run.name, state.begun)
+    if not any((known.time, known.run_begun) == (use.time, use.run_begun) for known in earlier_uses(dataset.path)):
         try:
             _append(dataset.path / LEDGER, use)
         except OSError as error:
             print(f"note: this use of the test split is in the log of {run} only: {error}", file=sys.stderr)
     return dataset.unlocked()
+
+
+def uses_of_others(dataset: Path, state: RunState) -> int:
+    """Return how many recorded uses of the test split are not in the log of this run."""
+    logged = {event.time for event in state.unlocks}
+    uses = [use for use in earlier_uses(dataset) if use.time not in logged]
+    return sum(use.what != "finals" or use.run_begun != state.begun for use in uses)
 
 
 def record_use(dataset: Path, what: str, *, model: Path, weights_digest: str) -> None:
@@ -72,7 +84,7 @@ def record_use(dataset: Path, what: str, *, model: Path, weights_digest: str) ->
         DatasetError: Nothing can be written.
     """
     run = _run_of(model)
-    use = SplitUse(utc_now(), what, weights_digest, None if run is None else run.name)
+    use = SplitUse(utc_now(), what, weights_digest, *(() if run is None else (run.name, _begun(run))))
     places = [lambda: _append(dataset / LEDGER, use)]
     if run is not None:
         path = model.resolve().relative_to(run).as_posix()
@@ -115,6 +127,22 @@ def earlier_uses(dataset: Path) -> tuple[SplitUse, ...]:
 def _run_of(model: Path) -> Path | None:
     """Return the run folder that holds the model, if one does."""
     return next((folder for folder in model.resolve().parents if (folder / LOG_NAME).is_file()), None)
+
+
+def report_use(model: Path) -> None:
+    """Write the report of the model's run again, where it has one, so that it counts the use just recorded."""
+    from results.report import write_report
+
+    run = _run_of(model)
+    try:
+        if run is not None:
+            write_report(run, load_run(run))
+    except RecordError as error:
+        print(f"note: the report of {run} does not count this use yet: {error}", file=sys.stderr)
+
+
+def _begun(run: Path) -> str | None:
+    return next((event.time for event in read_events(run)), None)
 
 
 def _log(run: Path, event: TestUnlocked) -> None:

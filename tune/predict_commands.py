@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune.held_out import unlock_test
+from tune.held_out import report_use, unlock_test
 from tune.train_commands import add_command, cores
 
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
@@ -74,6 +74,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     print(report_text(metrics))
     if model.data_digest != dataset.digest:
         print(f"note: trained on another data set ({model.data_digest[:12]}, this is {dataset.digest[:12]})")
+    if args.split == TEST:
+        report_use(args.model)
     return 0
 
 
@@ -82,6 +84,9 @@ def _predict(args: argparse.Namespace) -> int:
 
     if args.batch is not None and args.batch < 1:  # before a use of the test split is recorded
         raise ModelError(f"--batch {args.batch}: at least 1 image at a time is expected")
+    if args.csv is not None and not args.csv.parent.is_dir():
+        raise ModelError(f"--csv {args.csv}: there is no folder {args.csv.parent}; make it or name another file")
+    args.files = list(dict.fromkeys(args.files))
     datasets = _datasets(args)
     start = time.perf_counter()
     model = _load(args)
@@ -90,8 +95,11 @@ def _predict(args: argparse.Namespace) -> int:
     traced = time.perf_counter()
     rows: list[Sequence[object]] = []
     seconds = 0.0
+    # Data sets last: what cannot be read is refused before a use of a test split is recorded.
+    order = sorted(args.files, key=datasets.__contains__)
+    images = {path: _images(path, datasets.get(path), model, args) for path in order}
     for path in args.files:
-        some = _images(path, datasets.get(path), model, args)
+        some = images[path]
         before = time.perf_counter()
         y_prob = model.predict(some.images, batch=args.batch)
         seconds += time.perf_counter() - before
@@ -103,6 +111,8 @@ def _predict(args: argparse.Namespace) -> int:
         f"model loaded in {loaded - start:.2f} s, traced in {traced - loaded:.2f} s",
         file=sys.stderr,
     )
+    if datasets and _split_name(args) == TEST:
+        report_use(args.model)
     return 0
 
 

@@ -51,17 +51,20 @@ def _retrain(options: argparse.Namespace) -> int:
     print(f"{source.name}: to epoch {receipt.epochs} of {receipt.max_epochs}, threads: {setting.threads}, into {out}")
     for words in differences(receipt, setting, source.disagreements):
         print(f"different from the recorded trial: {words}")
+    shown: list[int] = []
+
+    def show(report: EpochReport) -> None:
+        shown.append(report.epoch)
+        print(_line(receipt, report), flush=True)
+
     try:
-        answer = retrain.retrain(
-            source,
-            setting,
-            None if dataset is None else dataset.training_data(),
-            out,
-            show=lambda report: print(_line(receipt, report), flush=True),
-        )
+        data = None if dataset is None else dataset.training_data()
+        answer = retrain.retrain(source, setting, data, out, show=show)
     except KeyboardInterrupt:
         print(f"interrupted; continue with: {_again(options)}")
         raise
+    if not shown:
+        print(f"nothing was left to train: the answer is about what {out} holds already")
     print(f"\n{answer.text}\nAnswer: {out / retrain.ANSWER}")
     return answer.exit_code
 

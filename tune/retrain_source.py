@@ -14,7 +14,7 @@ from results.state import RunState, load_run
 from results.store import LOG_NAME
 from tune.initial import FOLDER
 from tune.provenance import device_model, has_gpu, provenance
-from tune.sections import StudyError
+from tune.sections import StudyError, simulation_command
 
 if TYPE_CHECKING:
     from seti_model.dataset import Dataset
@@ -161,6 +161,4 @@ def _way_to_data(receipt: Receipt, path: Path | None) -> str:
     if data.get("simulate") is None:
         return "put it back, or say where it is now with --data PATH"
     out = path or Path("data") / receipt.study
-    command = f"seti-tune data simulate {out} --preset {data['simulate']}"
-    options = " ".join(f"--{name} {data[name]}" for name in ("train", "validation", "test", "seed"))
-    return f"make it again with `{command} {options}`" + ("" if path else f" and give it with --data {out}")
+    return f"make it again with `{simulation_command(data, out)}`" + ("" if path else f" and give it with --data {out}")

@@ -115,7 +115,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _finals(options: argparse.Namespace) -> int:
-    from tune.child import given_options
+    from tune.child import finals_command, given_options
     from tune.cluster import check_address
     from tune.continuation import finals_study
     from tune.supervisor import supervise
@@ -125,7 +125,7 @@ def _finals(options: argparse.Namespace) -> int:
     wanted = {name: getattr(options, name) for name in ("data", "finalists", "seeds")}
     finals_study(options.folder, **wanted)  # a mistake is said before a process is started
     given = given_options(**wanted, address=options.address)
-    again = shlex.join(["seti-tune", "finals", str(options.folder), *given])
+    again = finals_command(options.folder, **wanted, address=options.address)
     return supervise(["--run", str(options.folder), "--finals-only", *given], again=lambda: again)
 
 

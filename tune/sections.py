@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import types
 import typing
 from collections.abc import Mapping
@@ -131,6 +132,12 @@ def read_section(path: Path, section: str, values: object) -> Any:
             )
         typed[key] = value
     return cls(**typed)
+
+
+def simulation_command(data: Mapping[str, Any], out: Path) -> str:
+    """Return the command that simulates a data set as the section [data] says, into `out`."""
+    options = [word for name in ("train", "validation", "test", "seed") for word in (f"--{name}", str(data[name]))]
+    return shlex.join(["seti-tune", "data", "simulate", str(out), "--preset", str(data["simulate"]), *options])
 
 
 def check_values(path: Path, section: str, values: object) -> None:

@@ -37,8 +37,7 @@ def test_noise_needed_for_common_rates_is_about_one_and_a_hundred_over_the_rate(
     assert [noise_needed(rate).precise for rate in (0.1, 0.01)] == [865, 9508]
     # That many give 865 * 0.1 false alarms, of which 1.96 deviations are a fifth.
     assert 1.96 * math.sqrt(865 * 0.1 * 0.9) == pytest.approx(0.2 * 86.5, rel=1e-3)
-    assert threshold_at_rate(np.arange(865.0), 0.1).is_precise
-    assert not threshold_at_rate(np.arange(864.0), 0.1).is_precise
+    assert threshold_at_rate(np.arange(865.0), 0.1).needed.precise == 865
 
 
 @given(

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from results import records
-from results.final_evaluation import compare_delivered, read_tested
+from results.final_evaluation import compare_delivered, read_tested, recall_against_physics, recall_csv
 from results.final_report import finals_sentences
 from results.intervals import wilson_interval
 from results.predictions import Predictions, read_predictions, write_predictions
@@ -133,7 +133,8 @@ def test_the_model_card_says_what_a_stranger_must_know(events: list[Event], tmp_
         "Data set `data/hand`.",
         "d" * 64,
         "| network.filters_1 | 16 |",
-        "$ seti-tune retrain final/receipt.json --data data/hand",
+        "$ seti-tune retrain final/receipt.json --data data/hand\n",
+        "The class it finds least is 'on': recall 0.800 (20 images).",
     ):
         assert words in card
 
@@ -157,7 +158,65 @@ def test_a_baseline_that_wins_has_nothing_to_be_compared_with(hand: Any, tmp_pat
     assert compare_delivered(tested) is None
     text = " ".join(finals_sentences(state, tested))
     assert "Winner of the finals: trial 0 (the baseline), mean validation accuracy 0.5000 over one retraining" in text
-    assert "Nothing that was searched is better than the baseline" in text
+    assert "No finalist is better than the baseline" in text
+
+
+def test_a_stale_decision_is_said_on_the_card_too(hand: Any, events: list[Event], tmp_path: Path) -> None:
+    state = with_test_split(tmp_path, events)
+    for event in hand.trial(2, [0.95]):
+        state.apply(event)
+    write_report(tmp_path, state)
+    assert "These finals are stale" in (tmp_path / "final" / "model_card.md").read_text()
+
+
+def test_finals_in_which_every_retraining_was_lost_say_so(hand: Any) -> None:
+    lost = [dataclasses.replace(e, repeat=0) for e in hand.trial(0, [], "diverged", reason="loss is nan")]
+    state = RunState([hand.study(), *hand.trial(0, [0.5]), *lost])
+    assert finals_sentences(state, []) == [
+        "The finals decided nothing: one retraining lost, the first one: loss is nan"
+    ]
+
+
+def test_finals_that_go_on_say_how_far_they_are(hand: Any) -> None:
+    state = RunState([hand.study(), *hand.trial(0, [0.5]), *retrained(hand, 0, 0, 0.5)])
+    assert finals_sentences(state, []) == ["The finals are not over: 1 of one retraining ended so far."]
+
+
+def test_a_test_split_used_before_decisions_were_recorded_counts(hand: Any, tmp_path: Path) -> None:
+    """A log of before finals had several seeds: one retraining each, evaluated without a decision."""
+    path = "final/trial-0000/test_predictions.parquet"
+    write_predictions(tmp_path / path, predictions(20))
+    old = FinalEvaluated(trial=0, repeat=0, predictions=path, n=N, correct=20, model="m", model_digest="d")
+    state = RunState([hand.study(), *hand.trial(0, [0.5]), *retrained(hand, 0, 0, 0.5), old])
+    assert "those of an earlier version" in " ".join(finals_sentences(state, read_tested(tmp_path, state)))
+    state.apply(FinalsDecided(finalists=(0,), seeds=1, search_trials=1, winner=0, delivered=0))
+    said = " ".join(finals_sentences(state, read_tested(tmp_path, state)))
+    assert "The test split has been used 2 times (2 by finals of this run)" in said
+
+
+def test_one_test_image_gives_no_interval_over_retrainings(hand: Any, tmp_path: Path) -> None:
+    events = [hand.study(), *hand.trial(0, [0.5])]
+    for repeat in (0, 1):
+        events += retrained(hand, 0, repeat, 0.5)
+    events.append(FinalsDecided(finalists=(0,), seeds=2, search_trials=1, winner=0, delivered=0))
+    whole = predictions(1)
+    one = dataclasses.replace(whole, y_true=TRUTH[:1], y_prob=whole.y_prob[:1], truth=whole.truth[:1])
+    for repeat in (0, 1):
+        path = f"final/predictions/0000-{repeat}.parquet"
+        write_predictions(tmp_path / path, one)
+        events.append(FinalEvaluated(trial=0, repeat=repeat, predictions=path, n=1, correct=1))
+    assert "trained again" not in write_report(tmp_path, RunState(events)).read_text()
+
+
+def test_what_is_no_number_in_the_truth_of_the_images_is_left_out(tmp_path: Path) -> None:
+    truth = pd.DataFrame({"instrument": ["a"] * 40, "snr": [np.inf] * 20 + [1.0] * 20})
+    p = dataclasses.replace(predictions(30), class_names=("signal", "noise"), truth=truth)
+    found = recall_against_physics(p)
+    assert list(found) == ["snr"]
+    assert sum(one.n for one in found["snr"][0].bins) == 10
+    rows = recall_csv(found).splitlines()
+    assert rows[0].startswith("quantity,class,low,median,high,images,recall,")
+    assert rows[1].startswith("snr,signal,1.0,1.0,1.0,10,")
 
 
 def test_retrainings_that_did_not_complete_are_named(hand: Any, events: list[Event]) -> None:
@@ -182,10 +241,10 @@ def test_predictions_that_do_not_fit_the_log_are_refused(events: list[Event], tm
     state = with_test_split(tmp_path, events)
     folder = tmp_path / "final" / "predictions"
     shutil.copy(folder / "0000-0.parquet", folder / "0001-1.parquet")
-    with pytest.raises(RecordError, match="24 of 40 right, the log says 32 of 40; restore it from a copy"):
+    with pytest.raises(RecordError, match="24 of 40 right, the log says 32 of 40; delete it and continue"):
         read_tested(tmp_path, state)
     (folder / "0001-1.parquet").unlink()
-    with pytest.raises(RecordError, match=r"0001-1\.parquet: missing; restore it"):
+    with pytest.raises(RecordError, match=r"0001-1\.parquet: missing; continue the run"):
         read_tested(tmp_path, state)
 
 
@@ -203,5 +262,5 @@ def test_predictions_survive_their_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"PAR1 no", b""])
 def test_a_file_that_holds_no_predictions_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "p.parquet").write_bytes(content)
-    with pytest.raises(RecordError, match=r"p\.parquet: cannot be read as predictions \(.*\); restore it from a copy"):
+    with pytest.raises(RecordError, match=r"p\.parquet: cannot be read as predictions \(.*\); delete it and"):
         read_predictions(tmp_path / "p.parquet")

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from results.records import StudyStarted
+from results.records import StudyResumed, StudyStarted
 from results.state import RunState
 from results.store import EventLog, read_events
 from seti_model.dataset import TrainingData
@@ -50,6 +50,10 @@ class Bench:
             )
             self.log.append(started)
             self.state.apply(started)
+        elif self.state.study != (record := study.to_mapping()):
+            resumed = StudyResumed(study=record, provenance={})
+            self.log.append(resumed)
+            self.state.apply(resumed)
         self.left = math.inf if crash_after is None else crash_after
         try:
             self.coordinator = Coordinator(study, self.log, self.state, run=run, on_event=self._count)

@@ -17,13 +17,13 @@ from results.final_evaluation import read_tested
 from results.finals import is_stale, standings
 from results.leaderboard import rank_trials
 from results.predictions import read_predictions
-from results.records import FinalEvaluated, FinalsDecided, StudyResumed
+from results.records import FinalEvaluated, FinalsDecided, StudyResumed, TrialEnded
 from results.report import write_report
 from results.state import RunState, load_run
 from results.store import LOG_NAME, EventLog, read_events
 from seti_model.dataset import Dataset
 from seti_model.simulator import simulate_dataset
-from tune.agenda import has_work
+from tune.agenda import finals_wait, has_work
 from tune.finals import conclude_finals, reopenings
 from tune.study import NETWORK, Study, StudyError, load_study
 
@@ -87,6 +87,30 @@ def test_more_seeds_keep_the_earlier_retrainings_and_are_a_second_decision(study
     assert all(after[key] == row for key, row in before.items())
     assert [d.seeds for d in state.decisions] == [3, 5]
     assert len(standings(state, [state.decisions[-1].winner], 5)[0].objectives) == 5
+
+
+def test_a_study_file_and_the_record_that_differ_do_not_decide_in_turns(study: Study, tmp_path: Path) -> None:
+    """Fewer finalists with more seeds were asked for; then the file is searched again and the run is resumed."""
+    run = tmp_path / "run"
+    Bench(study, run).run()
+    conclude(study, run)
+    other = study.with_finals(finalists=2, seeds=5)
+    Bench(other, run).run()
+    decided = conclude(other, run).decisions
+    assert len(decided) == 2
+    for one in (study, other, study):
+        assert not has_work(one, load_run(run))
+        assert conclude(one, run).decisions == decided
+
+
+def test_finals_that_were_off_are_waited_for_once_they_are_on(study: Study, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    Bench(study, run).run()
+    assert not finals_wait(study.without_finals(), load_run(run))
+    with EventLog(run) as log:
+        log.append(StudyResumed(study=study.without_finals().to_mapping(), provenance={}))
+    assert conclude(study, run).decisions == [], "as recorded there are none"
+    assert finals_wait(study, load_run(run))
 
 
 def test_smaller_finals_do_not_replace_larger_ones(study: Study, tmp_path: Path) -> None:
@@ -238,6 +262,33 @@ def test_a_lost_final_folder_is_written_again_from_the_weights(network: tuple[St
     conclude(study, run)
     assert (run / "final" / "model.json").read_text() == stored
     read_tested(run, load_run(run))
+
+
+@pytest.mark.parametrize("name", ["model.keras", "saved_model/saved_model.pb", "validation_predictions.parquet"])
+def test_a_file_lost_from_the_final_folder_is_written_again(network: tuple[Study, Path], name: str) -> None:
+    study, run = network
+    (run / "final" / name).unlink()
+    log = (run / LOG_NAME).read_bytes()
+    conclude(study, run)
+    assert (run / "final" / name).is_file()
+    assert (run / LOG_NAME).read_bytes() == log
+
+
+def test_a_delivered_retraining_that_fails_when_done_again_is_not_delivered(network: tuple[Study, Path]) -> None:
+    study, run = network
+    state = load_run(run)
+    decision = state.decisions[-1]
+    shutil.rmtree(run / "checkpoints")
+    (run / "final" / "model.keras").unlink()
+    key = {"trial": decision.winner, "repeat": decision.delivered}
+    with EventLog(run) as log:
+        log.append(*reopenings(study, run, state))
+        log.append(TrialEnded(**key, status="failed", reason="no", epochs=0))
+    with pytest.raises(StudyError, match="are gone; continue with"):
+        conclude(study, run)
+    last = load_run(run).decisions[-1]
+    assert (last.winner, last.delivered) != (decision.winner, decision.delivered)
+    assert reopenings(study, run, load_run(run)), "the weights that are needed now can be had again"
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty"])

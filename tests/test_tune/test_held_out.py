@@ -12,12 +12,20 @@ import numpy as np
 import pytest
 from processes import search
 
-from results.records import StudyEnded, StudyStarted
-from results.state import load_run
+from results.records import FinalsDecided, StudyEnded, StudyStarted
+from results.state import RunState, load_run
 from results.store import LOG_NAME, EventLog
 from seti_model.dataset import Dataset, DatasetError, SplitData, write_dataset
 from tune.cli import main
-from tune.held_out import LEDGER, SplitUse, earlier_uses, record_use, unlock_test
+from tune.held_out import (
+    LEDGER,
+    SplitUse,
+    earlier_uses,
+    record_use,
+    unlock_for_finals,
+    unlock_test,
+    uses_of_others,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("left", "middle", "right")
@@ -90,10 +98,7 @@ def run(model: Path, tmp_path: Path) -> Path:
     """A finished run with that model in it."""
     run = tmp_path / "runs" / "mine"
     with EventLog(run) as log:
-        log.append(
-            StudyStarted(study={}, space={}, space_fingerprint="", data_digest="d", provenance={}),
-            StudyEnded(finished=True, reason=""),
-        )
+        log.append(begun(1), StudyEnded(finished=True, reason=""))
     (run / "final" / "trial-0000").mkdir(parents=True)
     for file in (model, model.with_suffix(".json")):
         (run / "final" / "trial-0000" / file.name).write_bytes(file.read_bytes())
@@ -234,6 +239,55 @@ def test_a_use_that_can_be_recorded_in_one_place_only_says_which_failed(
     assert len(unlocked.split("test").labels) == 12
     assert capsys.readouterr().err == f"{noted}{data / LEDGER}: Is a directory\n"
     assert [event.command for event in load_run(run).unlocks] == ["evaluate"]
+
+
+def begun(day: int) -> StudyStarted:
+    study = {"study": {"name": "mine", "trials": 0}, "data": {}}
+    provenance = {"versions": {}, "machine": {}}
+    time = f"2026-01-{day:02d}T00:00:00.000Z"
+    return StudyStarted(study=study, space={}, space_fingerprint="", data_digest="d", provenance=provenance, time=time)
+
+
+def decided(hour: int) -> FinalsDecided:
+    time = f"2026-02-01T{hour:02d}:00:00.000Z"
+    return FinalsDecided(finalists=(0,), seeds=1, search_trials=1, winner=0, delivered=0, time=time)
+
+
+def test_runs_are_told_apart_by_when_they_began_not_by_their_name(data: Path, tmp_path: Path) -> None:
+    alice, bob = RunState([begun(1), decided(1)]), RunState([begun(2), decided(2)])
+    dataset = Dataset.open(data)
+    for _ in range(2):  # going on after an interruption is no further use
+        unlock_for_finals(dataset, tmp_path / "alice" / "study", alice, weights_digest="same")
+    assert (uses_of_others(data, alice), uses_of_others(data, bob)) == (0, 1)
+    alice.apply(decided(3))
+    unlock_for_finals(dataset, tmp_path / "renamed", alice, weights_digest="same")
+    assert (uses_of_others(data, alice), uses_of_others(data, bob)) == (0, 2)
+    unlock_for_finals(dataset, tmp_path / "bob" / "study", bob, weights_digest="same")
+    assert (uses_of_others(data, alice), uses_of_others(data, bob)) == (1, 2)
+
+
+def test_an_unlocked_use_is_in_the_report_at_once_and_none_of_others(
+    run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert use_test("evaluate", in_run(run), data, "--unlock-test") == 0
+    assert (run / "report.md").stat().st_size > 0
+    state = load_run(run)
+    assert len(state.unlocks) == 1
+    assert uses_of_others(data, state) == 0
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_a_use_is_recorded(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = str(tmp_path / "nowhere" / "p.csv")
+    assert use_test("predict", in_run(run), data, "--unlock-test", "--csv", nowhere) == 2
+    assert f"--csv {nowhere}: there is no folder {tmp_path / 'nowhere'}; make it" in capsys.readouterr().err
+    (tmp_path / "damaged.npz").write_bytes(b"no")
+    options = ["--split", "test", "--threads", "1", "--unlock-test"]
+    assert main(["predict", str(in_run(run)), str(data), str(tmp_path / "damaged.npz"), *options]) == 2
+    assert earlier_uses(data) == ()
+    assert main(["predict", str(in_run(run)), str(data), str(data), *options]) == 0, "named twice"
+    assert len(earlier_uses(data)) == 1
 
 
 def test_a_damaged_ledger_names_its_line(data: Path) -> None:
