@@ -111,6 +111,7 @@ class Interruptible(_NotPickled, ray_tune.Stopper):
 
     def stop_all(self) -> bool:
         """Return whether the loop has to end."""
+        is_over = self._searcher.is_over  # asked first: the last step must show that an end was asked for
         self._on_step()
         self._searcher.memory_kills.look()
-        return self._searcher.is_over
+        return is_over

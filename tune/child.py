@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tune.errors import guarded
 from tune.signals import Interrupted, Signals, exit_code
+from tune.terminal import PLAIN, VIEWS
 
 if TYPE_CHECKING:
     from tune.study import Study
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--finals-only", action="store_true", help="the recorded study's finals, nothing else")
     parser.add_argument("--finalists", type=int)
     parser.add_argument("--seeds", type=int)
+    parser.add_argument("--view", choices=VIEWS, default=PLAIN)
     options = parser.parse_args(arguments)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     return guarded(lambda: _run(options, signals), bug=EXIT_BUG)
@@ -67,7 +69,7 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
     study = _study(options)
     try:
         signals.check()
-        outcome = run_study(study, options.run, address=options.address, signals=signals)
+        outcome = run_study(study, options.run, address=options.address, signals=signals, view=options.view)
     except Interrupted as interrupted:
         print("Interrupted before the search began. Start the same command again to continue.")
         return exit_code(interrupted.name)

@@ -29,6 +29,7 @@ from tune.provenance import provenance
 from tune.sections import simulation_command
 from tune.signals import Interrupted, Signals
 from tune.study import Study, StudyError
+from tune.terminal import PLAIN
 from tune.trial import load_trainable, run_attempt
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ class Outcome:
     signal: str | None = None
 
 
-def run_study(study: Study, run: Path, *, address: str | None = None, signals: Signals | None = None) -> Outcome:
+def run_study(
+    study: Study, run: Path, *, address: str | None = None, signals: Signals | None = None, view: str = PLAIN
+) -> Outcome:
     """Run a study in the folder `run`, or continue the one that is there; a finished one is left as it is.
 
     Args:
@@ -62,6 +65,7 @@ def run_study(study: Study, run: Path, *, address: str | None = None, signals: S
         run: The run folder; made if it is not there.
         address: A Ray cluster; None for this machine.
         signals: Who is told of SIGINT and SIGTERM; None where the caller handles them otherwise.
+        view: How it is shown, one of `tune.terminal.VIEWS`.
 
     Raises:
         StudyError: The folder holds another study, the trainable or the cluster is not to be had, no space is left.
@@ -78,7 +82,8 @@ def run_study(study: Study, run: Path, *, address: str | None = None, signals: S
         state = fold(run)
         check_continuation(study, state, run)
         try:
-            _drive(study, run, log, state, address, signals)
+            progress = Progress(study, state, view=view, signals=signals)
+            _drive(study, run, log, state, address, signals, progress)
         except Interrupted as interrupted:
             if state.started is None:
                 raise
@@ -95,13 +100,14 @@ def run_study(study: Study, run: Path, *, address: str | None = None, signals: S
 
 
 def prepare_data(
-    study: Study, run: Path, on_image: Callable[[], None] = lambda: None
+    study: Study, run: Path, *, say: Callable[[str], None], on_image: Callable[[], None] = lambda: None
 ) -> tuple[TrainingData | None, str | None]:
     """Open the study's data set, simulating it into the run folder where it says so.
 
     Args:
         study: The study.
         run: Its run folder.
+        say: Called with a line before something that takes time.
         on_image: Called after each simulated image; what it raises ends the simulation.
 
     Returns:
@@ -120,7 +126,7 @@ def prepare_data(
         from seti_model.simulator import simulate_dataset
 
         counts = {"train": study.data.train, "validation": study.data.validation, "test": study.data.test}
-        print(f"simulating {sum(counts.values())} images into {path}", file=sys.stderr)
+        say(f"simulating {sum(counts.values())} images into {path}")
         simulate_dataset(path, study.data.simulate, counts, study.data.seed, on_image=on_image)
     dataset = Dataset.open(path)
     if study.is_network and study.finals.enabled and "test" not in dataset.splits:
@@ -130,17 +136,25 @@ def prepare_data(
     return dataset.training_data(), dataset.digest
 
 
-def _drive(study: Study, run: Path, log: EventLog, state: RunState, address: str | None, signals: Signals) -> None:
+def _drive(
+    study: Study,
+    run: Path,
+    log: EventLog,
+    state: RunState,
+    address: str | None,
+    signals: Signals,
+    progress: Progress,
+) -> None:
     """Search, if anything is left to search, then evaluate and report."""
     if state.started is None or has_work(study, state) or reopenings(study, run, state):
         _check_data_is_there(study, run, state)
         prepare_initial(study, run, state)
-        data, digest = prepare_data(study, run, signals.check)
+        data, digest = prepare_data(study, run, say=progress.say, on_image=signals.check)
         check_digest(run, state, digest)
         if study.source:
             write_atomically(run / SOURCE, study.source)
         signals.check()
-        _search(study, run, log, state, data, digest, address, signals)
+        _search(study, run, log, state, data, digest, address, signals, progress)
     else:
         if check_continuation(study, state, run) is not None:
             print(
@@ -179,6 +193,7 @@ def _search(
     digest: str | None,
     address: str | None,
     signals: Signals,
+    progress: Progress,
 ) -> None:
     size = 0 if data is None else data.train.images.nbytes + data.validation.images.nbytes
     try:
@@ -190,7 +205,6 @@ def _search(
         opening = opening_events(study, state, run, data=(digest, images), provenance=come_from)
         _write(log, state, *opening)
         _write(log, state, *reopenings(study, run, state))
-        progress = Progress(study, state)
         journal = _journal(study, run, state)
         on_event = _on_event(study, run, state, progress, journal)
         coordinator = Coordinator(study, log, state, run=run, on_event=on_event)

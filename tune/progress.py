@@ -1,4 +1,4 @@
-"""What a search shows while it runs: a live table on a terminal, plain lines otherwise."""
+"""What a search says while it runs: a live view on a terminal, plain lines otherwise, nothing where that is asked."""
 
 from __future__ import annotations
 
@@ -6,144 +6,144 @@ import contextlib
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
-from results.records import ENDED, Epoch, Event, TrialEnded, TrialStarted
-from results.state import RunState, TrialState
+from results.records import COMPLETED, ENDED, AttemptEnded, Epoch, Event, Rung, TrialEnded, TrialStarted
+from results.state import RunState
+from tune.pace import Pace
+from tune.screen import Picture, one_line
+from tune.signals import ENDING, Signals
 from tune.study import Study
+from tune.terminal import LIVE, PLAIN, QUIET
 
-LIVE_EVERY_S, PLAIN_EVERY_S = 0.5, 10.0
-SPARKS = "▁▂▃▄▅▆▇█"
+# A slow line: the view is sent again only when something happened, or when its clock would look as if it stood.
+LIVE_EVERY_S, CLOCK_EVERY_S, PLAIN_EVERY_S = 1.0, 10.0, 10.0
+EVENTS_SHOWN = 5
 
 
 class Progress:
     """Shows a run. `update` is called with every event, `tick` may be called at any time."""
 
-    def __init__(self, study: Study, state: RunState, *, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        state: RunState,
+        *,
+        view: str = PLAIN,
+        signals: Signals | None = None,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._study = study
         self._state = state
-        self._console = console or Console(file=sys.stderr)
+        self._view = view
+        self._signals = signals or Signals()
+        self._console = console
+        self._clock = clock
+        self._pace = Pace(clock)
         self._live: Live | None = None
-        self._started = time.monotonic()
-        self._epochs = 0
-        self._epoch_times: deque[float] = deque(maxlen=200)
-        self._last_shown = time.monotonic()
+        self._said: deque[tuple[str, str]] = deque(maxlen=EVENTS_SHOWN)
+        self._shown_at = clock()
+        self._is_changed = False
+        self._is_ending_shown = False
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        self._pace.restart()
+        if self._view == LIVE:
             # Refreshed from tick() alone: a thread of its own would read the state while it changes.
+            self._console = self._console or Console(file=sys.stderr, force_terminal=True)
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
-            self._live.start()
+            self._signals.is_shown = True
+            with contextlib.suppress(OSError):
+                self._live.start()
+            self._draw()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.stop()
-        self._say(self.summary())
+            with contextlib.suppress(OSError):
+                self._live.stop()
+            self._live, self._signals.is_shown = None, False
+            if self._is_ending:
+                self.say(ENDING)  # the view that said so is gone
+        self.say(self.summary(is_last=True))
 
     def update(self, event: Event) -> None:
-        """Take note of an event; on anything but a terminal say what ended and, now and then, how it goes."""
+        """Take note of an event; without a live view say what started, ended or was lost."""
+        self._is_changed = True
         if isinstance(event, Epoch):
-            self._epochs += 1
-            self._epoch_times.append(time.monotonic())
-        if self._live is not None:
+            self._pace.epoch_done()
+        text, word = self._in_words(event)
+        if not text:
             return
-        if isinstance(event, TrialStarted):
-            self._say(f"{_name(event)} started")
-        if isinstance(event, TrialEnded):
-            reached = "" if event.objective is None else f", best {event.objective:.4f} at epoch {event.best_epoch}"
-            self._say(f"{_name(event)} {event.status}{reached} ({event.reason})")
+        if word:
+            self._said.append((f"{datetime.now():%H:%M:%S}  {text}", word))
+        if self._live is None and word != "rung":
+            self.say(text)
 
     def tick(self) -> None:
-        """Show how it goes: twice a second on a terminal, every ten seconds otherwise."""
-        now = time.monotonic()
-        if now - self._last_shown < (LIVE_EVERY_S if self._live else PLAIN_EVERY_S):
+        """Show how it goes, where it is time to: that an end was asked for at once."""
+        since = self._clock() - self._shown_at
+        if self._live is None:
+            if since >= PLAIN_EVERY_S:
+                self._shown_at = self._clock()
+                self.say(self.summary())
+        elif since >= (LIVE_EVERY_S if self._is_changed else CLOCK_EVERY_S) or self._is_ending != self._is_ending_shown:
+            self._draw()
+
+    def summary(self, *, is_last: bool = False) -> str:
+        """Return one line: how trials ended and how many are running, the best, what was spent, the time left."""
+        return Picture(self._study, self._state, self._pace).summary(is_last=is_last)
+
+    def say(self, text: str) -> None:
+        """Write a line to standard error unless all is to be quiet; one who has stopped reading ends no search."""
+        if self._view != QUIET:
+            with contextlib.suppress(OSError):
+                print(f"[{self._pace.elapsed_s:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._signals.received is not None
+
+    def _draw(self) -> None:
+        if self._live is None or self._console is None:
             return
-        self._last_shown = now
-        if self._live is not None:
-            self._live.update(self._table(), refresh=True)
-        else:
-            self._say(self.summary())
+        self._shown_at, self._is_changed, self._is_ending_shown = self._clock(), False, self._is_ending
+        picture = Picture(self._study, self._state, self._pace, tuple(self._said), self._is_ending)
+        size = self._console.size
+        lines = picture.lines(size.width, size.height - 1)  # below the last one the cursor needs a line
+        with contextlib.suppress(OSError):
+            self._live.update(Text("\n", no_wrap=True).join(lines), refresh=True)
 
-    def summary(self) -> str:
-        """Return one line: trials running, done, stopped; best so far; epochs per second; time left."""
-        trials = self._state.search_trials()
-        ended = [t for t in trials if t.status in ENDED]
-        counts = {status: sum(t.status == status for t in ended) for status in ENDED}
-        words = [f"{len(ended)}/{self._study.study.trials} trials ended"]
-        words += [f"{n} {status}" for status, n in counts.items() if n]
-        running = len(trials) - len(ended) + sum(t.ended is None for t in self._state.final_trials())
-        words.append(f"{running} running")
-        best = max((t.best.validation_accuracy for t in trials if t.best), default=None)
-        words.append("no result yet" if best is None else f"best {best:.4f}")
-        words.append(f"{self._epochs_per_s():.2f} epochs/s")
-        words.append(self._time_left(ended, trials))
-        return ", ".join(words)
+    def _in_words(self, event: Event) -> tuple[str, str]:
+        """Return what to say of an event and what it is: a status, "lost", "rung", "" for what plain lines alone say.
 
-    def _say(self, text: str) -> None:
-        elapsed = time.monotonic() - self._started
-        with contextlib.suppress(OSError):  # a reader that has left must not end the search
-            self._console.print(f"[{elapsed:6.1f} s] {text}", markup=False, highlight=False, soft_wrap=True)
-
-    def _epochs_per_s(self) -> float:
-        now = time.monotonic()
-        recent = [t for t in self._epoch_times if now - t < 60]
-        return len(recent) / max(1.0, min(60.0, now - self._started))
-
-    def _time_left(self, ended: list[TrialState], trials: list[TrialState]) -> str:
-        """Estimate from the epochs that ended trials took and the rate of epochs since the start."""
-        if not ended or not self._epochs:
-            return "time left unknown until a trial has ended"
-        mean = sum(len(t.epochs) for t in ended) / len(ended)
-        epochs = mean * max(0, self._study.study.trials - len(trials))
-        epochs += sum(max(0.0, mean - len(t.epochs)) for t in trials if t.ended is None)
-        done = sum(len(t.epochs) for t in self._state.final_trials())
-        epochs += max(0, self._study.retrainings * self._study.study.max_epochs - done)
-        left = epochs * (time.monotonic() - self._started) / self._epochs
-        return f"about {left / 60:.1f} min left" if left >= 60 else f"about {left:.0f} s left"
-
-    def _table(self) -> Group:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for name in ("trial", "epoch", "now", "best", "curve", "images/s", "MB", "node"):
-            table.add_column(name, justify="left" if name in ("trial", "curve", "node") else "right")
-        for trial in self._state.trials.values():
-            if trial.ended is None:
-                table.add_row(*_cells(trial))
-        title = f"{self._study.study.name}: {time.monotonic() - self._started:.0f} s"
-        return Group(Text(title, style="bold"), table, Text(self.summary()))
+        Nothing is said of most events.
+        """
+        match event:
+            case TrialStarted():
+                return f"{_name(event)}{' (baseline)' if event.is_baseline else ''} started", ""
+            case Rung() if event.decision != "stop":  # the end of the trial follows
+                passed = "exempt at" if event.decision == "exempt" else "passes"
+                return f"{_name(event)} {passed} rung {event.epoch} with {event.value:.4f} ({event.seen} seen)", "rung"
+            case TrialEnded():
+                best = "" if event.objective is None else f", best {event.objective:.4f} at epoch {event.best_epoch}"
+                why = "" if event.status == COMPLETED else f" ({one_line(event.reason)})"
+                return f"{_name(event)} {event.status}{best}{why}", event.status
+            case AttemptEnded() if event.why not in ENDED:
+                return f"{_name(event)} lost attempt {event.attempt} ({one_line(event.why)})", "lost"
+        return "", ""
 
 
-def _cells(trial: TrialState) -> list[str]:
-    last, best = trial.last, trial.best
-    values = [e.validation_accuracy for _, e in sorted(trial.epochs.items())]
-    return [
-        _name(trial.started),
-        f"{last.epoch if last else 0}/{trial.started.max_epochs}",
-        f"{last.validation_accuracy:.4f}" if last else "",
-        f"{best.validation_accuracy:.4f}" if best else "",
-        sparkline(values[-24:]),
-        f"{last.images_per_s:.0f}" if last and last.images_per_s is not None else "",
-        f"{last.resident_mb:.0f}" if last and last.resident_mb is not None else "",
-        trial.running[max(trial.running)].node if trial.running else "starting",
-    ]
-
-
-def sparkline(values: list[float]) -> str:
-    """Return accuracies 0..1 as a row of bars; what is not finite is a gap."""
-    return "".join(
-        SPARKS[min(len(SPARKS) - 1, max(0, int(v * len(SPARKS))))] if v == v and abs(v) < 1e9 else " " for v in values
-    )
-
-
-def _name(event: TrialStarted | TrialEnded) -> str:
-    baseline = " (baseline)" if isinstance(event, TrialStarted) and event.is_baseline else ""
+def _name(event: TrialStarted | TrialEnded | Rung | AttemptEnded) -> str:
     final = "" if event.repeat is None else f"final {event.repeat} of "
-    return f"{final}trial {event.trial}{baseline}"
+    return f"{final}trial {event.trial}"

@@ -52,6 +52,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     search.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     search.add_argument("--no-finals", action="store_true", help="search only; `seti-tune finals RUN` does the rest")
     search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
+    _add_views(search)
     search.set_defaults(run=_search, supervised=True)
     resume = commands.add_parser("resume", help="continue or extend a run", epilog=RESUME_EPILOG, formatter_class=raw)
     resume.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
@@ -59,6 +60,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     resume.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
     resume.add_argument("--space", type=Path, metavar="FILE", help="a space file that widens the run's space")
     resume.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
+    _add_views(resume)
     resume.set_defaults(run=_resume, supervised=True)
     finals = commands.add_parser(
         "finals", help="retrain and evaluate the best", epilog=FINALS_EPILOG, formatter_class=raw
@@ -68,7 +70,24 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     finals.add_argument("--seeds", type=int, metavar="N", help="retrainings of each, instead of the study's")
     finals.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
     finals.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
+    _add_views(finals)
     finals.set_defaults(run=_finals, supervised=True)
+
+
+def _add_views(parser: argparse.ArgumentParser) -> None:
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument(
+        "--quiet", action="store_true", help="print the result at the end and nothing before, but errors"
+    )
+    views.add_argument(
+        "--plain", action="store_true", help="print lines, also on a terminal (default: a live view there)"
+    )
+
+
+def _view(options: argparse.Namespace) -> str:
+    from tune.terminal import choose_view
+
+    return choose_view(sys.stderr, quiet=options.quiet, plain=options.plain)
 
 
 def _search(options: argparse.Namespace) -> int:
@@ -90,7 +109,8 @@ def _search(options: argparse.Namespace) -> int:
     given = given_options(run=options.run_folder, trials=options.trials, address=options.address)
     again = ["seti-tune", "search", options.study, *given, *off]
     log = run / LOG_NAME
-    if options.dry_run or not log.exists() or not log.stat().st_size:
+    is_new = not log.exists() or not log.stat().st_size
+    if options.dry_run or (is_new and not options.quiet):
         print(_plan(study, run, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
     if options.dry_run:
         return 0
@@ -99,7 +119,7 @@ def _search(options: argparse.Namespace) -> int:
         begun = log.exists() and log.stat().st_size > 0
         return resume_command(run, trials=options.trials, address=options.address) if begun else shlex.join(again)
 
-    return supervise(arguments, again=way_on)
+    return supervise(arguments, view=_view(options), again=way_on)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -111,7 +131,7 @@ def _resume(options: argparse.Namespace) -> int:
         check_address(options.address)
     given = {name: getattr(options, name) for name in ("trials", "data", "space", "address")}
     again = resume_command(options.folder, **given)
-    return supervise(["--run", str(options.folder), *given_options(**given)], again=lambda: again)
+    return supervise(["--run", str(options.folder), *given_options(**given)], view=_view(options), again=lambda: again)
 
 
 def _finals(options: argparse.Namespace) -> int:
@@ -126,7 +146,7 @@ def _finals(options: argparse.Namespace) -> int:
     finals_study(options.folder, **wanted)  # a mistake is said before a process is started
     given = given_options(**wanted, address=options.address)
     again = finals_command(options.folder, **wanted, address=options.address)
-    return supervise(["--run", str(options.folder), "--finals-only", *given], again=lambda: again)
+    return supervise(["--run", str(options.folder), "--finals-only", *given], view=_view(options), again=lambda: again)
 
 
 def _plan(study: Study, run: Path, *, local: bool) -> str:

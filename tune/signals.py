@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from types import FrameType
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
+ENDING = "ending in order, everything recorded is kept, Ctrl-C once more ends at once"
 
 
 def hold() -> None:
@@ -35,6 +37,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self.is_shown = False  # whether a live view says it; words written into it would tear it
 
     def install(self) -> None:
         """Take over SIGINT and SIGTERM. To be repeated after importing Ray, which takes SIGTERM for itself.
@@ -54,6 +57,9 @@ class Signals:
         if self.received is not None:
             os._exit(exit_code(self.received))
         self.received = signal.Signals(number).name
+        if not self.is_shown:
+            with contextlib.suppress(OSError):
+                os.write(2, f"{ENDING}\n".encode())  # print() may have been interrupted halfway
 
 
 def exit_code(name: str | None) -> int:

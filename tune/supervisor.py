@@ -16,30 +16,30 @@ import psutil
 
 from tune.child import EXIT_BUG
 from tune.signals import BOTH, hold, release
+from tune.terminal import LIVE, SHOW_CURSOR
 
 EXIT_CODES = (0, 2, 3, 130)
 SWEEP_WAIT_S = 5.0
 
 
-def supervise(arguments: Sequence[str], *, again: Callable[[], str]) -> int:
+def supervise(arguments: Sequence[str], *, view: str, again: Callable[[], str]) -> int:
     """Run the driver in a session of its own until it ends; return the exit code for the user.
 
     Args:
         arguments: What the driver is given.
+        view: How it shows itself, one of `tune.terminal.VIEWS`.
         again: Returns the command that continues the run; asked after an accident.
     """
     readable, writable = os.pipe()
     forwarded: list[int] = []
     # -P: modules in the current folder must not be taken for ours.
-    command = [sys.executable, "-P", "-m", "tune.child", *arguments]
+    command = [sys.executable, "-P", "-m", "tune.child", *arguments, "--view", view]
     hold()  # the driver lets them through when it can act upon them
     child = subprocess.Popen(command, stdin=readable, start_new_session=True)
     os.close(readable)
 
     def forward(number: int, frame: FrameType | None) -> None:
         if child.poll() is None:
-            if not forwarded:
-                print("ending the running epochs; once more ends at once", file=sys.stderr)
             forwarded.append(number)
             child.send_signal(number)
 
@@ -51,12 +51,16 @@ def supervise(arguments: Sequence[str], *, again: Callable[[], str]) -> int:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+        if view == LIVE:  # a driver that ended at once has left its view on the screen and the cursor hidden
+            left = child.returncode not in EXIT_CODES or len(forwarded) > 1
+            print(f"{SHOW_CURSOR}\n" if left else SHOW_CURSOR, end="", file=sys.stderr, flush=True)
         # The driver reads the other end: should this process be killed, it notices and ends in order.
         os.close(writable)
-    if code in EXIT_CODES:
-        return code
     if code == EXIT_BUG:
         return 1
+    at_once = len(forwarded) > 1 and code in (3, 130)
+    if code in EXIT_CODES and not at_once:
+        return code  # the driver has said what there is to say
     if forwarded:
         print(f"seti-tune: interrupted; all that was recorded is kept, continue with: {again()}", file=sys.stderr)
         return 130 if forwarded[0] == signal.SIGINT else 3
