@@ -12,6 +12,7 @@ from typing import Any
 
 from results.audit import epochs_spent
 from results.evidence import objective_interval, paired_difference, validation_images
+from results.intervals import PairedDifference
 from results.leaderboard import rank_trials
 from results.records import COMPLETED, ENDED, FAILED, AttemptEnded
 from results.state import RunState, TrialState, fold
@@ -65,8 +66,8 @@ def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
         if text:
             lines.append(f"{label:{_LABEL_WIDTH}}{text}")
     lines += _labelled("running" if status.is_running else "open", _open_trials(status))
-    lines += _labelled("lost attempts", _lost_attempts(state))
-    lines += _labelled("next", _next(status))
+    lines += _labelled("lost attempts", _lost(state))
+    lines += _labelled("next", next_steps(status))
     return "\n".join(lines)
 
 
@@ -117,31 +118,48 @@ def _counts(status: RunStatus) -> str:
     return text + (f"; finals: {', '.join(f'{n} {s}' for s, n in finals.items())}" if finals else "")
 
 
-def _best(state: RunState) -> str:
+def leader(state: RunState) -> TrialState | None:
+    """Return the best completed trial or, as long as none is, the one that reached most; None without an epoch."""
     ranked, others = rank_trials(state)
-    if ranked:
-        return _reached(ranked[0], state) + _advantage(ranked[0], state)
-    reached = [t for t in others if t.best]
-    if not reached:
-        return "no epoch is recorded yet"
-    highest = max(reached, key=lambda t: (t.best.validation_accuracy if t.best else 0.0, -t.started.trial))
-    return f"no trial is completed; highest so far {_reached(highest, state)}"
+    reached = ranked[:1] or [t for t in others if t.best]
+    return max(reached, key=lambda t: (t.best.validation_accuracy if t.best else 0.0, -t.started.trial), default=None)
 
 
-def _advantage(leader: TrialState, state: RunState) -> str:
-    """Say how far the leader is from the baseline on the images that both predicted.
+def advantage(state: RunState) -> PairedDifference | None:
+    """Return by how much the best completed trial differs from the baseline on the images that both predicted.
 
-    Without a test of it: the leader was chosen on these images as the best of many.
+    Without a test of it: the trial was chosen on these images as the best of many.
     """
-    baseline = _completed_baseline(state)
-    if leader.started.is_baseline:
-        return ", the baseline"
-    difference = None if baseline is None else paired_difference(leader, baseline, validation_images(state))
+    best = leader(state)
+    baseline = next((t for t in state.search_trials() if t.started.is_baseline and t.status == COMPLETED), None)
+    if best is None or baseline is None or best.status != COMPLETED or best.started.is_baseline:
+        return None
+    return paired_difference(best, baseline, validation_images(state))
+
+
+def lost_attempts(state: RunState) -> list[AttemptEnded]:
+    """Return the attempts that ended without a verdict on their trial, in the order of time.
+
+    Their worker died, training raised or returned early, or the driver left; the last one of a failed trial too.
+    """
+    ends = [end for trial in state.trials.values() for end in trial.attempts_ended.values()]
+    return sorted((end for end in ends if end.why not in ENDED), key=lambda end: end.time)
+
+
+def _best(state: RunState) -> str:
+    best = leader(state)
+    if best is None:
+        return "no epoch is recorded yet"
+    if best.status != COMPLETED:
+        return f"no trial is completed; highest so far {_reached(best, state)}"
+    if best.started.is_baseline:
+        return f"{_reached(best, state)}, the baseline"
+    difference = advantage(state)
     if difference is None:
-        return ""
+        return _reached(best, state)
     return (
-        f"; minus baseline {difference.difference:+.4f} (95 % {difference.low:+.3f}..{difference.high:+.3f}; "
-        "chosen on these images, so optimistic)"
+        f"{_reached(best, state)}; minus baseline {difference.difference:+.4f} "
+        f"(95 % {difference.low:+.3f}..{difference.high:+.3f}; chosen on these images, so optimistic)"
     )
 
 
@@ -158,10 +176,6 @@ def _reached(trial: TrialState, state: RunState) -> str:
     if trial.best is None:
         return f"trial {trial.started.trial}"
     return f"trial {trial.started.trial}: {trial.best.validation_accuracy:.4f}{words} at epoch {trial.best.epoch}"
-
-
-def _completed_baseline(state: RunState) -> TrialState | None:
-    return next((t for t in state.search_trials() if t.started.is_baseline and t.status == COMPLETED), None)
 
 
 def _epochs(state: RunState) -> str:
@@ -189,25 +203,16 @@ def _open_trials(status: RunStatus) -> Iterator[str]:
         yield ", ".join(words)
 
 
-def _lost_attempts(state: RunState) -> Iterator[str]:
-    """Attempts that ended without a verdict on their trial; the last one of a failed trial is among them.
-
-    Their worker died, training raised or returned early, or the driver left.
-    """
-    lost = [
-        (trial.started.repeat, end)
-        for trial in state.trials.values()
-        for end in trial.attempts_ended.values()
-        if end.why not in ENDED
-    ]
+def _lost(state: RunState) -> Iterator[str]:
+    lost = lost_attempts(state)
     if not lost:
         return
-    counts = Counter(_kind(end) for _, end in lost)
+    counts = Counter(_kind(end) for end in lost)
     failed = sum(t.status == FAILED and bool(t.attempts_ended) for t in state.trials.values())
     ended = f"; {failed} of them ended {'its trial' if failed == 1 else 'their trials'} as failed" if failed else ""
     yield f"{len(lost)}: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}{ended}"
-    for repeat, end in sorted(lost, key=lambda pair: pair[1].time)[-LAST_REASONS:]:
-        final = "" if repeat is None else f"final {repeat} of "
+    for end in lost[-LAST_REASONS:]:
+        final = "" if end.repeat is None else f"final {end.repeat} of "
         why = " ".join(end.why.split())[:_REASON_WIDTH]
         yield f"{final}trial {end.trial}, attempt {end.attempt}: {why}"
 
@@ -218,7 +223,8 @@ def _kind(end: AttemptEnded) -> str:
     return "raised or returned early" if end.counts else "died or interrupted"
 
 
-def _next(status: RunStatus) -> Iterator[str]:
+def next_steps(status: RunStatus) -> Iterator[str]:
+    """Return what can be done with the run now, most of it commands."""
     run = shlex.quote(str(status.run))
     if status.is_finished and (status.run / "report.md").is_file():
         yield f"read {status.run / 'report.md'}"

@@ -10,23 +10,39 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from results.table import Table
 
-LEADERBOARD_EPILOG = """A NAME is a column of leaderboard.csv, or the end of a parameter's name where only one ends so.
+JSON_HELP = """--json prints one object: schema_version (1), kind, and the numbers unrounded, null where unknown or
+not finite. `rows` are named as the columns of the CSV, `in_all` counts them before --where and --top. Names may be
+added within a version, no other change is made. Errors stay lines on standard error, with exit code 2.
+"""
+LEADERBOARD_EPILOG = (
+    """A NAME is a column of leaderboard.csv, or the end of a parameter's name where only one ends so.
 A trial without that value meets no condition. Ranks stay those of the whole ranking.
 examples:
   seti-tune leaderboard runs/quickstart                             also while the search runs
   seti-tune leaderboard runs/quickstart --where "learning_rate < 0.002" --where "status = completed"
   seti-tune leaderboard runs/quickstart --sort seconds:desc --top 5 --csv slowest.csv
+  seti-tune leaderboard runs/quickstart --json | jq '.rows[0].objective'
 """
-STATUS_EPILOG = """Reads the log alone: also while another process runs the study, also on a copy without Ray.
+    + JSON_HELP
+)
+STATUS_EPILOG = (
+    """Reads the log alone: also while another process runs the study, also on a copy without Ray.
 examples:
   seti-tune status runs/quickstart
   watch -n 5 seti-tune status runs/quickstart
+  seti-tune status runs/quickstart --json | jq .is_finished
 """
-COMPARE_EPILOG = """Warns where the runs saw different data, other validation images, or a parameter of another meaning.
+    + JSON_HELP
+)
+COMPARE_EPILOG = (
+    """Warns where the runs saw different data, other validation images, or a parameter of another meaning.
 examples:
   seti-tune compare runs/a runs/b
   seti-tune compare runs/a runs/b runs/c --top 10 --csv all.csv
+  seti-tune compare runs/a runs/b --json | jq -r '.warnings[]'
 """
+    + JSON_HELP
+)
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,9 +64,11 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     board.add_argument("--top", type=int, metavar="N", help="only the first N of these trials")
     board.add_argument("--csv", type=Path, metavar="FILE", help="write these trials there too, with all columns")
+    board.add_argument("--json", action="store_true", help="print one JSON object instead")
     board.set_defaults(run=_leaderboard)
     status = commands.add_parser("status", help="how a run stands", epilog=STATUS_EPILOG, formatter_class=raw)
     status.add_argument("folder", metavar="RUN", type=Path, help="the run folder, or a copy of it")
+    status.add_argument("--json", action="store_true", help="print one JSON object instead")
     status.set_defaults(run=_status)
     compare = commands.add_parser(
         "compare", help="completed trials of several runs in one table", epilog=COMPARE_EPILOG, formatter_class=raw
@@ -58,6 +76,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     compare.add_argument("folders", metavar="RUN", nargs="+", type=Path, help="two run folders or more")
     compare.add_argument("--top", type=int, metavar="N", help="only the best N trials")
     compare.add_argument("--csv", type=Path, metavar="FILE", help="write these trials there too, with all columns")
+    compare.add_argument("--json", action="store_true", help="print one JSON object instead")
     compare.set_defaults(run=_compare)
 
 
@@ -70,6 +89,11 @@ def _leaderboard(options: argparse.Namespace) -> int:
     table = leaderboard_table(state)
     shown = select(table, where=options.where, sort=options.sort, top=options.top)
     _write(shown, options.csv)
+    if options.json:
+        from results.as_json import leaderboard_json
+
+        print(leaderboard_json(options.folder, state, shown, in_all=len(table.rows)))
+        return 0
     chosen = bool(options.where) or options.sort is not None or options.top is not None
     print(leaderboard_text(state, table=shown if chosen else None))
     if len(shown.rows) < len(table.rows):
@@ -80,7 +104,13 @@ def _leaderboard(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from results.status import run_status, status_text
 
-    print(status_text(run_status(options.folder)))
+    status = run_status(options.folder)
+    if options.json:
+        from results.as_json import status_json
+
+        print(status_json(status))
+    else:
+        print(status_text(status))
     return 0
 
 
@@ -93,7 +123,12 @@ def _compare(options: argparse.Namespace) -> int:
     for warning in comparison.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     _write(shown, options.csv)
-    print(comparison_text(comparison, shown))
+    if options.json:
+        from results.as_json import comparison_json
+
+        print(comparison_json(options.folders, comparison, shown))
+    else:
+        print(comparison_text(comparison, shown))
     return 0
 
 

@@ -61,7 +61,15 @@ def test_help_and_results_start_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["results.state", "results.leaderboard", "results.status", "results.compare", "results.report", "results.figures"],
+    [
+        "results.state",
+        "results.leaderboard",
+        "results.status",
+        "results.compare",
+        "results.as_json",
+        "results.report",
+        "results.figures",
+    ],
 )
 def test_results_load_neither_ray_nor_tensorflow(module: str) -> None:
     done = python(BLOCKER + f"import {module}")
@@ -148,6 +156,30 @@ def test_runs_are_compared_without_ray_or_tensorflow(run: Path, tmp_path: Path) 
         ["3", "hand", "1"],
     ]
     assert done.stdout.splitlines()[-1] == "(3 more completed trials)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (("leaderboard", "RUN", "--where", "status = completed", "--csv", "CSV"), "leaderboard"),
+        (("compare", "RUN", "COPY", "--top", "3", "--csv", "CSV"), "comparison"),
+        (("status", "RUN"), "status"),
+    ],
+)
+def test_json_is_all_of_standard_output_and_fits_the_csv(
+    run: Path, arguments: tuple[str, ...], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tune.cli import main
+
+    names = {"RUN": run, "COPY": shutil.copytree(run, run.with_name("copy")), "CSV": run.with_name("all.csv")}
+    assert main([str(names.get(word, word)) for word in (*arguments, "--json")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["schema_version"], found["kind"]) == (1, kind)
+    if "CSV" in arguments:
+        lines = names["CSV"].read_text().splitlines()
+        assert lines[0] == ",".join(found["columns"])
+        assert len(lines) - 1 == len(found["rows"]) == 3
+        assert found["in_all"] > 3
 
 
 @pytest.mark.parametrize(
