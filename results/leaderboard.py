@@ -1,4 +1,4 @@
-"""Tables derived from the event log: the leaderboard and the epochs, as tables, CSV files and terminal text."""
+"""Tables derived from the event log: the leaderboard and the epochs, as tables, files and terminal text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from results.evidence import objective, objective_interval, ties, validation_images
 from results.intervals import LEVEL_P
 from results.receipt import write_receipts
-from results.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED
+from results.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED, Epoch
 from results.state import RunState, TrialState
 from results.store import write_atomically
 from results.table import Cell, Row, Table, cell_text, columns_text, short_name
@@ -39,6 +39,14 @@ _AFTER = {
     "seed": "int",
     "node": "text",
     "reason": "text",
+}
+_EPOCH_TYPES = {  # by the annotation of a field
+    "int": "int64",
+    "int | None": "Int64",
+    "float": "float64",
+    "float | None": "float64",
+    "str": "string",
+    "str | None": "string",
 }
 _PARAMETER_TYPES = {"float": "float", "int": "int"}  # a categorical one may hold anything
 _NOTE_WIDTH = 60
@@ -87,28 +95,32 @@ def leaderboard_frame(state: RunState) -> pd.DataFrame:
 
 
 def epochs_frame(state: RunState) -> pd.DataFrame:
-    """Return one row per epoch that counts, search trials first; `repeat` is null in the search."""
+    """Return one row per epoch that counts, search trials first.
+
+    `repeat` is null in the search; a number that is not known or not finite is NaN.
+    """
     import dataclasses
 
     import pandas as pd
 
-    from results.records import Epoch
-
-    names = [f.name for f in dataclasses.fields(Epoch) if f.name != "validation_correct"]  # flags are no number
-    order = ["trial", "repeat", "attempt", "epoch", *(n for n in names if n.startswith(("validation", "train")))]
-    order += [n for n in names if n not in order]
+    types = {f.name: _EPOCH_TYPES[str(f.type)] for f in dataclasses.fields(Epoch) if f.name != "validation_correct"}
+    first = ("trial", "repeat", "attempt", "epoch")
+    order = [*first, *(n for n in types if n.startswith(("validation", "train")))]
+    order += [n for n in types if n not in order]
     trials = state.search_trials() + state.final_trials()
     rows = [{n: getattr(t.epochs[e], n) for n in order} for t in trials for e in sorted(t.epochs)]
-    return pd.DataFrame(rows, columns=order).astype({"repeat": "Int64", "model_parameters": "Int64"})
+    return pd.DataFrame(rows, columns=order, dtype="object").astype(types)
 
 
 def write_tables(run: Path, state: RunState) -> Path:
-    """Write `leaderboard.csv`, `epochs.csv` and the receipts into the run folder; return the leaderboard's path.
+    """Write `leaderboard.csv`, `epochs.csv`, `epochs.parquet` and the receipts; return the leaderboard's path.
 
     Each file is replaced atomically.
     """
     write_receipts(run, state)
-    write_atomically(run / "epochs.csv", epochs_frame(state).to_csv(index=False))
+    epochs = epochs_frame(state)
+    write_atomically(run / "epochs.csv", epochs.to_csv(index=False))
+    write_atomically(run / "epochs.parquet", epochs.to_parquet(index=False))
     path = run / "leaderboard.csv"
     write_atomically(path, leaderboard_frame(state).to_csv(index=False))
     return path
@@ -177,7 +189,7 @@ def _row(trial: TrialState, n: int | None, parameters: Mapping[str, str]) -> dic
         "images_per_s": round(speeds[len(speeds) // 2], 1) if speeds else None,
         "seed": trial.started.seed,
         "node": trial.running[max(trial.running)].node if trial.running else None,
-        "reason": trial.ended.reason if trial.ended else None,
+        "reason": " ".join(trial.ended.reason.split()) if trial.ended else None,  # a trial is one line
     }
 
 

@@ -16,7 +16,8 @@ Cell = bool | int | float | str | None
 Row = Mapping[str, Cell]
 NUMBER, FLAG, TEXT = "number", "true or false", "text"
 _KINDS = {"int": NUMBER, "float": NUMBER, "bool": FLAG, "text": TEXT}
-_FRAME_TYPES = {"int": "Int64", "float": "Float64", "bool": "boolean", "text": "string"}
+# Of what may hold anything nothing is inferred: pandas would make a float of the int 16 beside an empty cell.
+_FRAME_TYPES = {"int": "Int64", "float": "Float64", "bool": "boolean", "text": "string", "any": "object"}
 _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
     "!=": ne,
     "<=": le,
@@ -44,8 +45,8 @@ class Table:
         """Return it as a frame; columns that may lack a value have nullable types."""
         import pandas as pd  # not at the top: reading a record must not cost the import of pandas
 
-        frame = pd.DataFrame(self.rows, columns=list(self.types))
-        return frame.astype({name: _FRAME_TYPES[kind] for name, kind in self.types.items() if kind in _FRAME_TYPES})
+        frame = pd.DataFrame(self.rows, columns=list(self.types), dtype="object")
+        return frame.astype({name: _FRAME_TYPES[kind] for name, kind in self.types.items()})
 
 
 def select(table: Table, *, where: Sequence[str] = (), sort: str | None = None, top: int | None = None) -> Table:
