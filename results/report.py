@@ -15,6 +15,10 @@ from results.state import RunState
 from results.store import write_atomically
 
 REPORT = "report.md"
+_RANKING = (
+    "Completed trials are ranked by the validation accuracy at the epoch whose weights are kept; the others are listed "
+    "with what they reached."
+)
 
 
 def headline(state: RunState, tested: Sequence[Tested]) -> list[str]:
@@ -40,6 +44,13 @@ def headline(state: RunState, tested: Sequence[Tested]) -> list[str]:
     return lines
 
 
+def trial_counts(state: RunState) -> str:
+    """Say how many trials of the search ended how."""
+    trials = state.search_trials()
+    words = [f"{sum(t.status == s for t in trials)} {s}" for s in (COMPLETED, STOPPED, DIVERGED, FAILED)]
+    return f"{len(trials)} trials: {', '.join(words)}."
+
+
 def write_report(run: Path, state: RunState) -> Path:
     """Write `report.md` with its pictures and tables, and the card of the delivered model; return the report's path."""
     from results.figures import CurveRow, search_overview
@@ -62,7 +73,16 @@ def write_report(run: Path, state: RunState) -> Path:
     if curves:
         search_overview(curves, run / "search.png", rungs=rungs, title=f"Study {name}")
         lines += ["![Validation accuracy of all trials by epoch](search.png)", ""]
-    lines += ["## Leaderboard", "", _counts(state), "", "```text", leaderboard_text(state), "```", ""]
+    lines += [
+        "## Leaderboard",
+        "",
+        f"{trial_counts(state)} {_RANKING}",
+        "",
+        "```text",
+        leaderboard_text(state),
+        "```",
+        "",
+    ]
     lines += audit_markdown(audit(state))
     lines += finals_markdown(run, state, tested)
     if tested:
@@ -71,15 +91,6 @@ def write_report(run: Path, state: RunState) -> Path:
     path = run / REPORT
     write_atomically(path, "\n".join(lines))
     return path
-
-
-def _counts(state: RunState) -> str:
-    trials = state.search_trials()
-    words = [f"{sum(t.status == s for t in trials)} {s}" for s in (COMPLETED, STOPPED, DIVERGED, FAILED)]
-    return (
-        f"{len(trials)} trials: {', '.join(words)}. Completed trials are ranked by the validation accuracy at the "
-        "epoch whose weights are kept; the others are listed with what they reached."
-    )
 
 
 def _provenance(state: RunState) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -217,8 +217,12 @@ def _order(item: tuple[TrialKey, TrialState]) -> tuple[int, int]:
     return (-1 if repeat is None else repeat), trial
 
 
-def fold(run: Path) -> RunState:
+def fold(run: Path, on_event: Callable[[RunState, Event], None] = lambda state, event: None) -> RunState:
     """Fold the log of a run folder as far as it goes; it may be empty.
+
+    Args:
+        run: The run folder.
+        on_event: Told of each event after it was folded in, with the state so far.
 
     Raises:
         RecordError: No log, or a damaged one; the message names the line.
@@ -227,6 +231,7 @@ def fold(run: Path) -> RunState:
     for number, event in enumerate(read_events(run), start=1):
         try:
             state.apply(event)
+            on_event(state, event)
         except (RecordError, ValueError) as error:
             raise RecordError(
                 f"{run / LOG_NAME}, line {number}: {error}; restore the file from a copy, or cut it off there"

@@ -18,6 +18,7 @@ EPILOG = """examples:
   seti-tune status runs/quickstart                how it stands, also while it runs
   seti-tune leaderboard runs/quickstart --top 10
   seti-tune compare runs/quickstart runs/other
+  seti-tune report runs/quickstart                one page with everything, to open in a browser
   seti-tune retrain runs/quickstart               does the best trial come out again?
 """
 
@@ -28,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
         data_commands,
         export_commands,
         predict_commands,
+        report_commands,
         result_commands,
         retrain_commands,
         search_commands,
@@ -43,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     search_commands.add_parsers(commands)
     result_commands.add_parsers(commands)
+    report_commands.add_parser(commands)
     retrain_commands.add_parser(commands)
     export_commands.add_parser(commands)
     data_commands.add_parser(commands)

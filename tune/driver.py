@@ -26,6 +26,7 @@ from tune.finals import conclude_finals, drop_training_state, reopenings
 from tune.initial import prepare_initial
 from tune.progress import Progress
 from tune.provenance import provenance
+from tune.report_commands import write_whole_report
 from tune.sections import simulation_command
 from tune.signals import Interrupted, Signals
 from tune.study import Study, StudyError
@@ -170,6 +171,7 @@ def _drive(
         _write(log, state, StudyEnded(finished=True, reason=reason))
     write_tables(run, state)
     write_report(run, state)
+    write_whole_report(run, state)
 
 
 def _check_data_is_there(study: Study, run: Path, state: RunState) -> None:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.example_images import EXAMPLES, example_images, write_examples
 from results.final_evaluation import FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS
 from results.finals import baseline_of, decide
 from results.model_card import RECEIPT
-from results.predictions import Predictions, write_predictions
+from results.predictions import Predictions, read_predictions, write_predictions
 from results.receipt import receipt_of
 from results.records import COMPLETED, AttemptEnded, FinalEvaluated, FinalsDecided, TrialKey, utc_now
 from results.state import RunState, TrialState
@@ -208,6 +209,8 @@ def _hand_on(run: Path, state: RunState, trial: TrialState, dataset: Dataset) ->
     weights, key = _required_weights(run, trial), trial.started.key
     (run / DESCRIPTION).unlink(missing_ok=True)
     shutil.copyfile(run / state.finals[key].predictions, run / TEST_PREDICTIONS)
+    predictions = read_predictions(run / TEST_PREDICTIONS)
+    write_examples(run / EXAMPLES, example_images(predictions, dataset.split("test").images))
     write_predictions(run / VALIDATION_PREDICTIONS, _predict(weights, dataset, "validation"))
     write_atomically(run / RECEIPT, receipt_of(state, key).to_text())
     shutil.rmtree(run / SAVED_MODEL, ignore_errors=True)

@@ -1,0 +1,166 @@
+"""What `report.html` holds, read as a file; what a browser makes of it is tested beside this."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from whole_run import EVIL, write_whole_run
+
+from results.html_report import write_html_report
+from results.importance import read_importance
+from results.intervals import wilson_interval
+from results.records import FinalEvaluated, RecordError
+from results.store import EventLog
+
+
+@pytest.fixture(scope="module")
+def run(hand: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    write_whole_run(folder, hand)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(run: Path) -> str:
+    return write_html_report(run).read_text()
+
+
+def visible(page: str) -> str:
+    """What a reader sees of it, without the figures."""
+    body = re.sub(r"<script.*?</script>|<style.*?</style>", "", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
+
+
+def figures(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, flags=re.DOTALL)
+    assert found is not None
+    parsed: dict[str, Any] = json.loads(found[1])
+    return parsed
+
+
+def test_it_has_a_section_for_every_question_of_a_reader(page: str) -> None:
+    wanted = "result leaderboard curves parameters stopping costs finals model-winner model-baseline detection recall"
+    assert re.findall(r'<section id="([\w-]+)"', page) == [*wanted.split(), "images", "provenance"]
+
+
+def test_nothing_in_it_asks_for_a_network(page: str) -> None:
+    ours = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.findall(r'(?:src|href)="(?!data:image/png;base64,|#)', ours)
+    assert "://" not in ours
+    assert "default-src 'none'" in page
+
+
+def test_the_result_comes_first_with_its_interval_the_baseline_and_the_published_band(page: str) -> None:
+    cards = visible(page).split("Result ")[-1].split(" Leaderboard ")[0]
+    assert "Winner trial 7" in cards
+    low, high = wilson_interval(170, 200)
+    assert f"Test accuracy 0.8500 95 % {low:.3f}..{high:.3f}, 200 images" in cards
+    assert "Baseline on the same images 0.7500" in cards
+    assert "Published 0.74 to 0.77" in cards
+
+
+def test_every_figure_has_its_place_a_caption_and_data(page: str) -> None:
+    drawn = figures(page)
+    assert set(re.findall(r'class="plot" id="([\w-]+)" role="img" aria-label="[^"]+"', page)) == set(drawn)
+    for name, figure in drawn.items():
+        assert any(value is not None for trace in figure["data"] for value in trace["y"]), name
+    assert len(drawn) == 3 + 1 + 3 + 1 + 1 + 2 + 2  # curves, parallel, slices, rungs, finals, reliability, recall
+
+
+def test_every_trial_has_its_row_and_every_epoch_its_point(run: Path, page: str) -> None:
+    rows = re.findall(r'<th scope="row" data-v="(\d+)">', page)
+    assert sorted(map(int, rows)) == list(range(30))
+    curves = figures(page)["plot-curves"]["data"]
+    points = [(who, x) for t in curves if t["mode"] == "lines" for who, x in zip(t["customdata"], t["x"], strict=True)]
+    epochs = pd.read_csv(run / "epochs.csv")
+    search = epochs[epochs["repeat"].isna()]
+    assert sorted(p for p in points if p[0] is not None) == sorted(zip(search["trial"], search["epoch"], strict=True))
+
+
+def test_rung_lines_stand_at_the_rungs(page: str) -> None:
+    assert [line["x0"] for line in figures(page)["plot-curves"]["layout"]["shapes"]] == [1]
+
+
+def test_names_and_errors_are_never_markup(page: str) -> None:
+    assert EVIL not in page
+    assert page.count("&lt;script&gt;document.title=") >= 3  # the title twice, the reason of a failed trial
+
+
+def test_only_its_own_scripts_may_run(page: str) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    assert len(re.findall("'sha256-", policy[1])) == len(re.findall("<script>", page)) == 2
+
+
+def test_importance_is_shown_where_it_is_stored_and_orders_the_slices(run: Path, page: str) -> None:
+    stored = read_importance(run)
+    assert stored is not None
+    assert "learning_rate 70%" in visible(page)
+    assert "importance 70%" in re.findall(r'id="plot-slice-0" role="img" aria-label="([^"]*)"', page)[0]
+
+
+def test_more_trials_than_the_importance_knows_are_said(run: Path, hand: Any, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    with EventLog(copy) as log:
+        log.append(*hand.trial(30, [0.5, 0.6, 0.7], parameters={}))
+    assert "More trials were completed since" in write_html_report(copy).read_text()
+
+
+def test_the_numbers_of_the_finals_are_in_tables_too(page: str) -> None:
+    words = visible(page)
+    for heading in ("Finalists, the best first", "Confusion matrix", "The bins as a table", "as a table"):
+        assert heading in words
+    assert "trial 7 0.9000 0.8000, 0.7800 0.7900" in words
+
+
+def test_the_worst_errors_are_shown_as_pictures(page: str) -> None:
+    pictures = re.findall(r'<img src="data:image/png;base64,[^"]+" alt="([^"]+)"', page)
+    assert len([p for p in pictures if "taken for" in p]) == 12
+    assert len(pictures) == 12 + 4
+
+
+def test_two_hundred_trials_take_less_than_three_megabytes_beside_the_library(hand: Any, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    space = {f"training.parameter_{i}": {"type": "float", "low": 0.0, "high": 1.0} for i in range(12)}
+    with EventLog(tmp_path) as log:
+        log.append(hand.study(space={"parameters": space}))
+        for number in range(200):
+            parameters = {name: float(rng.uniform()) for name in space}
+            log.append(*hand.trial(number, rng.uniform(size=27).tolist(), parameters=parameters, max_epochs=27))
+    page = write_html_report(tmp_path).read_text()
+    library = max(re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL), key=len)
+    assert len(page.encode()) - len(library.encode()) < 3_000_000
+
+
+def test_a_run_that_has_just_begun_has_a_report(hand: Any, tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log:
+        log.append(hand.study())
+        page = write_html_report(tmp_path, tmp_path / "elsewhere" / "page.html").read_text()
+        assert "while the study was running" in page
+    assert "No epoch is recorded yet." in page
+    assert figures(page) == {}
+    assert "was interrupted without a word" in write_html_report(tmp_path).read_text()
+
+
+def test_a_run_in_which_everything_failed_has_a_report(hand: Any, tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log:
+        log.append(hand.study())
+        for number in range(3):
+            log.append(*hand.trial(number, [], "failed", reason="no such layer"))
+    assert "No trial was completed; the first one failed: no such layer" in write_html_report(tmp_path).read_text()
+
+
+def test_an_empty_log_and_predictions_that_do_not_fit_are_refused(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").touch()
+    with pytest.raises(RecordError, match="the log holds no study_started"):
+        write_html_report(tmp_path)
+    copy = shutil.copytree(run, tmp_path / "copy")
+    with EventLog(copy) as log:
+        log.append(FinalEvaluated(trial=7, repeat=0, predictions="final/predictions/0007-0.parquet", n=200, correct=1))
+    with pytest.raises(RecordError, match="right, the log says 1 of 200"):
+        write_html_report(copy)
