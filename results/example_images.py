@@ -86,10 +86,10 @@ def read_examples(path: Path) -> ExampleImages | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             names = tuple(str(name) for name in stored["class_names"])
             arrays = {name: stored[name] for name in ("index", "images", "y_true", "y_prob")}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RecordError(
             f"{path}: cannot be read as example images ({error}); restore it from a copy, or remove it"
         ) from error

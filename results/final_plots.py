@@ -52,7 +52,9 @@ def reliability(calibration: CalibrationError) -> tuple[list[Trace], Layout]:
     return traces, layout | {"height": 340, "showlegend": False}
 
 
-def recall(curves: Sequence[RecallCurve], quantity: str, *, of_class: bool) -> tuple[list[Trace], Layout]:
+def recall(
+    curves: Sequence[RecallCurve], quantity: str, class_names: Sequence[str], *, of_class: bool
+) -> tuple[list[Trace], Layout]:
     """Return the share of each class found as itself, or with `of_class` false as any signal, at each bin's median."""
     traces = [
         _with_bars(
@@ -60,10 +62,10 @@ def recall(curves: Sequence[RecallCurve], quantity: str, *, of_class: bool) -> t
             [b.median for b in curve.bins],
             [b.recall if of_class else b.detected for b in curve.bins],
             [b.n for b in curve.bins],
-            number,
+            class_names.index(curve.class_name),
         )
-        | {"mode": "lines+markers"}
-        for number, curve in enumerate(curves)
+        | {"mode": "lines+markers", "showlegend": True}
+        for curve in curves
     ]
     title = "predicted as its class" if of_class else "predicted as any signal"
     y = {"title": {"text": title}, "range": [-0.03, 1.05]}

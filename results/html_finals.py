@@ -31,8 +31,8 @@ def add_finals(page: Page, run: Path, state: RunState, tested: Sequence[Tested])
     for one in tested:
         page.section(f"model-{one.role}", _heading(one), *_model(page, one))
     if tested:
-        page.section("detection", "Finding signals at a fixed false-alarm rate", *_detection(run, tested[0]))
-        page.section("recall", "Recall against the physics of the signals", *_recall(page, tested[0]))
+        page.section("detection", "Signals at a fixed false-alarm rate", *_detection(run, tested[0]))
+        page.section("recall", "Recall against physics", *_recall(page, tested[0]))
     if (examples := read_examples(run / EXAMPLES)) is not None:
         page.section("images", "Test images", *_images(examples))
 
@@ -75,12 +75,12 @@ def _standings(page: Page, state: RunState) -> list[str]:
             "the search had promised beyond it: the price of having picked the best of many."
         ),
         table("Finalists, the best first", heads, rows),
-        page.figure("plot-finals", caption, *retrainings(stand)) if any(s.objectives for s in stand) else "",
+        page.figure("plot-finals", caption, *retrainings(stand), "small") if any(s.objectives for s in stand) else "",
     ]
 
 
 def _heading(one: Tested) -> str:
-    who = "The delivered model on new images" if one.role == "winner" else "The baseline's best retraining"
+    who = "The delivered model" if one.role == "winner" else "The baseline's model"
     return f"{who}: trial {one.trial}, retraining {one.delivered}"
 
 
@@ -104,11 +104,11 @@ def _model(page: Page, one: Tested) -> list[str]:
         ),
         '<div class="pair"><div>',
         confusion_table(one.metrics),
-        table("Numbers of each class, with 95 % intervals", heads, rows),
         "</div><div>",
         page.figure(f"plot-reliability-{one.role}", caption, *reliability(error)),
         details("The bins as a table", table("Reliability", ["mean confidence", "images", "accuracy"], bins)),
         "</div></div>",
+        table("Numbers of each class, with 95 % intervals", heads, rows),
     ]
 
 
@@ -132,13 +132,13 @@ def _detection(run: Path, winner: Tested) -> list[str]:
 
 
 def _recall(page: Page, winner: Tested) -> list[str]:
-    parts = []
+    parts, names = [], winner.of_delivered.class_names
     for place, (name, curves) in enumerate(recall_against_physics(winner.of_delivered).items()):
         of_class, of_signal = (
             page.figure(
                 f"plot-recall-{place}-{kind}",
                 f"{words} against |{name}|",
-                *recall(curves, name, of_class=kind == "class"),
+                *recall(curves, name, names, of_class=kind == "class"),
             )
             for kind, words in (("class", "Share predicted as its class"), ("signal", "Share predicted as any signal"))
         )

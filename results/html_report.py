@@ -27,7 +27,8 @@ HTML_REPORT = "report.html"
 # Nine public copies of the course's network, a VGG16 and an EfficientNet; on its 800 validation images.
 PUBLISHED_LOW, PUBLISHED_HIGH = 0.74, 0.77
 COURSE_CLASSES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
-_POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'"  # Plotly writes styles
+# Plotly writes styles into its elements; nothing may be fetched or sent.
+_POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 

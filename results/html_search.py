@@ -90,7 +90,8 @@ def _curves(page: Page, history: History) -> list[str]:
     if not any(t.epochs for t in state.search_trials()):
         return [paragraph("No epoch is recorded yet.")]
     rungs = sorted({epoch for t in state.search_trials() for epoch in t.rungs})
-    at = f" Dashed lines are the rungs, at epochs {', '.join(map(str, rungs))}." if rungs else ""
+    epochs = ", ".join(map(str, rungs))
+    at = f" Dashed lines are the rungs: epoch {epochs}." if rungs else ""
     caption = f"Validation accuracy of all trials by epoch; a marker is where a trial ended or stands.{at}"
     steps = [
         page.figure(f"plot-best-{by}", f"Best validation accuracy so far, by {words}", *best_so_far(history, by))
@@ -115,12 +116,13 @@ def _parameters(page: Page, state: RunState, importance: Importance | None) -> l
     slices = []
     for place, name in enumerate(known):
         share = f", importance {shares[name]:.0%}" if name in shares else ""
-        caption = f"Objective of every trial against {short_name(name)}{share}"
+        caption = f"{short_name(name)}{share}"
         slices.append(page.figure(f"plot-slice-{place}", caption, *slice_of(state, name)))
     return [
         *_importance(state, importance),
         f'<div class="wide" role="region" tabindex="0" aria-label="Parallel coordinates">'
         f"{page.figure('plot-parallel', together, *parallel_coordinates(state, known), 'broad')}</div>",
+        "<h3>What every trial reached, against the value of each parameter</h3>",
         f'<div class="slices">{"".join(slices)}</div>',
     ]
 
@@ -164,7 +166,7 @@ def _audit_table(found: Audit) -> str:
     rows = []
     for name, completed, correlation, exempt in [
         *((f"epoch {rung.epoch}", rung.completed, rung.correlation, rung.exempt) for rung in found.rungs),
-        ("any", None, None, found.any_rung),
+        *([("any", None, None, found.any_rung)] if len(found.rungs) > 1 else []),
     ]:
         top = (exempt.top, exempt.top_would_stop) if exempt.top else (None, None)
         shown = None if correlation is None else f"{correlation:.2f}"

@@ -33,10 +33,11 @@ class Page:
         self, name: str, caption: str, traces: Sequence[Mapping[str, Any]], layout: Mapping[str, Any], size: str = ""
     ) -> str:
         """Return the place of a figure; the page draws it there. `caption` is also what a screen reader says."""
-        self.figures[name] = {"data": traces, "layout": layout}
+        # The height is the place's, not the figure's, which then follows every change of its place.
+        self.figures[name] = {"data": traces, "layout": {key: one for key, one in layout.items() if key != "height"}}
         return (
-            f'<figure class="{size}"><div class="plot" id="{text(name)}" role="img" aria-label="{text(caption)}"></div>'
-            f"<figcaption>{text(caption)}</figcaption></figure>"
+            f'<figure class="{size}"><div class="plot" id="{text(name)}" style="height: {layout["height"]}px" '
+            f'role="img" aria-label="{text(caption)}"></div><figcaption>{text(caption)}</figcaption></figure>'
         )
 
 

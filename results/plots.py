@@ -28,7 +28,10 @@ STYLE: Mapping[str, tuple[str, str]] = {
 }
 BASELINE = "#d9a014"
 _DRAWN_LAST = (STOPPED, DIVERGED, FAILED, RUNNING, COMPLETED)  # the best on top
-_BEST_SHARE = 0.1
+_BEST_SHARE, _MOST_BEST = 0.1, 20  # of the completed trials, in colour
+_MANY = 200  # trials, whose lines would cover each other
+_EVERY_EPOCH = 15  # a tick each up to so many
+_SHORT_H = 3.0  # below it a run is told in minutes
 
 
 def learning_curves(state: RunState) -> tuple[list[Trace], Layout]:
@@ -38,7 +41,7 @@ def learning_curves(state: RunState) -> tuple[list[Trace], Layout]:
     for status in _DRAWN_LAST:
         of = [t for t in trials if t.status == status and not t.started.is_baseline]
         if of:
-            traces += _curves(of, status, *STYLE[status], width=1.0)
+            traces += _curves(of, status, *STYLE[status], width=1.0 if len(trials) < _MANY else 0.5)
     baseline = [t for t in trials if t.started.is_baseline]
     if baseline:
         traces += _curves(baseline, "baseline", BASELINE, STYLE[baseline[0].status][1], width=3.0)
@@ -51,36 +54,47 @@ def learning_curves(state: RunState) -> tuple[list[Trace], Layout]:
         {"x": n, "y": 1, "yref": "paper", "yanchor": "bottom", "text": f"rung {n}", "showarrow": False} for n in rungs
     ]
     layout = _axes("epoch", "validation accuracy") | {"shapes": lines, "annotations": names, "height": 460}
-    layout["xaxis"] |= {"tickformat": "d", "rangemode": "tozero"}
+    if max((t.started.max_epochs for t in trials), default=0) <= _EVERY_EPOCH:
+        layout["xaxis"] |= {"dtick": 1}
+    layout["legend"] = {
+        "orientation": "h",
+        "x": 0,
+        "y": 1,
+        "yref": "container",
+        "yanchor": "top",
+    }  # above the names of the rungs
+    layout["margin"] = {"l": 55, "r": 15, "t": 70, "b": 45}
     return traces, layout
 
 
 def best_so_far(history: History, by: str) -> tuple[list[Trace], Layout]:
     """Return the best value against what had been spent; `by` is a number of `Step`: epochs or hours."""
     steps = history.steps
+    unit, scale = ("minutes", 60.0) if by == "hours" and steps[-1].hours < _SHORT_H else (by, 1)
     trace = {
         "type": "scatter", "mode": "lines+markers", "line": {"shape": "hv", "color": STYLE[COMPLETED][0], "width": 2},
-        "x": [getattr(step, by) for step in steps],
+        "x": [getattr(step, by) * scale for step in steps],
         "y": [step.value for step in steps],
         "customdata": [step.trial for step in steps],
-        "hovertemplate": "trial %{customdata}<br>%{y:.4f} after %{x:.4g} " + by + "<extra></extra>",
+        "hovertemplate": "trial %{customdata}<br>%{y:.4f} after %{x:.4g} " + unit + "<extra></extra>",
         "name": "best so far",
     }  # fmt: skip
-    names = {"epochs": "epochs of all trials", "hours": "hours of the driver"}
-    return [trace], _axes(names[by], "best validation accuracy") | {"showlegend": False, "height": 320}
+    return [trace], _axes(
+        "epochs of all trials" if by == "epochs" else f"{unit} of the driver", "best validation accuracy"
+    ) | {"showlegend": False, "height": 320}
 
 
 def parallel_coordinates(state: RunState, parameters: Sequence[str]) -> tuple[list[Trace], Layout]:
-    """Return a line for each trial through its scaled parameters and its objective; the best tenth in colour."""
+    """Return a line for each trial through its scaled parameters and its objective; the best in colour."""
     trials = [t for t in state.search_trials() if t.best is not None]
     ranked = sorted((t for t in trials if t.status == COMPLETED), key=objective, reverse=True)
-    best = ranked[: max(1, math.ceil(_BEST_SHARE * len(ranked)))]
+    best = ranked[: min(_MOST_BEST, math.ceil(_BEST_SHARE * len(ranked)))]
     axes = [Axis(state, name, trials) for name in parameters]
     low, high = (edge((objective(t) for t in trials), default=0.0) for edge in (min, max))
     groups = (
         ("not completed", [t for t in trials if t.status != COMPLETED], STYLE[STOPPED][0], 0.6, 0.35),
         ("completed", ranked[len(best) :], STYLE[COMPLETED][0], 1.0, 0.55),
-        ("best tenth of them", best, "#d2452f", 2.5, 1.0),
+        (f"best {len(best)}", best, "#d2452f", 2.0, 1.0),
     )
     traces: list[Trace] = []
     for name, of, colour, width, opacity in groups:
@@ -121,7 +135,8 @@ def slice_of(state: RunState, parameter: str) -> tuple[list[Trace], Layout]:
             shown = [f"trial {t.started.trial}<br>{text(cell_text(v))}" for t, v in zip(of, values, strict=True)]
             traces.append(_markers(status, x, [objective(t) for t in of], STYLE[status]) | {"text": shown})
             traces[-1]["hovertemplate"] = "%{text}<br>%{y:.4f}<extra>" + status + "</extra>"
-    layout = _axes(text(short_name(parameter)), "validation accuracy") | {"height": 280, "showlegend": False}
+    layout = _axes("", "validation accuracy") | {"height": 260, "showlegend": False}
+    layout["margin"] = {"l": 55, "r": 10, "t": 30, "b": 25}
     if not axis.is_number:
         layout["xaxis"] |= {"tickvals": list(range(len(axis.choices))), "ticktext": [text(c) for c in axis.choices]}
     elif axis.is_log:

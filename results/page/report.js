@@ -60,17 +60,20 @@ filter();
 
 // The figures: one after the other, so that the page can be used meanwhile.
 const figures = JSON.parse(document.getElementById("figures").textContent);
-const CONFIG = { responsive: true, displayModeBar: "hover", displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+// Named one by one: among Plotly's own buttons is one that sends a figure to its makers.
+const BUTTONS = [["toImage", "zoom2d", "pan2d", "resetScale2d"]];
+const CONFIG = { responsive: true, displaylogo: false, showSendToCloud: false, modeBarButtons: BUTTONS };
 
 function draw(name) {
   const { data, layout } = figures[name];
-  const axis = { automargin: true, showline: false };
+  const axis = { automargin: true, exponentformat: "power" };
   const whole = {
     font: { family: "system-ui, sans-serif", size: 12 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    margin: { l: 55, r: 15, t: 30, b: 45 }, hovermode: "closest",
+    margin: { l: 55, r: 15, t: 36, b: 45 }, hovermode: "closest",
     hoverlabel: { bgcolor: "#23303c", bordercolor: "#23303c", font: { color: "#ffffff" } },
-    legend: { orientation: "h", y: -0.15, yanchor: "top" },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: "#8c8c8c", activecolor: "#3d8fd1" },
+    legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
     ...layout, xaxis: { ...axis, ...layout.xaxis }, yaxis: { ...axis, ...layout.yaxis },
   };
   return Plotly.newPlot(name, data, whole, CONFIG);
@@ -103,5 +106,17 @@ function mark(trial) {
 board.tBodies[0].addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button) mark(Number(button.textContent));
+});
+
+// Paper is narrower than a screen, and figures do not follow it by themselves.
+function fit(width) {
+  document.body.style.width = width;
+  document.documentElement.classList.toggle("paper", width !== "");
+  for (const plot of document.querySelectorAll(".js-plotly-plot")) Plotly.relayout(plot, { width: plot.clientWidth });
+}
+window.addEventListener("beforeprint", () => fit("1000px"));
+window.addEventListener("afterprint", () => {
+  fit("");
+  for (const plot of document.querySelectorAll(".js-plotly-plot")) Plotly.relayout(plot, { autosize: true });
 });
 drawAll();

@@ -66,7 +66,9 @@ def test_the_result_comes_first_with_its_interval_the_baseline_and_the_published
 
 def test_every_figure_has_its_place_a_caption_and_data(page: str) -> None:
     drawn = figures(page)
-    assert set(re.findall(r'class="plot" id="([\w-]+)" role="img" aria-label="[^"]+"', page)) == set(drawn)
+    assert set(re.findall(r'class="plot" id="([\w-]+)" style="[^"]*" role="img" aria-label="[^"]+"', page)) == set(
+        drawn
+    )
     for name, figure in drawn.items():
         assert any(value is not None for trace in figure["data"] for value in trace["y"]), name
     assert len(drawn) == 3 + 1 + 3 + 1 + 1 + 2 + 2  # curves, parallel, slices, rungs, finals, reliability, recall
@@ -101,7 +103,7 @@ def test_importance_is_shown_where_it_is_stored_and_orders_the_slices(run: Path,
     stored = read_importance(run)
     assert stored is not None
     assert "learning_rate 70%" in visible(page)
-    assert "importance 70%" in re.findall(r'id="plot-slice-0" role="img" aria-label="([^"]*)"', page)[0]
+    assert "importance 70%" in re.findall(r'id="plot-slice-0" style="[^"]*" role="img" aria-label="([^"]*)"', page)[0]
 
 
 def test_more_trials_than_the_importance_knows_are_said(run: Path, hand: Any, tmp_path: Path) -> None:

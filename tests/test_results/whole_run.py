@@ -99,9 +99,7 @@ def _finals(hand: Any, run: Path) -> Iterator[Event]:
                     yield dataclasses.replace(event, repeat=repeat)
             path = f"final/predictions/{trial:04d}-{repeat}.parquet"
             write_predictions(run / path, predictions(right[repeat]))
-            evaluated.append(
-                FinalEvaluated(trial=trial, repeat=repeat, predictions=path, n=N, correct=right[repeat])
-            )
+            evaluated.append(FinalEvaluated(trial=trial, repeat=repeat, predictions=path, n=N, correct=right[repeat]))
     yield FinalsDecided(finalists=(7, 0), seeds=2, search_trials=29, winner=7, delivered=0)
     yield from evaluated
     write_predictions(run / "final/validation_predictions.parquet", predictions(700, 800))

@@ -36,7 +36,15 @@ def test_a_search_from_start_to_report(quick_study: Callable[..., Path], run: Pa
     assert "epochs/s" in done.stderr
     assert "Epochs spent:" in done.stdout
     assert f"Report: {run}/report.md" in done.stdout
-    for name in ("events.jsonl", "study.toml", "leaderboard.csv", "epochs.csv", "report.md", "search.png"):
+    for name in (
+        "events.jsonl",
+        "study.toml",
+        "leaderboard.csv",
+        "epochs.csv",
+        "report.md",
+        "search.png",
+        "report.html",
+    ):
         assert (run / name).stat().st_size > 0, name
     assert not (run / ".ray").exists()
     assert (run / "study.toml").read_text() == study.read_text()

@@ -37,7 +37,12 @@ def test_the_wheel_holds_exactly_our_packages_and_their_declarations(wheel: Path
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"tune", "search_spaces", "seti_model", "results"}
-    for needed in ("tune/studies/quickstart.toml", "search_spaces/baseline.toml", "results/py.typed"):
+    for needed in (
+        "tune/studies/quickstart.toml",
+        "search_spaces/baseline.toml",
+        "results/py.typed",
+        "results/page/report.js",
+    ):
         assert needed in names
     assert not [name for name in names if "test" in name]
 
