@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from results.example_images import EXAMPLES, ExampleImages, png_uri, read_examples
-from results.final_evaluation import Tested, delivered_numbers, detections, recall_against_physics
+from results.final_evaluation import (
+    VALIDATION_PREDICTIONS,
+    Tested,
+    delivered_numbers,
+    detections,
+    recall_against_physics,
+)
 from results.final_plots import recall, reliability, retrainings
 from results.final_report import configuration_sentences, interval
 from results.finals import standings
@@ -113,6 +119,8 @@ def _model(page: Page, one: Tested) -> list[str]:
 
 
 def _detection(run: Path, winner: Tested) -> list[str]:
+    if not (run / VALIDATION_PREDICTIONS).is_file():  # the model is being handed on at this moment
+        return []
     rows = detections(run, winner.of_delivered)
     found = [row.detection for row in rows if row.detection is not None]
     notes = [paragraph(f"{row.why_not}.") for row in rows if row.detection is None]

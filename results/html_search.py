@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from results.audit import Audit, audit, conclusion
@@ -196,7 +197,5 @@ def _costs(history: History) -> list[str]:
 
 def resolved_study(state: RunState) -> str:
     """Return the study with all its values, folded up."""
-    import json
-
     study = json.dumps(state.study, indent=1, ensure_ascii=False, default=str)
     return details("The resolved study", f"<pre>{text(study)}</pre>")

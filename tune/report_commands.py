@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from results.state import RunState
 
-WATCH_EVERY_S = 10.0
+_LONGEST_S = 86400
 EPILOG = """Needs the run folder alone, neither its data set nor a network. Without --watch it is written once.
 examples:
   seti-tune report runs/quickstart                        RUN/report.html
@@ -27,6 +28,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     report.add_argument("folder", metavar="RUN", type=Path, help="the run folder, or a copy of it")
     report.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: RUN/report.html)")
     report.add_argument("--watch", action="store_true", help="write it again whenever the run has grown, until it ends")
+    report.add_argument(
+        "--every", type=_seconds, default=10.0, metavar="SECONDS", help="how often --watch looks (default: 10)"
+    )
     report.set_defaults(run=_report)
 
 
@@ -46,6 +50,16 @@ def write_whole_report(run: Path, state: RunState, out: Path | None = None) -> P
     return write_html_report(run, out)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: seconds above 0, at most {_LONGEST_S}, are expected, e.g. 10")
+    return seconds
+
+
 def _report(options: argparse.Namespace) -> int:
     from results.store import LOG_NAME, is_being_written
 
@@ -62,4 +76,4 @@ def _report(options: argparse.Namespace) -> int:
             written = size
         if not (options.watch and running):
             return 0
-        time.sleep(WATCH_EVERY_S)
+        time.sleep(options.every)

@@ -13,6 +13,7 @@ import pytest
 from bench import Bench, NetworkBench, outcome
 from processes import search, values
 
+from results.example_images import read_examples
 from results.final_evaluation import read_tested
 from results.finals import is_stale, standings
 from results.leaderboard import rank_trials
@@ -232,6 +233,17 @@ def test_what_is_known_of_the_test_images_stands_beside_their_predictions(finish
     assert truth is not None
     assert len(stored.columns) > 2
     assert stored.equals(truth.reset_index(drop=True))
+
+
+def test_the_worst_errors_are_kept_with_their_own_pixels(finished: tuple[Study, Path]) -> None:
+    study, run = finished
+    examples = read_examples(run / "final" / "example_images.npz")
+    assert examples is not None
+    split = Dataset.open(study.folder / "data").unlocked().split("test")
+    stored = read_predictions(run / "final" / "test_predictions.parquet")
+    assert np.array_equal(examples.images, split.images[examples.index])
+    assert np.array_equal(examples.y_prob, stored.y_prob[examples.index])
+    assert (~examples.correct).sum() == min(12, (~stored.correct).sum())
 
 
 def test_concluding_again_writes_nothing(network: tuple[Study, Path]) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 from bench import Bench
-from processes import started, wait_for
+from processes import wait_for
 
 from results.importance import read_importance
+from results.records import Epoch, StudyEnded, StudyResumed
+from results.state import load_run
+from results.store import EventLog, read_events
 from tune.cli import main
 from tune.study import load_study
-
-REPORT = [sys.executable, "-m", "tune.cli", "report"]
 
 
 @pytest.fixture
@@ -45,6 +46,13 @@ def test_mistakes_are_one_line(tmp_path: Path, run: Path, capsys: pytest.Capture
     assert "is the log of a run, which nothing may replace" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "soon"])
+def test_an_interval_that_is_none_is_refused(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", "run", "--watch", "--every", seconds])
+    assert f"{seconds!r}: seconds above 0, at most 86400, are expected" in capsys.readouterr().err
+
+
 def test_it_needs_neither_ray_nor_tensorflow_nor_optuna_once_the_importance_is_known(run: Path) -> None:
     assert main(["report", str(run)]) == 0
     code = (
@@ -55,15 +63,18 @@ def test_it_needs_neither_ray_nor_tensorflow_nor_optuna_once_the_importance_is_k
     assert (done.returncode, done.stderr.splitlines()[1:]) == (0, []), done.stderr
 
 
-def test_watching_ends_with_the_study_and_shows_all_of_it(quick_study: Callable[..., Path], tmp_path: Path) -> None:
-    study, run = quick_study(trials=8, sleep=0.1), tmp_path / "run"
-    with started(study, run) as process:
-        watching = subprocess.Popen([*REPORT, str(run), "--watch"], stderr=subprocess.PIPE, text=True)
-        wait_for(lambda: (run / "report.html").exists(), process)
-        early = (run / "report.html").read_text()
-        process.wait(timeout=60)
+def test_watching_writes_what_is_new_and_ends_with_the_study(run: Path) -> None:
+    page = run / "report.html"
+    command = [sys.executable, "-m", "tune.cli", "report", str(run), "--watch", "--every", "0.2"]
+    with EventLog(run) as log:
+        log.append(StudyResumed(study=load_run(run).study, provenance={}))
+        watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        wait_for(page.exists, watching)
+        early = page.read_text()
+        log.append(*(e for e in read_events(run) if isinstance(e, Epoch) and e.trial == 7))
+        wait_for(lambda: "repeated after faults" in page.read_text(), watching)
+        log.append(StudyEnded(finished=True, reason="all trials ended"))
     _, said = watching.communicate(timeout=60)
-    assert watching.returncode == 0
-    assert said.count("written: ") >= 2
+    assert (watching.returncode, said.count("written: ")) == (0, 3)
     assert "while the study was running" in early
-    assert "The study is finished: all trials ended." in (run / "report.html").read_text()
+    assert "The study is finished: all trials ended." in page.read_text()
