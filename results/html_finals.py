@@ -10,7 +10,6 @@ from results.example_images import EXAMPLES, ExampleImages, png_uri, read_exampl
 from results.final_evaluation import (
     VALIDATION_PREDICTIONS,
     Tested,
-    delivered_numbers,
     detections,
     recall_against_physics,
 )
@@ -91,7 +90,7 @@ def _heading(one: Tested) -> str:
 
 
 def _model(page: Page, one: Tested) -> list[str]:
-    numbers = delivered_numbers(one.of_delivered)
+    numbers = one.numbers
     error = numbers.calibration
     rows = [
         [c.class_name, c.n, interval(c.precision), interval(c.recall), interval(c.f1), interval(c.auc)]
