@@ -138,13 +138,7 @@ def prepare_data(
 
 
 def _drive(
-    study: Study,
-    run: Path,
-    log: EventLog,
-    state: RunState,
-    address: str | None,
-    signals: Signals,
-    progress: Progress,
+    study: Study, run: Path, log: EventLog, state: RunState, address: str | None, signals: Signals, progress: Progress
 ) -> None:
     """Search, if anything is left to search, then evaluate and report."""
     if state.started is None or has_work(study, state) or reopenings(study, run, state):
