@@ -1,12 +1,12 @@
 """Optuna's journal of a run: derived from the log alone, only ever added to, never in the way of the search."""
 
-import importlib.util
 import json
 import math
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import bench
 import optuna
 import pytest
 from optuna.storages import JournalStorage
@@ -19,12 +19,6 @@ from search_spaces.space import Space
 from tune.export import BATCH, JOURNAL, LIMIT, JournalExport, export_journal
 from tune.study import Study, StudyError, load_study
 from tune.trial import Entered, EpochReport, Left, Task
-
-spec = importlib.util.spec_from_file_location("bench", Path(__file__).parent / "test_coordinator.py")
-assert spec is not None
-assert spec.loader is not None
-bench = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(bench)
 
 
 @pytest.fixture
@@ -192,7 +186,7 @@ def test_times_of_trials_are_those_of_the_log(study: Study, tmp_path: Path) -> N
 TEN = range(2, 30, 3)  # ten of thirty trials
 
 
-class Diverging(bench.Bench):  # type: ignore[misc]  # the module is loaded by its path
+class Diverging(bench.Bench):
     """Ten trials diverge in epoch 1, 2 or 3, every other one by its value instead of by its word."""
 
     def _epochs(self, task: Task) -> Iterator[bool]:
