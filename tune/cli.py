@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     result_commands.add_parsers(commands)
     report_commands.add_parser(commands)
     retrain_commands.add_parser(commands)
-    export_commands.add_parser(commands)
+    export_commands.add_parsers(commands)
     data_commands.add_parser(commands)
     train_commands.add_parser(commands)
     predict_commands.add_parsers(commands)

@@ -40,7 +40,7 @@ def export_journal(state: RunState, path: Path) -> int:
         OSError: It cannot be written.
     """
     trials = _ended_trials(state)
-    return len(trials) - _open(path.absolute(), _name(state), _origin(state), trials)[1]
+    return len(trials) - _open(path.absolute(), study_name(state), _origin(state), trials)[1]
 
 
 class JournalExport:
@@ -88,7 +88,7 @@ class JournalExport:
 
     def _submit(self, ended: int) -> None:
         # Read here, as the state changes while the thread writes.
-        name, origin, trials = _name(self._state), _origin(self._state), _ended_trials(self._state, self._exported)
+        name, origin, trials = study_name(self._state), _origin(self._state), _ended_trials(self._state, self._exported)
         self._writing = self._pool.submit(self._try, name, origin, trials)
         self._exported = ended
 
@@ -150,7 +150,8 @@ def _storage(path: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def _name(state: RunState) -> str:
+def study_name(state: RunState) -> str:
+    """Return the name of a run's study."""
     study: Any = state.study
     return str(study["study"]["name"])
 
@@ -167,10 +168,11 @@ def _ended(state: RunState) -> itertools.takewhile[TrialState]:
 
 def _ended_trials(state: RunState, first: int = 0) -> list[FrozenTrial]:
     space = Space.from_mapping(state.space)
-    return [_frozen(trial, space) for trial in itertools.islice(_ended(state), first, None)]
+    return [as_optuna(trial, space) for trial in itertools.islice(_ended(state), first, None)]
 
 
-def _frozen(trial: TrialState, space: Space) -> FrozenTrial:
+def as_optuna(trial: TrialState, space: Space) -> FrozenTrial:
+    """Return a trial as Optuna has it, with its times and with what we call it and its end as user attributes."""
     attributes: dict[str, Any] = {"trial": trial.started.trial, "status": trial.status, "epochs": len(trial.epochs)}
     if trial.ended is not None:
         attributes["reason"] = trial.ended.reason

@@ -1,0 +1,318 @@
+"""A run in TensorBoard, MLflow and optuna-dashboard: each derived from the log alone, and brought up to date."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import pytest
+from bench import Bench, Crash
+from processes import wait_for
+
+from results.records import RecordError, SpaceWidened
+from results.state import RunState, load_run
+from results.store import LOG_NAME, EventLog
+from search_spaces.space import Space
+from tune.cli import main
+from tune.dashboard import LogStorage
+from tune.export_tensorboard import FILE, export_tensorboard
+from tune.scalars import SCALARS
+from tune.study import Study, StudyError, load_study
+
+
+@pytest.fixture
+def study(quick_study: Callable[..., Path]) -> Study:
+    extra = "[finals]\nfinalists = 1\nmax_finalists = 1\nseeds = 1\n"
+    return load_study(quick_study(trials=12, diverges_above=0.93, nan_below=0.15, extra=extra))
+
+
+@pytest.fixture
+def run(study: Study, tmp_path: Path) -> Path:
+    Bench(study, tmp_path / "run").run()
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def begun(study: Study, tmp_path: Path) -> Path:
+    """A run whose driver died while three trials ran."""
+    with pytest.raises(Crash, match=r"^$"):
+        Bench(study, tmp_path / "begun", workers=3, crash_after=40).run()
+    return tmp_path / "begun"
+
+
+def widen(study: Study, run: Path) -> RunState:
+    mapping = study.space.to_mapping()
+    mapping["parameters"]["y"] = {"type": "categorical", "choices": ["a", "b"], "reason": "Added."}
+    wider = Space.from_mapping(mapping)
+    carried = {str(n): {"y": "b"} for n in range(12)}
+    with EventLog(run) as log:
+        log.append(
+            SpaceWidened(
+                space=wider.to_mapping(), space_fingerprint=wider.fingerprint, changes=("'y' is new",), carried=carried
+            )
+        )
+    return load_run(run)
+
+
+def events(file: Path) -> list[Any]:
+    """What TensorFlow, which checks the checksums, reads from an event file."""
+    import tensorflow as tf
+
+    records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+    return [tf.compat.v1.Event.FromString(record) for record in records]
+
+
+def curves(folder: Path) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    for event in events(folder / FILE):
+        for value in event.summary.value:
+            if not value.HasField("metadata"):
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+
+
+def hparams(folder: Path) -> dict[str, Any]:
+    """The messages of the HParams tab, by the end of their tag."""
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    found = {}
+    for event in events(folder / FILE):
+        for value in event.summary.value:
+            if value.metadata.plugin_data.plugin_name == "hparams":
+                name = value.tag.removeprefix("_hparams_/")
+                found[name] = getattr(HParamsPluginData.FromString(value.metadata.plugin_data.content), name)
+    return found
+
+
+def test_tensorboard_has_the_curves_of_all_trials_and_retrainings(run: Path, tmp_path: Path) -> None:
+    state, out = load_run(run), tmp_path / "out"
+    assert export_tensorboard(state, out) == len(state.trials)
+    for (number, repeat), trial in state.trials.items():
+        name = f"trial-{number:04d}" if repeat is None else f"final-{number:04d}-{repeat}"
+        found = curves(out / name)
+        finite = {n: e.validation_accuracy for n, e in trial.epochs.items() if e.validation_accuracy >= 0}
+        assert found.get("validation/accuracy", {}) == pytest.approx(finite, rel=1e-6)  # stored as float32
+        assert set(found) <= {*SCALARS, "objective"}
+        if trial.best is not None:
+            assert found["objective"][max(found["objective"])] == pytest.approx(trial.best.validation_accuracy)
+
+
+def test_tensorboard_compares_the_trials_of_the_search_by_their_parameters(
+    study: Study, run: Path, tmp_path: Path
+) -> None:
+    state, out = widen(study, run), tmp_path / "out"
+    export_tensorboard(state, out)
+    experiment = hparams(out)["experiment"]
+    x, y, baseline = experiment.hparam_infos
+    assert (x.name, x.domain_interval.min_value, x.domain_interval.max_value) == ("x", 0.0, 1.0)
+    assert (y.name, list(y.domain_discrete), baseline.name) == ("y", ["a", "b"], "baseline")
+    assert [metric.name.tag for metric in experiment.metric_infos] == ["objective", *SCALARS]
+    for trial in state.search_trials():
+        said = hparams(out / f"trial-{trial.started.trial:04d}")
+        values = said["session_start_info"].hparams
+        assert values["x"].number_value == trial.parameters["x"]
+        assert values["y"].string_value == "b"
+        assert values["baseline"].bool_value == (trial.started.trial == 0)
+        succeeded = trial.status in ("completed", "stopped")
+        assert said["session_end_info"].status == (1 if succeeded else 2)
+    assert hparams(next(out.glob("final-*"))) == {}
+
+
+def test_tensorboards_files_only_grow_while_the_run_goes_on(study: Study, begun: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_tensorboard(load_run(begun), out)
+    before = {file: (file.stat().st_ino, file.read_bytes()) for file in out.rglob("events.*")}
+    Bench(study, begun).run()
+    state = load_run(begun)
+    export_tensorboard(state, out)
+    alone = tmp_path / "alone"
+    export_tensorboard(state, alone)
+    assert {f.relative_to(out) for f in out.rglob("*")} == {f.relative_to(alone) for f in alone.rglob("*")}
+    for file, (inode, data) in before.items():
+        now = file.read_bytes()
+        assert now == (alone / file.relative_to(out)).read_bytes()
+        if now.startswith(data):
+            assert file.stat().st_ino == inode, "a TensorBoard that reads it would not see what came"
+    damaged = out / "trial-0001" / FILE
+    damaged.write_bytes(damaged.read_bytes()[:-3] + b"???")
+    export_tensorboard(state, out)
+    assert damaged.read_bytes() == (alone / "trial-0001" / FILE).read_bytes()
+
+
+def test_a_folder_of_something_else_is_not_written_to(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    with pytest.raises(StudyError, match="mine: holds something else than a run for TensorBoard; name another folder"):
+        export_tensorboard(load_run(run), tmp_path / "mine")
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+def test_export_writes_where_it_says_and_names_the_viewer(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(run), "--tensorboard", "--optuna", "--optuna-journal", str(tmp_path / "j.log")]) == 0
+    first, second, third = capsys.readouterr().err.splitlines()
+    folder, trials = run / "exports", len(load_run(run).trials)
+    assert first == (
+        f"{trials} trials: {folder}/tensorboard; look at it with `tensorboard --logdir {folder}/tensorboard`"
+    )
+    journal = f"{folder}/optuna-journal.log"
+    assert second == f"12 trials added: {journal}; look at it with `optuna-dashboard {journal}`"
+    assert third.startswith(f"12 trials added: {tmp_path}/j.log; ")
+    assert main(["export", str(run), "--optuna", "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "optuna-journal.log").is_file()
+
+
+def test_an_export_of_nothing_says_what_there_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(run)]) == 2
+    assert "nothing to write; give --tensorboard, --mlflow, --optuna or several of them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "message"),
+    [
+        ("mlflow", ["export", "--mlflow"], "install it with `pip install mlflow-skinny`, or `mlflow` with its viewer"),
+        ("optuna_dashboard", ["dashboard"], "install it with `pip install optuna-dashboard`"),
+    ],
+)
+def test_a_tool_that_is_not_installed_is_one_line_with_the_command(
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    module: str,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    assert main([arguments[0], str(run), *arguments[1:]]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "which is not part of seti-tune" in line
+    assert line.endswith(message)
+
+
+def export_to_mlflow(run: Path) -> str:
+    """In a process of its own, as MLflow warns of this and that."""
+    command = [sys.executable, "-m", "tune.cli", "export", str(run), "--mlflow"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=run.parent)
+    return done.stderr.splitlines()[-1]
+
+
+def in_mlflow(run: Path) -> dict[str, Any]:
+    """What MLflow's client finds: status, tags, parameters and the history of the accuracy, by name."""
+    code = f"""
+import json
+from mlflow import MlflowClient
+client = MlflowClient("sqlite:///{run}/exports/mlflow.db")
+found = {{}}
+for run in client.search_runs([client.get_experiment_by_name("quick").experiment_id]):
+    history = client.get_metric_history(run.info.run_id, "validation/accuracy")
+    found[run.info.run_name] = (
+        run.info.status, run.data.tags, run.data.params, run.info.end_time, {{m.step: m.value for m in history}}
+    )
+print(json.dumps(found))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=run.parent)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_mlflow_has_each_trial_once_whatever_is_exported_again(study: Study, begun: Path) -> None:
+    pytest.importorskip("mlflow")
+    ended = sum(t.ended is not None for t in load_run(begun).trials.values())
+    assert export_to_mlflow(begun).startswith(f"{ended} trials added: ")
+    Bench(study, begun).run()
+    state = load_run(begun)
+    assert export_to_mlflow(begun).startswith(f"{len(state.trials) - ended} trials added: ")
+    assert export_to_mlflow(begun).startswith("0 trials added: ")
+    found = in_mlflow(begun)
+    assert len(found) == len(state.trials)
+    for trial in state.search_trials():
+        status, tags, params, end_time, accuracies = found[f"trial-{trial.started.trial:04d}"]
+        assert status == ("FINISHED" if trial.status in ("completed", "stopped") else "FAILED")
+        assert (tags["status"], float(params["x"])) == (trial.status, trial.parameters["x"])
+        assert accuracies == {
+            str(n): e.validation_accuracy for n, e in trial.epochs.items() if e.validation_accuracy >= 0
+        }
+        assert trial.ended is not None
+        assert end_time == round(datetime.fromisoformat(trial.ended.time).timestamp() * 1000)
+    assert {p.name for p in begun.parent.iterdir()} & {"mlruns", "mlartifacts"} == set()
+    widen(study, begun)
+    assert export_to_mlflow(begun).startswith(f"{len(state.trials)} trials added: ")
+    again = in_mlflow(begun)
+    assert len(again) == len(state.trials)
+    assert {values[2].get("y") for name, values in again.items() if name.startswith("trial")} == {"b"}
+
+
+def test_a_file_that_is_no_store_of_mlflow_is_one_line(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("mlflow")
+    (run / "exports").mkdir()
+    (run / "exports" / "mlflow.db").write_text("no database")
+    command = [sys.executable, "-m", "tune.cli", "export", str(run), "--mlflow"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "mlflow.db: no store of MLflow that can be used (" in done.stderr.splitlines()[-1]
+
+
+def test_the_dashboard_shows_the_log_as_it_is_now_running_trials_too(study: Study, begun: Path) -> None:
+    storage = LogStorage(begun)
+    shown = optuna.load_study(storage=storage, study_name="quick")
+    state = load_run(begun)
+    before = shown.get_trials()
+    assert [t.number for t in before] == [t.started.trial for t in state.search_trials()]
+    running = [t for t in before if t.state == optuna.trial.TrialState.RUNNING]
+    assert running
+    assert all(len(t.intermediate_values) == len(state.trials[t.number, None].epochs) for t in running)
+    Bench(study, begun).run()
+    after = shown.get_trials()
+    assert len(after) == 12
+    assert all(t.state.is_finished() for t in after)
+    best = max(
+        t.best.validation_accuracy for t in load_run(begun).search_trials() if t.status == "completed" and t.best
+    )
+    assert shown.best_value == best
+    with pytest.raises(RecordError, match="no run folder"):
+        LogStorage(begun.parent)
+
+
+def get(address: str) -> Any:
+    with urllib.request.urlopen(address, timeout=20) as answer:  # noqa: S310 - an address of our own
+        return json.loads(answer.read())
+
+
+def test_the_real_dashboard_answers_on_loopback_follows_and_leaves_with_ctrl_c(study: Study, begun: Path) -> None:
+    pytest.importorskip("optuna_dashboard")
+    command = [sys.executable, "-m", "tune.cli", "dashboard", str(begun), "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        address = process.stderr.readline().split()[0]
+        assert address.startswith("http://127.0.0.1:")
+        [summary] = get(f"{address}api/studies")["study_summaries"]
+        trials = f"{address}api/studies/{summary['study_id']}?after=0"
+        assert len(get(trials)["trials"]) == len(load_run(begun).search_trials())
+        assert len(psutil.Process(process.pid).net_connections()) == 1
+        Bench(study, begun).run()
+        wait_for(lambda: len(get(trials)["trials"]) == 12, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_port_that_is_taken_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna_dashboard")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["dashboard", str(run), "--port", str(port)]) == 2
+    assert f"--port {port}: cannot be listened on" in capsys.readouterr().err
+    assert (run / LOG_NAME).exists()
