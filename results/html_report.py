@@ -24,6 +24,7 @@ from results.state import RunState
 from results.store import is_being_written, write_atomically
 
 HTML_REPORT = "report.html"
+Card = tuple[str, str, str]  # what, its number, what belongs to it
 # Nine public copies of the course's network, a VGG16 and an EfficientNet; on its 800 validation images.
 PUBLISHED_LOW, PUBLISHED_HIGH = 0.74, 0.77
 COURSE_CLASSES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
@@ -81,7 +82,12 @@ def _hashes(*scripts: str) -> str:
 
 
 def _result(run: Path, state: RunState, tested: Sequence[Tested]) -> list[str]:
-    cards = _test_cards(state, tested) if tested else _search_cards(state)
+    cards = [*_winner_card(state), *(_test_cards(tested) if tested else _search_cards(state))]
+    if _is_course_data(state, tested):
+        band = f"{PUBLISHED_LOW:.2f} to {PUBLISHED_HIGH:.2f}"
+        cards.append(
+            ("Published", band, "networks on the course's 800 validation images; comparable on that data only")
+        )
     found = "".join(
         f'<div class="card"><dt>{text(name)}</dt><dd><b>{text(value)}</b> {text(more)}</dd></div>'
         for name, value, more in cards
@@ -99,23 +105,33 @@ def _is_running(run: Path, state: RunState) -> bool:
     return state.ended is None and is_being_written(run)
 
 
-def _test_cards(state: RunState, tested: Sequence[Tested]) -> list[tuple[str, str, str]]:
+def _is_course_data(state: RunState, tested: Sequence[Tested]) -> bool:
+    """Return whether the data are the course's by their recipe or, where they were imported, by their classes."""
+    data: Any = state.study.get("data", {})
+    return data.get("simulate") == "course" or bool(tested and tested[0].of_delivered.class_names == COURSE_CLASSES)
+
+
+def _winner_card(state: RunState) -> list[Card]:
+    if not state.decisions:
+        return []
     decision = state.decisions[-1]
     winner = standings(state, [decision.winner], decision.seeds)[0]
-    cards = [("Winner", f"trial {winner.trial}", "the baseline" if winner.is_baseline else "")]
+    words = f"{'the baseline, ' if winner.is_baseline else ''}{winner.mean:.4f} on validation, retrained"
+    return [("Winner", f"trial {winner.trial}", words)]
+
+
+def _test_cards(tested: Sequence[Tested]) -> list[Card]:
+    cards = []
     for one in tested:
         m = one.metrics
         name = "Test accuracy" if one.role == "winner" else "Baseline on the same images"
         cards.append((name, f"{m.accuracy:.4f}", f"95 % {m.accuracy_low:.3f}..{m.accuracy_high:.3f}, {m.n} images"))
     if (d := compare_delivered(tested)) is not None:
         cards.append(("Difference", f"{d.difference:+.4f}", f"95 % {d.low:+.3f}..{d.high:+.3f}, p = {d.p_value:.3g}"))
-    if tested[0].of_delivered.class_names == COURSE_CLASSES:
-        words = "networks on the course's 800 validation images; comparable on that data only"
-        cards.append(("Published", f"{PUBLISHED_LOW:.2f} to {PUBLISHED_HIGH:.2f}", words))
     return cards
 
 
-def _search_cards(state: RunState) -> list[tuple[str, str, str]]:
+def _search_cards(state: RunState) -> list[Card]:
     ranked, _ = rank_trials(state)
     baseline = [t for t in ranked if t.started.is_baseline]
     chosen = [("Best of the search", ranked[:1]), ("Baseline", baseline)]

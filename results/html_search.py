@@ -119,10 +119,13 @@ def _parameters(page: Page, state: RunState, importance: Importance | None) -> l
         share = f", importance {shares[name]:.0%}" if name in shares else ""
         caption = f"{short_name(name)}{share}"
         slices.append(page.figure(f"plot-slice-{place}", caption, *slice_of(state, name)))
+    lines = ""
+    if len(known) > 1:
+        figure = page.figure("plot-parallel", together, *parallel_coordinates(state, known), "broad")
+        lines = f'<div class="wide" role="region" tabindex="0" aria-label="Parallel coordinates">{figure}</div>'
     return [
         *_importance(state, importance),
-        f'<div class="wide" role="region" tabindex="0" aria-label="Parallel coordinates">'
-        f"{page.figure('plot-parallel', together, *parallel_coordinates(state, known), 'broad')}</div>",
+        lines,
         "<h3>What every trial reached, against the value of each parameter</h3>",
         f'<div class="slices">{"".join(slices)}</div>',
     ]
@@ -181,13 +184,13 @@ def _costs(history: History) -> list[str]:
     has_gpu = any(one.gpu_hours for one in costs)
     heads = ["what", "trials", "epochs", "core-hours", "share", *(["GPU-hours"] if has_gpu else [])]
     rows = [
-        [c.what, c.trials, c.epochs, f"{c.core_hours:.3f}", c.core_hours / total if total else None]
-        + ([f"{c.gpu_hours:.3f}"] if has_gpu else [])
+        [c.what, c.trials, c.epochs, c.core_hours, c.core_hours / total if total else None]
+        + ([c.gpu_hours] if has_gpu else [])
         for c in costs
     ]
-    rows.append(["all", None, sum(c.epochs for c in costs), f"{total:.3f}", None])
+    rows.append(["all", None, sum(c.epochs for c in costs), total, None])
     if has_gpu:
-        rows[-1].append(f"{sum(c.gpu_hours for c in costs):.3f}")
+        rows[-1].append(sum(c.gpu_hours for c in costs))
     words = (
         f"The drivers ran for {duration(state.spent_s)}. Core-hours are the seconds of recorded epochs times the "
         "threads of a trial; starting workers, building networks and epochs that never ended are not in them."

@@ -1,5 +1,6 @@
 """What `report.html` holds, read as a file; what a browser makes of it is tested beside this."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -57,7 +58,7 @@ def test_nothing_in_it_asks_for_a_network(page: str) -> None:
 
 def test_the_result_comes_first_with_its_interval_the_baseline_and_the_published_band(page: str) -> None:
     cards = visible(page).split("Result ")[-1].split(" Leaderboard ")[0]
-    assert "Winner trial 7" in cards
+    assert "Winner trial 7 0.7900 on validation, retrained" in cards
     low, high = wilson_interval(170, 200)
     assert f"Test accuracy 0.8500 95 % {low:.3f}..{high:.3f}, 200 images" in cards
     assert "Baseline on the same images 0.7500" in cards
@@ -166,3 +167,16 @@ def test_an_empty_log_and_predictions_that_do_not_fit_are_refused(run: Path, tmp
         log.append(FinalEvaluated(trial=7, repeat=0, predictions="final/predictions/0007-0.parquet", n=200, correct=1))
     with pytest.raises(RecordError, match="right, the log says 1 of 200"):
         write_html_report(copy)
+
+
+def test_the_published_band_stands_beside_a_search_on_data_of_the_courses_recipe_alone(
+    hand: Any, tmp_path: Path
+) -> None:
+    for recipe in ("course", "wide"):
+        study = hand.study()
+        with EventLog(tmp_path / recipe) as log:
+            log.append(dataclasses.replace(study, study=study.study | {"data": {"simulate": recipe}}))
+            log.append(*hand.trial(0, [0.7]))
+        assert ("Published 0.74 to 0.77" in visible(write_html_report(tmp_path / recipe).read_text())) is (
+            recipe == "course"
+        )
