@@ -28,7 +28,15 @@ if TYPE_CHECKING:
     from seti_model.outcome import TrainedNetwork
 
 MODEL, DESCRIPTION, SAVED_MODEL = f"{FINAL}/model.keras", f"{FINAL}/model.json", f"{FINAL}/saved_model"
-HANDED_ON = (MODEL, DESCRIPTION, f"{SAVED_MODEL}/saved_model.pb", TEST_PREDICTIONS, VALIDATION_PREDICTIONS, RECEIPT)
+HANDED_ON = (
+    MODEL,
+    DESCRIPTION,
+    f"{SAVED_MODEL}/saved_model.pb",
+    TEST_PREDICTIONS,
+    VALIDATION_PREDICTIONS,
+    RECEIPT,
+    EXAMPLES,
+)
 
 
 def conclude_finals(
