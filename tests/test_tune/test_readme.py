@@ -1,4 +1,4 @@
-"""The README as a user follows it: every seti-tune command in it runs, in order, on small files."""
+"""The README and the pages of `docs/` as a user follows them: each seti-tune command runs, in order, on small files."""
 
 import json
 import re
@@ -9,18 +9,29 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
+from PIL import Image
+
+from search_spaces.space import load_space, shipped_spaces
+from tune.cli import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+DOCS = ROOT / "docs"
+INDEX = (DOCS / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *(DOCS / name for name in re.findall(r"\]\(([a-z-]+\.md)\)", INDEX))]
 
 
-def commands() -> list[str]:
-    blocks = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def commands(page: Path) -> list[str]:
+    blocks = re.findall(r"```console\n(.*?)```", text(page), flags=re.DOTALL)
+    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
 
 
 def write_inputs(folder: Path) -> None:
-    """What the README's user has: an archive, the course's CSV files, and the study printed there."""
+    """What the user of the pages has: an archive, CSV files, pictures, and the files that are printed there."""
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (60, 64, 128), dtype=np.uint8)
     np.savez(folder / "mine.npz", x=images, y=np.arange(60) % 4, class_names=np.array(["a", "b", "c", "d"]))
@@ -29,33 +40,40 @@ def write_inputs(folder: Path) -> None:
         pixels = rng.integers(0, 256, (n, 64 * 128)) / 255
         np.savetxt(folder / split / "images.csv", pixels, fmt="%.6f", delimiter=",")
         np.savetxt(folder / split / "labels.csv", np.eye(4)[np.arange(n) % 4], fmt="%.2e", delimiter=",")
-    study = re.search(r"```toml\n(.*?)```", README, flags=re.DOTALL)
-    assert study is not None
-    (folder / "study.toml").write_text(study.group(1))
+    for i, image in enumerate(images[:20]):
+        (folder / "my_images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / "my_images" / "ab"[i % 2] / f"{i}.png")
+    for page in PAGES:
+        for name, content in re.findall(r"```toml\n# ([a-z-]+\.toml)\n(.*?)```", text(page), flags=re.DOTALL):
+            (folder / name).write_text(content, encoding="utf-8")
+    # `make search` takes minutes; what it leaves is stood in for by the run of the README's study.
+    (folder / "runs").mkdir()
+    (folder / "runs" / "quickstart").symlink_to("study")
 
 
-def test_the_readme_runs_as_written(tmp_path: Path) -> None:
+def test_every_page_runs_as_written(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     ran, said = 0, {}
-    for command in commands():
+    for page, command in [(each, command) for each in PAGES for command in commands(each)]:
         program, *arguments = shlex.split(command)
         if program == "make":
-            targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+            targets = re.findall(r"^([a-z-]+):", text(ROOT / "Makefile"), flags=re.MULTILINE)
             assert arguments[0] in targets, command
             continue
         assert program == ".venv/bin/seti-tune", command
         done = subprocess.run(
             [sys.executable, "-m", "tune.cli", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert done.returncode == 0, f"{page.name}: {command}\n{done.stderr}"
         ran += 1
         said[arguments[0]] = done.stdout
-    assert ran >= 10
-    for name in ("report.md", "leaderboard.csv", "epochs.csv", "events.jsonl", "receipts/0001.json"):
+    assert ran >= 20
+    for name in ("report.md", "report.html", "leaderboard.csv", "epochs.csv", "events.jsonl", "receipts/0001.json"):
         assert (tmp_path / "runs" / "study" / name).exists(), name
     for name in ("model.keras", "saved_model/class_names.txt", "model_card.md", "receipt.json"):
         assert (tmp_path / "runs" / "study" / "final" / name).exists(), name
     assert "identical" in said["retrain"]
+    assert json.loads(said["status"])["is_finished"] is True
     best = pd.read_csv(tmp_path / "runs" / "study" / "leaderboard.csv").iloc[0]
     assert best["objective_low"] < best["objective"] < best["objective_high"]
     assert bool(best["tied"]), "a network's trials tell which validation images they had right"
@@ -64,3 +82,63 @@ def test_the_readme_runs_as_written(tmp_path: Path) -> None:
         "evaluate and predict need no test split"
     )
     assert (tmp_path / "predictions.csv").read_text().count("\n") == 61
+
+
+def test_make_search_is_the_search_that_the_small_run_stands_in_for() -> None:
+    assert "search quickstart" in text(ROOT / "Makefile")
+
+
+def test_the_index_names_every_page() -> None:
+    assert {page.name for page in PAGES[1:]} | {"README.md"} == {page.name for page in DOCS.glob("*.md")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_block_is_run_or_marked(page: Path) -> None:
+    """A command line of ours outside a console block would be tested by nobody; `text` is the mark."""
+    languages = re.findall(r"^```([a-z]*)\n.*?^```$", text(page), flags=re.MULTILINE | re.DOTALL)
+    assert set(languages) <= {"console", "text", "toml"}
+    assert all(command.split()[0] in ("make", ".venv/bin/seti-tune") for command in commands(page))
+
+
+def test_every_command_that_no_test_runs_has_options_that_exist() -> None:
+    blocks = [block for page in PAGES for block in re.findall(r"```text\n(.*?)```", text(page), flags=re.DOTALL)]
+    lines = [line for block in blocks for line in re.findall(r"\bseti-tune (.*?)(?:[;#]|$)", block, flags=re.MULTILINE)]
+    assert len(lines) > 5
+    for line in lines:
+        assert build_parser().parse_args(shlex.split(line)).run, line
+
+
+@pytest.mark.parametrize("page", [*PAGES, DOCS / "README.md"], ids=lambda page: f"{page.parent.name}-{page.name}")
+def test_every_link_and_picture_leads_somewhere(page: Path) -> None:
+    targets = [target for target in re.findall(r"\]\(([^)#]+)", text(page)) if "://" not in target]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+    assert [t for t in targets if t.endswith(".png") and (page.parent / t).stat().st_size > 200_000] == []
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_the_generated_parts_of_a_page_are_what_the_sources_say(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    import generate
+
+    assert generate.generated(text(page)) == text(page), "run: python docs/generate.py"
+
+
+def test_every_key_of_a_study_has_one_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    import generate
+
+    sections = {**generate.SECTIONS, **generate.CONFIGURATION}
+    without_comment = {
+        f"{section}.{name}"
+        for section, cls in sections.items()
+        for name, _, _, comment in generate._sources(cls)
+        if not comment
+    }
+    assert set(generate.MEANINGS) == without_comment, "a comment in the source, or else an entry in MEANINGS"
+    for page, count in (("study-file.md", len(generate.SECTIONS)), ("spaces.md", 1)):
+        assert text(DOCS / page).count("| key | type | default | meaning |") == count
+
+
+def test_the_shipped_spaces_have_as_many_parameters_as_the_page_says() -> None:
+    said = dict(re.findall(r"^\| `([a-z]+)` \| (\d+) \|", text(DOCS / "spaces.md"), flags=re.MULTILINE))
+    assert said == {name: str(len(load_space(name).parameters)) for name in shipped_spaces()}
