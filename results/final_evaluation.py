@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,13 +22,14 @@ from results.intervals import Estimate, PairedDifference, paired_difference_inte
 from results.metrics import ClassificationMetrics, classification_metrics
 from results.physics_recall import RecallCurve, recall_by_quantity
 from results.predictions import Predictions, read_predictions
-from results.records import RecordError
+from results.records import FinalsDecided, RecordError
 from results.retrainings import RetrainedAccuracy, accuracy_over_retrainings, difference_over_retrainings
 from results.state import RunState
 
 FINAL = "final"
 TEST_PREDICTIONS = f"{FINAL}/test_predictions.parquet"
 VALIDATION_PREDICTIONS = f"{FINAL}/validation_predictions.parquet"
+DESCRIPTION = f"{FINAL}/model.json"
 NOISE = "noise"  # the class without a signal, by its name
 FALSE_ALARM_RATES = (0.1, 0.01)
 
@@ -99,6 +101,16 @@ def read_tested(run: Path, state: RunState) -> list[Tested]:
     return tested
 
 
+def is_delivered(run: Path, state: RunState, decision: FinalsDecided) -> bool:
+    """Return whether the model in `final/` is the one that was decided: an earlier one stays until it is replaced."""
+    ended = state.trials[decision.winner, decision.delivered].ended
+    try:
+        written = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))["weights_digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return ended is not None and bool(written == ended.best_weights_digest)
+
+
 def compare_delivered(tested: Sequence[Tested]) -> PairedDifference | None:
     """Return accuracy of the delivered model minus that of the baseline's on the same images; None without both."""
     pair = _winner_and_baseline(tested)
@@ -125,13 +137,15 @@ def compare_configurations(tested: Sequence[Tested]) -> Estimate | None:
     return difference_over_retrainings(winner, baseline)
 
 
-def detections(run: Path, test: Predictions) -> list[DetectionRow]:
-    """Return what the delivered model finds at fixed false-alarm rates; nothing where no class is called noise.
+def detections(run: Path, state: RunState, test: Predictions) -> list[DetectionRow]:
+    """Return what the delivered model finds at fixed false-alarm rates.
+
+    Nothing where no class is called noise, or while the decided model is not handed on.
 
     Raises:
         RecordError: The predictions of the validation split, which set the thresholds, are missing or damaged.
     """
-    if NOISE not in test.class_names:
+    if NOISE not in test.class_names or not is_delivered(run, state, state.decisions[-1]):
         return []
     noise = test.class_names.index(NOISE)
     validation = read_predictions(run / VALIDATION_PREDICTIONS)

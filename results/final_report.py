@@ -78,7 +78,7 @@ def finals_markdown(run: Path, state: RunState, tested: Sequence[Tested]) -> lis
     if tested:
         lines += [*_pair_markdown(tested), "## Configurations over retrainings", ""]
         lines += [*(f"* {line}" for line in configuration_sentences(tested)), ""]
-        lines += _detection_markdown(detections(run, tested[0].of_delivered))
+        lines += _detection_markdown(detections(run, state, tested[0].of_delivered))
         lines += _physics_markdown(run, tested[0])
     return lines
 

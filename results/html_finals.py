@@ -11,6 +11,7 @@ from results.final_evaluation import (
     VALIDATION_PREDICTIONS,
     Tested,
     detections,
+    is_delivered,
     recall_against_physics,
 )
 from results.final_plots import recall, reliability, retrainings
@@ -36,9 +37,9 @@ def add_finals(page: Page, run: Path, state: RunState, tested: Sequence[Tested])
     for one in tested:
         page.section(f"model-{one.role}", _heading(one), *_model(page, one))
     if tested:
-        page.section("detection", "Signals at a fixed false-alarm rate", *_detection(run, tested[0]))
+        page.section("detection", "Signals at a fixed false-alarm rate", *_detection(run, state, tested[0]))
         page.section("recall", "Recall against physics", *_recall(page, tested[0]))
-    if (examples := read_examples(run / EXAMPLES)) is not None:
+    if is_delivered(run, state, state.decisions[-1]) and (examples := read_examples(run / EXAMPLES)) is not None:
         page.section("images", "Test images", *_images(examples))
 
 
@@ -117,10 +118,10 @@ def _model(page: Page, one: Tested) -> list[str]:
     ]
 
 
-def _detection(run: Path, winner: Tested) -> list[str]:
+def _detection(run: Path, state: RunState, winner: Tested) -> list[str]:
     if not (run / VALIDATION_PREDICTIONS).is_file():  # the model is being handed on at this moment
         return []
-    rows = detections(run, winner.of_delivered)
+    rows = detections(run, state, winner.of_delivered)
     found = [row.detection for row in rows if row.detection is not None]
     notes = [paragraph(f"{row.why_not}.") for row in rows if row.detection is None]
     if not found:

@@ -14,7 +14,7 @@ from results.receipt import write_receipts
 from results.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED, Epoch
 from results.state import RunState, TrialState
 from results.store import write_atomically
-from results.table import Cell, Row, Table, cell_text, columns_text, short_name
+from results.table import Cell, Row, Table, cell_text, columns_text, one_line, short_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,7 +189,7 @@ def _row(trial: TrialState, n: int | None, parameters: Mapping[str, str]) -> dic
         "images_per_s": round(speeds[len(speeds) // 2], 1) if speeds else None,
         "seed": trial.started.seed,
         "node": trial.running[max(trial.running)].node if trial.running else None,
-        "reason": " ".join(trial.ended.reason.split()) if trial.ended else None,  # a trial is one line
+        "reason": one_line(trial.ended.reason) if trial.ended else None,  # a trial is one line
     }
 
 
@@ -246,4 +246,4 @@ def _where_and_why(trial: TrialState) -> str:
         place = f"after epoch {last.epoch}"
     else:
         place = f"epoch {last.epoch}"
-    return f"{words}{place}: {' '.join(trial.ended.reason.split())}"
+    return f"{words}{place}: {one_line(trial.ended.reason)}"

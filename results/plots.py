@@ -180,7 +180,7 @@ class Axis:
         if value is None:
             return None
         if not self.is_number:
-            return (self.choices.index(value) if value in self.choices else 0) / max(1, len(self.choices) - 1)
+            return self.choices.index(value) / max(1, len(self.choices) - 1)
         scale = math.log if self.is_log else float
         low, high, at = scale(self.low), scale(self.high), scale(float(value))
         return (at - low) / ((high - low) or 1.0)
@@ -188,8 +188,7 @@ class Axis:
     def beside(self, trial: TrialState) -> float:
         """Return the rank of a choice, moved a little by the trial's number, so that equal ones stay visible."""
         value = trial.parameters[self.name]
-        rank = self.choices.index(value) if value in self.choices else 0
-        return rank + ((trial.started.trial * 0.618) % 1 - 0.5) * 0.5
+        return self.choices.index(value) + ((trial.started.trial * 0.618) % 1 - 0.5) * 0.5
 
     def labels(self) -> list[tuple[float, str]]:
         """Return what to write at which place."""

@@ -48,6 +48,8 @@ def trial_counts(state: RunState) -> str:
     """Say how many trials of the search ended how."""
     trials = state.search_trials()
     words = [f"{sum(t.status == s for t in trials)} {s}" for s in (COMPLETED, STOPPED, DIVERGED, FAILED)]
+    running = sum(t.ended is None for t in trials)
+    words += [f"{running} running"] if running else []
     return f"{len(trials)} trials: {', '.join(words)}."
 
 

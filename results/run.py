@@ -147,14 +147,17 @@ class Run:
         Raises:
             RecordError: There were no finals, it did not predict that split, or its file is missing or damaged.
         """
-        from results.final_evaluation import TEST_PREDICTIONS, VALIDATION_PREDICTIONS
+        from results.final_evaluation import TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
         from results.predictions import read_predictions
 
         if split not in SPLITS or (key is not None and split != "test"):
             raise RecordError(f"split={split!r}: {' or '.join(SPLITS)} is expected, and with a key only test")
         if key is None:
-            if self.finals is None or not self.finals.evaluated:
-                raise RecordError(f"{self.folder}: no model of this run predicted the test split; let the finals end")
+            decision = self._state.decisions[-1] if self._state.decisions else None
+            if decision is None or not is_delivered(self.folder, self._state, decision):
+                raise RecordError(
+                    f"{self.folder}: no model was handed on yet; let the finals end with `seti-tune resume`"
+                )
             return read_predictions(self.folder / (TEST_PREDICTIONS if split == "test" else VALIDATION_PREDICTIONS))
         if key not in self._state.finals:
             known = ", ".join(map(str, sorted(self._state.finals))) or "none"

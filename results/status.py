@@ -17,6 +17,7 @@ from results.leaderboard import rank_trials
 from results.records import COMPLETED, ENDED, FAILED, AttemptEnded
 from results.state import RunState, TrialState, fold
 from results.store import is_being_written
+from results.table import one_line
 
 LAST_REASONS = 3
 _CLOCK_TOLERANCE_S = 5.0
@@ -213,7 +214,7 @@ def _lost(state: RunState) -> Iterator[str]:
     yield f"{len(lost)}: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}{ended}"
     for end in lost[-LAST_REASONS:]:
         final = "" if end.repeat is None else f"final {end.repeat} of "
-        why = " ".join(end.why.split())[:_REASON_WIDTH]
+        why = one_line(end.why)[:_REASON_WIDTH]
         yield f"{final}trial {end.trial}, attempt {end.attempt}: {why}"
 
 

@@ -110,6 +110,11 @@ def cell_text(value: object) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def one_line(text: str) -> str:
+    """Return a text without line feeds and control characters: reasons come from anybody's exceptions."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 def short_name(name: str) -> str:
     """Return the last part of a dotted parameter name."""
     return name.rsplit(".", maxsplit=1)[-1]

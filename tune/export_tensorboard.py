@@ -38,8 +38,10 @@ def export_tensorboard(state: RunState, folder: Path) -> int:
     """
     if folder.exists() and not (folder / FILE).is_file() and any(folder.iterdir()):
         raise StudyError(f"{folder}: holds something else than a run for TensorBoard; name another folder with --out")
-    space = Space.from_mapping(state.space)
-    _bring_up_to_date(folder / FILE, [_experiment(state, space)])
+    experiment = _experiment(state, Space.from_mapping(state.space))
+    if (folder / FILE).is_file() and not (folder / FILE).read_bytes().startswith(_first(experiment)):
+        raise StudyError(f"{folder}: holds another run for TensorBoard; delete it or name another folder with --out")
+    _bring_up_to_date(folder / FILE, [experiment])
     trials = state.search_trials() + state.final_trials()
     for trial in trials:
         _bring_up_to_date(folder / run_name(trial) / FILE, _events(trial))
@@ -48,14 +50,18 @@ def export_tensorboard(state: RunState, folder: Path) -> int:
 
 def _bring_up_to_date(path: Path, events: list[Event]) -> None:
     """Append what is missing to an event file; one that says otherwise, or is damaged, is written anew."""
-    first = Event(wall_time=events[0].wall_time, file_version="brain.Event:2")
-    data = b"".join(_record(event.SerializeToString(deterministic=True)) for event in (first, *events))
+    data = _first(events[0]) + b"".join(_record(event.SerializeToString(deterministic=True)) for event in events)
     there = path.read_bytes() if path.is_file() else b""
     if not there or not data.startswith(there):
         write_atomically(path, data)
     elif len(there) < len(data):
         with path.open("ab") as file:
             file.write(data[len(there) :])
+
+
+def _first(event: Event) -> bytes:
+    """Return how a file that begins with this event begins: with the time of the run or trial."""
+    return _record(Event(wall_time=event.wall_time, file_version="brain.Event:2").SerializeToString(deterministic=True))
 
 
 def _record(data: bytes) -> bytes:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.example_images import EXAMPLES, example_images, write_examples
-from results.final_evaluation import FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS
+from results.final_evaluation import DESCRIPTION, FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
 from results.finals import baseline_of, decide
 from results.model_card import RECEIPT
 from results.predictions import Predictions, read_predictions, write_predictions
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from seti_model.dataset import Dataset
     from seti_model.outcome import TrainedNetwork
 
-MODEL, DESCRIPTION, SAVED_MODEL = f"{FINAL}/model.keras", f"{FINAL}/model.json", f"{FINAL}/saved_model"
+MODEL, SAVED_MODEL = f"{FINAL}/model.keras", f"{FINAL}/saved_model"
 HANDED_ON = (
     MODEL,
     DESCRIPTION,
@@ -35,7 +34,6 @@ HANDED_ON = (
     TEST_PREDICTIONS,
     VALIDATION_PREDICTIONS,
     RECEIPT,
-    EXAMPLES,
 )
 
 
@@ -148,13 +146,7 @@ def _best_digest(trial: TrialState) -> str:
 
 
 def _is_handed_on(run: Path, state: RunState, decision: FinalsDecided) -> bool:
-    if not all((run / name).is_file() for name in HANDED_ON):
-        return False
-    try:
-        written = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))["weights_digest"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    return bool(written == _best_digest(state.trials[decision.winner, decision.delivered]))
+    return all((run / name).is_file() for name in HANDED_ON) and is_delivered(run, state, decision)
 
 
 def _needed(run: Path, state: RunState) -> set[TrialKey]:

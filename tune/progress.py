@@ -17,8 +17,9 @@ from rich.text import Text
 
 from results.records import COMPLETED, ENDED, AttemptEnded, Epoch, Event, Rung, TrialEnded, TrialStarted
 from results.state import RunState
+from results.table import one_line
 from tune.pace import Pace
-from tune.screen import Picture, one_line
+from tune.screen import Picture
 from tune.signals import ENDING, Signals
 from tune.study import Study
 from tune.terminal import LIVE, PLAIN, QUIET

@@ -64,16 +64,16 @@ def _report(options: argparse.Namespace) -> int:
     from results.store import LOG_NAME, is_being_written
 
     log: Path = options.folder / LOG_NAME
-    written = None
+    written: tuple[int, bool] | None = None
     while True:
         # Asked first: what comes between this and the report is in the report.
         running, size = is_being_written(options.folder), log.stat().st_size if log.exists() else 0
-        if written is None or size != written:
+        if (size, running) != written:
             from results.state import load_run
 
             path = write_whole_report(options.folder, load_run(options.folder), options.out)
             print(f"written: {path}", file=sys.stderr)
-            written = size
+            written = (size, running)
         if not (options.watch and running):
             return 0
         time.sleep(options.every)

@@ -143,11 +143,6 @@ def sparkline(values: Sequence[float], low: float = 0.0, high: float = 1.0) -> s
     )
 
 
-def one_line(text: str) -> str:
-    """Return a text without line feeds and control characters: reasons come from anybody's exceptions."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-
-
 def _wrapped(parts: Iterable[str], width: int) -> list[str]:
     """Return parts joined by commas, broken between them where a line is full."""
     lines: list[str] = []

@@ -33,7 +33,7 @@ function sortBy(column) {
 // A word is looked for in the row; `name<value` compares the column of that name.
 function condition(term) {
   const parts = /^(.+?)(!=|<=|>=|=|<|>)(.+)$/.exec(term);
-  const column = parts ? heads.findIndex((head) => head.textContent.replace(/ /g, "_") === parts[1]) : -1;
+  const column = parts ? heads.findIndex((head) => head.textContent.replace(/ /g, "_").toLowerCase() === parts[1].toLowerCase()) : -1;
   if (column < 0) return (row) => row.textContent.toLowerCase().includes(term.toLowerCase());
   return (row) => {
     const value = valueOf(row, column);
@@ -43,7 +43,8 @@ function condition(term) {
 }
 
 function filter() {
-  const conditions = input.value.trim().split(/\s+/).filter(Boolean).map(condition);
+  const typed = input.value.replace(/\s*(!=|<=|>=|=|<|>)\s*/g, "$1"); // spaces around an operator mean nothing
+  const conditions = typed.trim().split(/\s+/).filter(Boolean).map(condition);
   let shown = 0;
   for (const row of rows) {
     const isStatus = !chosen.value || row.cells[2].textContent === chosen.value;

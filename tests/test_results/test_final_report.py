@@ -111,6 +111,7 @@ def test_classes_with_noise_have_a_detection_table_and_recall_against_physics(ha
     path = "final/predictions/0000-0.parquet"
     write_predictions(tmp_path / path, test)
     write_predictions(tmp_path / "final/validation_predictions.parquet", network(40))
+    (tmp_path / "final" / "model.json").write_text('{"weights_digest": null}')  # as in the events made by hand
     evaluated = FinalEvaluated(trial=0, repeat=0, predictions=path, n=400, correct=int(test.correct.sum()))
     text = write_report(tmp_path, RunState([*events, evaluated])).read_text()
     row = next(line for line in text.splitlines() if line.startswith("| 0.1 |"))
@@ -118,6 +119,8 @@ def test_classes_with_noise_have_a_detection_table_and_recall_against_physics(ha
     assert float(row.split("|")[6].split()[0]) == pytest.approx(0.91, abs=0.03)  # amplitudes above 0.09 or so
     assert "20 noise images cannot set a false-alarm rate of 0.01: at least 99 are needed" in text
     assert (tmp_path / "final" / "recall_amplitude_ratio.png").stat().st_size > 5000
+    (tmp_path / "final" / "model.json").write_text('{"weights_digest": "of an earlier decision"}')
+    assert "| 0.1 |" not in write_report(tmp_path, RunState([*events, evaluated])).read_text()
 
 
 def test_the_model_card_says_what_a_stranger_must_know(events: list[Event], tmp_path: Path) -> None:
