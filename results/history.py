@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def read_history(run: Path) -> History:
 class _Reader:
     def __init__(self) -> None:
         self.epochs: Counter[TrialKey] = Counter()  # all that were ever recorded, and their seconds
-        self.seconds: Counter[TrialKey] = Counter()
+        self.seconds: defaultdict[TrialKey, float] = defaultdict(float)
         self._search_epochs = 0
         self._steps: list[Step] = []
         self._last: Step | None = None
@@ -70,7 +70,7 @@ class _Reader:
             return
         key = event.trial, event.repeat
         self.epochs[key] += 1
-        self.seconds[key] += event.seconds or 0.0  # type: ignore[assignment] # a Counter adds up fractions as well
+        self.seconds[key] += event.seconds or 0.0
         if event.repeat is not None:
             return
         self._search_epochs += 1

@@ -15,7 +15,7 @@ from results.final_evaluation import (
     recall_against_physics,
 )
 from results.final_plots import recall, reliability, retrainings
-from results.final_report import configuration_sentences, interval
+from results.final_report import configuration_sentences, finals_sentences, interval
 from results.finals import standings
 from results.markup import Page, bullets, details, paragraph, table, text
 from results.metrics import ClassificationMetrics
@@ -30,6 +30,8 @@ def add_finals(page: Page, run: Path, state: RunState, tested: Sequence[Tested])
         RecordError: Stored predictions or images are damaged.
     """
     if not state.decisions:
+        if sentences := finals_sentences(state, tested):  # they go on, or decided nothing
+            page.section("finals", "Finals", bullets(sentences))
         return
     page.section(
         "finals", "Finals", *_standings(page, state), bullets(configuration_sentences(tested)) if tested else ""

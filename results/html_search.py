@@ -88,14 +88,14 @@ def _cell(shown: str, value: Any) -> str:
 
 def _curves(page: Page, history: History) -> list[str]:
     state = history.state
-    if not any(t.epochs for t in state.search_trials()):
-        return [paragraph("No epoch is recorded yet.")]
+    if not any(t.best for t in state.search_trials()):
+        return [paragraph("No epoch with a finite validation accuracy is recorded yet.")]
     rungs = sorted({epoch for t in state.search_trials() for epoch in t.rungs})
     epochs = ", ".join(map(str, rungs))
     at = f" Dashed lines are the rungs: epoch {epochs}." if rungs else ""
     caption = f"Validation accuracy of all trials by epoch; a marker is where a trial ended or stands.{at}"
     steps = [
-        page.figure(f"plot-best-{by}", f"Best validation accuracy so far, by {words}", *best_so_far(history, by))
+        page.figure(f"plot-best-{by}", f"Best accuracy of any trial so far, by {words}", *best_so_far(history, by))
         for by, words in (("epochs", "epochs spent"), ("hours", "wall time of the driver"))
         if history.steps
     ]
@@ -106,8 +106,9 @@ def _curves(page: Page, history: History) -> list[str]:
 
 
 def _parameters(page: Page, state: RunState, importance: Importance | None) -> list[str]:
-    known = [name for name in parameter_types(state) if any(name in t.parameters for t in state.search_trials())]
-    if not known or not any(t.best for t in state.search_trials()):
+    reached = [t for t in state.search_trials() if t.best]
+    known = [name for name in parameter_types(state) if any(name in t.parameters for t in reached)]
+    if not known:
         return []
     shares = importance.shares if importance is not None else {}
     known.sort(key=lambda name: -shares.get(name, 0.0))
@@ -184,17 +185,19 @@ def _costs(history: History) -> list[str]:
     has_gpu = any(one.gpu_hours for one in costs)
     heads = ["what", "trials", "epochs", "core-hours", "share", *(["GPU-hours"] if has_gpu else [])]
     rows = [
-        [c.what, c.trials, c.epochs, c.core_hours, c.core_hours / total if total else None]
+        [c.what, c.trials, c.epochs, *((c.core_hours, c.core_hours / total) if total else (None, None))]
         + ([c.gpu_hours] if has_gpu else [])
         for c in costs
     ]
-    rows.append(["all", None, sum(c.epochs for c in costs), total, None])
+    rows.append(["all", None, sum(c.epochs for c in costs), total or None, None])
     if has_gpu:
         rows[-1].append(sum(c.gpu_hours for c in costs))
     words = (
         f"The drivers ran for {duration(state.spent_s)}. Core-hours are the seconds of recorded epochs times the "
         "threads of a trial; starting workers, building networks and epochs that never ended are not in them."
     )
+    if not total:
+        words = f"The drivers ran for {duration(state.spent_s)}. No epoch says how long it took."
     return [paragraph(words), table("Core-hours by what became of them", heads, rows, bar=4)]
 
 

@@ -14,6 +14,7 @@ from tune.study import StudyError
 INSTALL = "install it with `pip install mlflow-skinny`, or `mlflow` with its viewer"
 BATCH = 1000  # metrics that MLflow takes at once
 TRIAL, VERSION = "seti_tune.trial", "seti_tune.version"  # tags: which trial a run is of, and of which state of it
+_LONGEST_TAG = 500  # letters; MLflow refuses what is much longer
 
 
 def export_mlflow(state: RunState, path: Path) -> int:
@@ -114,7 +115,7 @@ def _add(client: Any, experiment: str, trial: TrialState, tags: dict[str, str]) 
     parameters = [Param(name, str(value)) for name, value in trial.parameters.items()]
     said = {
         "status": trial.status,
-        "reason": ended.reason if ended else "",
+        "reason": ended.reason[:_LONGEST_TAG] if ended else "",
         "baseline": str(started.is_baseline),
         "seed": str(started.seed),
     }

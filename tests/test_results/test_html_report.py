@@ -145,7 +145,7 @@ def test_a_run_that_has_just_begun_has_a_report(hand: Any, tmp_path: Path) -> No
         log.append(hand.study())
         page = write_html_report(tmp_path, tmp_path / "elsewhere" / "page.html").read_text()
         assert "while the study was running" in page
-    assert "No epoch is recorded yet." in page
+    assert "No epoch with a finite validation accuracy is recorded yet." in page
     assert figures(page) == {}
     assert "was interrupted without a word" in write_html_report(tmp_path).read_text()
 
@@ -180,3 +180,12 @@ def test_the_published_band_stands_beside_a_search_on_data_of_the_courses_recipe
         assert ("Published 0.74 to 0.77" in visible(write_html_report(tmp_path / recipe).read_text())) is (
             recipe == "course"
         )
+
+
+def test_finals_that_go_on_and_seconds_nobody_recorded_are_said(hand: Any, tmp_path: Path) -> None:
+    again = [dataclasses.replace(event, repeat=0) for event in hand.trial(0, [0.5])]
+    with EventLog(tmp_path) as log:
+        log.append(hand.study(), *hand.trial(0, [0.5]), *again)
+    page = write_html_report(tmp_path).read_text()
+    assert "The finals are not over: 1 of one retraining ended so far." in page
+    assert "No epoch says how long it took." in page
