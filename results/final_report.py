@@ -168,7 +168,7 @@ def _without_decision(state: RunState) -> list[str]:
         return [
             "The finals are those of an earlier version, one retraining each; `seti-tune finals RUN` does them now."
         ]
-    return [f"The finals are not over: {len(ended)} of {_retrainings(len(state.final_trials()))} ended so far."]
+    return [f"The finals are not over: {len(ended)} of {len(state.final_trials())} begun retrainings ended."]
 
 
 def _compared_models(tested: Sequence[Tested]) -> list[str]:

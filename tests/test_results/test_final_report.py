@@ -182,7 +182,7 @@ def test_finals_in_which_every_retraining_was_lost_say_so(hand: Any) -> None:
 
 def test_finals_that_go_on_say_how_far_they_are(hand: Any) -> None:
     state = RunState([hand.study(), *hand.trial(0, [0.5]), *retrained(hand, 0, 0, 0.5)])
-    assert finals_sentences(state, []) == ["The finals are not over: 1 of one retraining ended so far."]
+    assert finals_sentences(state, []) == ["The finals are not over: 1 of 1 begun retrainings ended."]
 
 
 def test_a_test_split_used_before_decisions_were_recorded_counts(hand: Any, tmp_path: Path) -> None:

@@ -187,5 +187,5 @@ def test_finals_that_go_on_and_seconds_nobody_recorded_are_said(hand: Any, tmp_p
     with EventLog(tmp_path) as log:
         log.append(hand.study(), *hand.trial(0, [0.5]), *again)
     page = write_html_report(tmp_path).read_text()
-    assert "The finals are not over: 1 of one retraining ended so far." in page
+    assert "The finals are not over: 1 of 1 begun retrainings ended." in page
     assert "No epoch says how long it took." in page

@@ -10,8 +10,9 @@ from rich.cells import cell_len
 
 from results.records import AttemptRunning, AttemptStarted, Epoch, Event, Rung, TrialEnded, TrialStarted
 from results.state import RunState
+from results.table import one_line
 from tune.pace import Pace, epochs_left, time_left_text
-from tune.screen import Picture, one_line, sparkline
+from tune.screen import Picture, sparkline
 from tune.study import Study, load_study
 
 
