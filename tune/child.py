@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, signals: Signals) -> int:
     from results.final_evaluation import read_tested
+    from results.html_report import HTML_REPORT
     from results.leaderboard import leaderboard_text
     from results.report import REPORT, headline
     from tune.driver import run_study
@@ -85,6 +86,7 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
         return exit_code(outcome.signal)
     print("\n" + "\n".join(headline(outcome.state, read_tested(options.run, outcome.state))))
     print(f"\nLeaderboard: {options.run}/leaderboard.csv\nReport: {options.run}/{REPORT}")
+    print(f"Page: {options.run}/{HTML_REPORT}")
     return 0 if any(trial.status == "completed" for trial in outcome.state.search_trials()) else 2
 
 
