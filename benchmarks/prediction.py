@@ -89,7 +89,7 @@ def _print_table(network: str, rounds: Mapping[str, list[dict[str, list[float]]]
 
 
 def _prepared(network: str, way: str) -> Callable[[Any], Any]:
-    from seti_model.seeding import prepare_process
+    from seti_model.runtime import prepare_process
 
     if way == "ours":
         prepare_process(1)
@@ -102,7 +102,7 @@ def _prepared(network: str, way: str) -> Callable[[Any], Any]:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     from seti_model.config import Configuration
-    from seti_model.evaluation import ExportedModel
+    from seti_model.exported import ExportedModel
     from seti_model.network import PixelScale, build_network
 
     configuration = Configuration.from_mapping(NETWORKS[network])

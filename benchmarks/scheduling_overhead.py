@@ -53,7 +53,7 @@ def main() -> None:
     """Print both overheads at the median, their ratio, building times and the growth of the workers."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        command = [sys.executable, "-m", "tune.cli"]
+        command = [sys.executable, "-m", "tune.cli.main"]
         counts = ["--train", "64", "--validation", "32", "--test", "8", "--seed", "1"]
         subprocess.run([*command, "data", "simulate", str(path / "data"), *counts], check=True, capture_output=True)
         (path / "counts.toml").write_text(SPACE)
@@ -76,7 +76,7 @@ def main() -> None:
 
 def _ours(run: Path) -> tuple[list[float], list[float], list[float], int]:
     """Return overheads, building times, each worker's growth in MB, and the number of different networks."""
-    from results.state import load_run
+    from results.log.state import load_run
 
     by_worker: dict[int, list[Any]] = defaultdict(list)
     state = load_run(run)
@@ -105,7 +105,7 @@ def _stock(data: Path) -> None:
     import ray
     from ray import tune as ray_tune
 
-    from seti_model.dataset import Dataset
+    from seti_model.data.dataset import Dataset
 
     os.environ["MALLOC_ARENA_MAX"] = "1"
     cpus = len(os.sched_getaffinity(0))
@@ -127,10 +127,10 @@ def _train(config: dict[str, int], data: Any) -> None:
     from ray import tune as ray_tune
 
     from seti_model.config import Configuration
-    from seti_model.seeding import prepare_process
+    from seti_model.runtime import prepare_process
 
     prepare_process(1)
-    from seti_model.training import train
+    from seti_model.training.train import train
 
     values: dict[str, Any] = {f"network.{name}": count for name, count in config.items()}
     configuration = Configuration.from_mapping(values | {"network.dense_units": 16, "training.epochs": 1})

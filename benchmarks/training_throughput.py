@@ -67,7 +67,7 @@ def measure(name: str) -> float:
 
 def _set_up(name: str) -> None:
     if name in ("ours", "bfloat16"):
-        from seti_model.seeding import prepare_process
+        from seti_model.runtime import prepare_process
 
         prepare_process(1)
         return
@@ -107,11 +107,11 @@ def _custom(name: str, images: Any, labels: Any) -> Callable[[], object]:
     import keras
     import tensorflow as tf
 
-    from seti_model import forward
     from seti_model.config import TrainingConfig
     from seti_model.network import named_weights
-    from seti_model.optimizer import FusedAdam
-    from seti_model.steps import TrainingSteps
+    from seti_model.training import kernels as forward
+    from seti_model.training.optimizer import FusedAdam
+    from seti_model.training.steps import TrainingSteps
 
     network = _network("mixed_bfloat16" if name == "bfloat16" else "float32")
     fused = FusedAdam(TrainingConfig(), {v.path: v.value for v in named_weights(network).values() if v.trainable})

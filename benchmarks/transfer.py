@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.retrainings import objective_over_retrainings
+from results.stats.seeds import objective_over_retrainings
 from seti_model.config import Configuration
-from seti_model.dataset import Dataset, SplitData, write_dataset
-from seti_model.seeding import prepare_process
-from seti_model.splits import carve_test, split_by_fractions
+from seti_model.data.dataset import Dataset, SplitData, write_dataset
+from seti_model.data.splits import carve_test, split_by_fractions
+from seti_model.runtime import prepare_process
 
 FILES = {"FIRST": "frdeep_first_600x150x150.npz", "NVSS": "frdeep_nvss_600x150x150.npz"}
 CLASSES = ("FRI", "FRII")
@@ -184,8 +184,8 @@ def trained(
     frozen: int = 0,
 ) -> Row:
     """Train one network, export it to `model` and test it."""
-    from seti_model.evaluation import export_model
-    from seti_model.training import train
+    from seti_model.exported import export_model
+    from seti_model.training.train import train
 
     split, test = data[0].training_data(), data[1]
     steps = epochs * -(-len(split.train.labels) // 32)
@@ -203,7 +203,7 @@ def trained(
 
 def accuracy_on(test: SplitData, model: Path) -> float:
     """Return the accuracy of an exported model on the test split."""
-    from seti_model.evaluation import load_model
+    from seti_model.exported import load_model
 
     return float(np.mean(load_model(model).predict(test.images).argmax(axis=1) == test.labels))
 

@@ -9,7 +9,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from results import receipt, records
+from results import receipt
+from results.log import records
 from seti_model import config
 from tune.sections import SECTIONS
 

@@ -28,6 +28,6 @@ def load(folder: str | Path) -> Run:
     Raises:
         RecordError: No run folder, or a damaged log.
     """
-    from results.run import Run  # not at the top: `import results.records` must stay light
+    from results.run import Run  # not at the top: `import results.log.records` must stay light
 
     return Run.read(Path(folder))

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.evidence import objective
-from results.intervals import wilson_interval
-from results.records import COMPLETED, ENDED, STOPPED
-from results.state import RunState, TrialState
+from results.log.records import COMPLETED, ENDED, STOPPED
+from results.log.state import RunState, TrialState
+from results.stats.intervals import wilson_interval
+from results.tables.ties import objective
 
 TOP_SHARE = 3  # one exempt trial in three counts as a top one
 MIN_EXEMPT = 3  # with fewer there is no best third

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from results.delivered import DeliveredEstimates, PairedEstimates, delivered_estimates, paired_estimates
-from results.detection import Detection, DetectionError, detection_at_threshold, signal_scores, threshold_at_rate
 from results.finals import baseline_of, standings
-from results.intervals import Estimate, PairedDifference, paired_difference_interval
-from results.metrics import ClassificationMetrics, classification_metrics
-from results.physics_recall import RecallCurve, recall_by_quantity
+from results.log.records import FinalsDecided, RecordError
+from results.log.state import RunState
 from results.predictions import Predictions, read_predictions
-from results.records import FinalsDecided, RecordError
-from results.retrainings import RetrainedAccuracy, accuracy_over_retrainings, difference_over_retrainings
-from results.state import RunState
+from results.stats.bootstrap import DeliveredEstimates, PairedEstimates, delivered_estimates, paired_estimates
+from results.stats.detection import Detection, DetectionError, detection_at_threshold, signal_scores, threshold_at_rate
+from results.stats.intervals import Estimate, PairedDifference, paired_difference_interval
+from results.stats.metrics import ClassificationMetrics, classification_metrics
+from results.stats.physics_recall import RecallCurve, recall_by_quantity
+from results.stats.seeds import RetrainedAccuracy, accuracy_over_retrainings, difference_over_retrainings
 
 FINAL = "final"
 TEST_PREDICTIONS = f"{FINAL}/test_predictions.parquet"

@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.evidence import objective
-from results.leaderboard import rank_trials
-from results.records import COMPLETED, DIVERGED, FinalsDecided
-from results.state import RunState, TrialState
+from results.log.records import COMPLETED, DIVERGED, FinalsDecided
+from results.log.state import RunState, TrialState
+from results.tables.leaderboard import rank_trials
+from results.tables.ties import objective
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from results.records import RecordError
+from results.log.records import RecordError
 
 _PROBABILITY, _TRUTH = "p:", "truth:"
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.records import RecordError, TrialKey, Value
-from results.state import RunState, TrialState
-from results.store import write_atomically
+from results.log.recorder import write_atomically
+from results.log.records import RecordError, TrialKey, Value
+from results.log.state import RunState, TrialState
 
 RECEIPT_VERSION = 1
 RECEIPTS = "receipts"

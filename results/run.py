@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results.finals import Standing, standings
-from results.leaderboard import epochs_frame, leaderboard_frame
+from results.log.records import Epoch, FinalEvaluated, FinalsDecided, RecordError, Rung, Value
+from results.log.state import RunState, TrialState, load_run
 from results.receipt import Receipt, receipt_of
-from results.records import Epoch, FinalEvaluated, FinalsDecided, RecordError, Rung, Value
-from results.state import RunState, TrialState, load_run
+from results.tables.leaderboard import epochs_frame, leaderboard_frame
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seti_model.config import ConfigError, Configuration
-from seti_model.outcome import ModelError, TrainedNetwork
+from seti_model.training.outcome import ModelError, TrainedNetwork
 
 FORMAT = 1
 

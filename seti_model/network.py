@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from seti_model.config import ConfigError, NetworkConfig
-from seti_model.seeding import derive_seed
+from seti_model.runtime import derive_seed
 
 BATCH_NORM_EPSILON = 1e-3  # Keras's default, as in the course
 Shape = tuple[int, int, int]  # n_time, n_freq, channels

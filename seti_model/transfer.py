@@ -7,13 +7,13 @@ from pathlib import Path
 
 import keras
 
-from seti_model.arrays import Arrays
 from seti_model.config import NetworkConfig
 from seti_model.description import description_path
-from seti_model.evaluation import load_model
+from seti_model.exported import load_model
 from seti_model.network import PixelScale, named_weights
-from seti_model.outcome import ModelError
-from seti_model.steps import weight_values
+from seti_model.training.arrays import Arrays
+from seti_model.training.outcome import ModelError
+from seti_model.training.steps import weight_values
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one answer; compare digests

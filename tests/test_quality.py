@@ -25,5 +25,5 @@ def test_make_check_runs_the_same_checks() -> None:
 
 def test_no_source_file_outgrows_what_can_be_read_at_once() -> None:
     for package in ("tune", "search_spaces", "seti_model", "results"):
-        for file in (ROOT / package).glob("*.py"):
-            assert len(file.read_text().splitlines()) <= 350, f"{file.name} holds more than one idea"
+        for file in (ROOT / package).rglob("*.py"):
+            assert len(file.read_text().splitlines()) <= 500, f"{file.name} holds more than one idea"

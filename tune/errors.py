@@ -29,14 +29,14 @@ def guarded(command: Callable[[], int], *, bug: int = 1) -> int:
 
 def is_users_mistake(error: Exception) -> bool:
     """Return whether an error explains itself: one of ours, or the disk's."""
-    from results.records import RecordError
-    from results.table import TableError
+    from results.log.records import RecordError
+    from results.tables.table import TableError
     from search_spaces.parameters import SpaceError
-    from seti_model.checkpoint import CheckpointError
     from seti_model.config import ConfigError
-    from seti_model.dataset import DatasetError
-    from seti_model.outcome import ModelError
-    from seti_model.seeding import ProcessError
+    from seti_model.data.dataset import DatasetError
+    from seti_model.runtime import ProcessError
+    from seti_model.training.checkpoint import CheckpointError
+    from seti_model.training.outcome import ModelError
     from tune.provenance import InstallationError
     from tune.study import StudyError
 

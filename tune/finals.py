@@ -8,23 +8,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.example_images import EXAMPLES, example_images, write_examples
 from results.final_evaluation import DESCRIPTION, FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
 from results.finals import baseline_of, decide
-from results.model_card import RECEIPT
+from results.log.recorder import EventLog, write_atomically
+from results.log.records import COMPLETED, AttemptEnded, FinalEvaluated, FinalsDecided, TrialKey, utc_now
+from results.log.state import RunState, TrialState
 from results.predictions import Predictions, read_predictions, write_predictions
 from results.receipt import receipt_of
-from results.records import COMPLETED, AttemptEnded, FinalEvaluated, FinalsDecided, TrialKey, utc_now
-from results.state import RunState, TrialState
-from results.store import EventLog, write_atomically
-from tune.agenda import checkpoint_folder, chosen_finalists, missing_finals, recorded_finals
-from tune.continuation import check_digest
-from tune.held_out import unlock_for_finals, uses_of_others
+from results.report.example_images import EXAMPLES, example_images, write_examples
+from results.report.model_card import RECEIPT
+from tune.loop.next_work import checkpoint_folder, chosen_finalists, missing_finals, recorded_finals
+from tune.resume import check_digest
 from tune.study import Study, StudyError
+from tune.test_split import unlock_for_finals, uses_of_others
 
 if TYPE_CHECKING:
-    from seti_model.dataset import Dataset
-    from seti_model.outcome import TrainedNetwork
+    from seti_model.data.dataset import Dataset
+    from seti_model.training.outcome import TrainedNetwork
 
 MODEL, SAVED_MODEL = f"{FINAL}/model.keras", f"{FINAL}/saved_model"
 HANDED_ON = (
@@ -66,8 +66,8 @@ def conclude_finals(
         return
     todo = _to_predict(run, state, decision)
     if todo or not _is_handed_on(run, state, decision):
-        from seti_model.dataset import Dataset
-        from seti_model.seeding import prepare_process
+        from seti_model.data.dataset import Dataset
+        from seti_model.runtime import prepare_process
 
         prepare_process(study.resources.cpus_per_trial)
         dataset = Dataset.open(path)
@@ -160,7 +160,7 @@ def _needed(run: Path, state: RunState) -> set[TrialKey]:
 
 
 def _weights(run: Path, trial: TrialState) -> TrainedNetwork | None:
-    from seti_model.checkpoint import DamagedCheckpointError, load_best
+    from seti_model.training.checkpoint import DamagedCheckpointError, load_best
 
     try:
         return None if trial.checkpoint is None else load_best(run / trial.checkpoint.path)
@@ -194,7 +194,7 @@ def _evaluate(run: Path, trial: TrialState, dataset: Dataset) -> FinalEvaluated:
 def _predict(weights: TrainedNetwork, dataset: Dataset, split_name: str) -> Predictions:
     import pandas as pd
 
-    from seti_model.evaluation import as_model
+    from seti_model.exported import as_model
 
     split = dataset.split(split_name)
     truth = pd.DataFrame(index=range(len(split.labels))) if split.truth is None else split.truth
@@ -204,7 +204,7 @@ def _predict(weights: TrainedNetwork, dataset: Dataset, split_name: str) -> Pred
 
 def _hand_on(run: Path, state: RunState, trial: TrialState, dataset: Dataset) -> None:
     """Write the winner's best retraining with all that its user needs; the description, which is asked for, last."""
-    from seti_model.evaluation import export_model, export_saved_model
+    from seti_model.exported import export_model, export_saved_model
 
     weights, key = _required_weights(run, trial), trial.started.key
     (run / DESCRIPTION).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seti_model.config import Configuration, NetworkConfig
-from tune.scheduler import is_exempt, rung_epochs
+from tune.loop.asha import is_exempt, rung_epochs
 from tune.study import Study, Value
 
 # Calibrated on one core of a Xeon with AVX-512 whose float32 matrix product runs at 180 GFLOP/s (DECISIONS.md):

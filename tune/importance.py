@@ -9,11 +9,11 @@ from pathlib import Path
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from results.importance import Importance, completed_trials, write_importance
-from results.records import RecordError
-from results.state import RunState
+from results.log.records import RecordError
+from results.log.state import RunState
+from results.report.importance import Importance, completed_trials, write_importance
 from search_spaces.space import Space
-from tune.search import frozen_trial
+from tune.loop.proposer import frozen_trial
 
 _BEST_SHARE, _BEST = 0.1, 5
 

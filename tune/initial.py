@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from results.state import RunState
+from results.log.state import RunState
 from seti_model.config import Configuration
 from seti_model.description import Description, description_path, read_description
 from tune.study import Study, StudyError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-NETWORK = "tune.trial:train_network"
+NETWORK = "tune.trainable:train_network"
 Value = bool | int | float | str
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from results.flags import pack_flags
-from results.records import (
+from results.log.records import (
     AttemptEnded,
     AttemptRunning,
     AttemptStarted,
@@ -20,6 +19,7 @@ from results.records import (
     TrialEnded,
     TrialStarted,
 )
+from results.tables.flags import pack_flags
 
 SPACE = {"parameters": {"training.learning_rate": {"type": "float"}, "network.filters_1": {"type": "int"}}}
 

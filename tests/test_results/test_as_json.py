@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from results.as_json import comparison_json, leaderboard_json, status_json
-from results.compare import compare_runs
-from results.leaderboard import leaderboard_table
-from results.records import AttemptEnded, AttemptStarted, StudyEnded
-from results.state import load_run
-from results.status import run_status
-from results.store import EventLog
-from results.table import Table, select
+from results.log.recorder import EventLog
+from results.log.records import AttemptEnded, AttemptStarted, StudyEnded
+from results.log.state import load_run
+from results.tables.compare import compare_runs
+from results.tables.json_output import comparison_json, leaderboard_json, status_json
+from results.tables.leaderboard import leaderboard_table
+from results.tables.status import run_status
+from results.tables.table import Table, select
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_value_that_is_not_finite_is_null() -> None:
 
 
 def _comparison(table: Table) -> Any:
-    from results.compare import Comparison
+    from results.tables.compare import Comparison
 
     return Comparison(table, (), ())
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, rankdata
 
 from results.audit import Audit, audit, audit_markdown, conclusion
-from results.report import write_report
-from results.state import RunState, load_run
-from results.store import EventLog
+from results.log.recorder import EventLog
+from results.log.state import RunState, load_run
+from results.report.markdown import write_report
 
 
 def hand_made(hand: Any) -> Audit:

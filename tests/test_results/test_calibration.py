@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from results.binning import equal_count_groups
-from results.calibration import calibration_error, reliability_bins
-from results.intervals import IntervalError, wilson_interval
-from results.metrics import MetricsError
+from results.stats.binning import equal_count_groups
+from results.stats.calibration import calibration_error, reliability_bins
+from results.stats.intervals import IntervalError, wilson_interval
+from results.stats.metrics import MetricsError
 
 
 def predictions(confidence, correct):

@@ -11,10 +11,10 @@ from scipy.stats import binom
 from sklearn.metrics import f1_score, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
-from results import delivered
-from results.delivered import delivered_estimates, paired_estimates
-from results.intervals import IntervalError, paired_difference_interval, wilson_interval
-from results.metrics import MetricsError, classification_metrics
+from results.stats import bootstrap as delivered
+from results.stats.bootstrap import delivered_estimates, paired_estimates
+from results.stats.intervals import IntervalError, paired_difference_interval, wilson_interval
+from results.stats.metrics import MetricsError, classification_metrics
 
 NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
 

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from results.detection import (
+from results.stats.detection import (
     DetectionError,
     detection_at_threshold,
     noise_needed,
     signal_scores,
     threshold_at_rate,
 )
-from results.intervals import IntervalError
-from results.metrics import MetricsError
+from results.stats.intervals import IntervalError
+from results.stats.metrics import MetricsError
 
 NAMES = ("squiggle", "narrowband", "noise")
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from results.example_images import example_images, png_uri, read_examples, write_examples
+from results.log.records import RecordError
 from results.predictions import Predictions
-from results.records import RecordError
+from results.report.example_images import example_images, png_uri, read_examples, write_examples
 
 NAMES = ("on", "off")
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 16, 1), dtype=np.uint8)

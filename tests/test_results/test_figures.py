@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from results.figures import (
+from results.report.figures import (
     STATUS_STYLE,
     CurveRow,
     FigureError,
@@ -19,7 +19,7 @@ from results.figures import (
     learning_curves,
     search_overview,
 )
-from results.metrics import classification_metrics
+from results.stats.metrics import classification_metrics
 
 NAMES = ("squiggle", "narrowband", "noise")
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from results.calibration import CalibrationError, calibration_error, reliability_bins
-from results.figures import FigureError
-from results.final_figures import FinalistRow, finals_overview, recall_curves, reliability_diagram
-from results.intervals import Estimate
-from results.physics_recall import recall_by_quantity
+from results.report.figures import FigureError
+from results.report.final_figures import FinalistRow, finals_overview, recall_curves, reliability_diagram
+from results.stats.calibration import CalibrationError, calibration_error, reliability_bins
+from results.stats.intervals import Estimate
+from results.stats.physics_recall import recall_by_quantity
 
 NAMES = ("squiggle", "$narrow$", "noise")
 

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results import records
 from results.final_evaluation import compare_delivered, read_tested, recall_against_physics, recall_csv
-from results.final_report import finals_sentences
-from results.intervals import wilson_interval
+from results.log import records
+from results.log.recorder import EventLog
+from results.log.records import Event, FinalEvaluated, FinalsDecided, RecordError
+from results.log.state import RunState, load_run
 from results.predictions import Predictions, read_predictions, write_predictions
-from results.records import Event, FinalEvaluated, FinalsDecided, RecordError
-from results.report import write_report
-from results.state import RunState, load_run
-from results.store import EventLog
+from results.report.final_report import finals_sentences
+from results.report.markdown import write_report
+from results.stats.intervals import wilson_interval
 
 N = 40
 TRUTH = np.arange(N) % 2

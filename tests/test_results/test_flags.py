@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.flags import pack_flags, unpack_flags
-from results.records import RecordError
+from results.log.records import RecordError
+from results.tables.flags import pack_flags, unpack_flags
 
 
 @given(st.lists(st.booleans(), max_size=70))

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from whole_run import write_whole_run
 
-from results.history import Step, read_history
-from results.records import AttemptEnded, AttemptStarted, Epoch, Event, RecordError
-from results.store import EventLog
+from results.log.history import Step, read_history
+from results.log.recorder import EventLog
+from results.log.records import AttemptEnded, AttemptStarted, Epoch, Event, RecordError
 
 
 def written(run: Path, *events: Event) -> Path:

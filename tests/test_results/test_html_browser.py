@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from whole_run import EVIL, write_whole_run
 
-from results.html_report import write_html_report
-from results.store import EventLog
+from results.log.recorder import EventLog
+from results.report.html import write_html_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

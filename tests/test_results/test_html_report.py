@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from whole_run import EVIL, write_whole_run
 
-from results.html_report import write_html_report
-from results.importance import read_importance
-from results.intervals import wilson_interval
-from results.records import FinalEvaluated, RecordError
-from results.store import EventLog
+from results.log.recorder import EventLog
+from results.log.records import FinalEvaluated, RecordError
+from results.report.html import write_html_report
+from results.report.importance import read_importance
+from results.stats.intervals import wilson_interval
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from results.intervals import IntervalError, paired_difference_interval, wilson_interval
+from results.stats.intervals import IntervalError, paired_difference_interval, wilson_interval
 
 
 def paired(both: int, only_a: int, only_b: int, neither: int):

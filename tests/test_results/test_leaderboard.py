@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from results import records
 from results.audit import epochs_spent
-from results.leaderboard import epochs_frame, leaderboard_frame, leaderboard_text, rank_trials, write_tables
-from results.records import (
+from results.log import records
+from results.log.recorder import EventLog
+from results.log.records import (
     AttemptRunning,
     AttemptStarted,
     Epoch,
@@ -26,9 +26,9 @@ from results.records import (
     TrialEnded,
     TrialStarted,
 )
-from results.report import headline, write_report
-from results.state import RunState, load_run
-from results.store import EventLog
+from results.log.state import RunState, load_run
+from results.report.markdown import headline, write_report
+from results.tables.leaderboard import epochs_frame, leaderboard_frame, leaderboard_text, rank_trials, write_tables
 
 SPACE = {
     "parameters": {

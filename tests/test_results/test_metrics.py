@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results.intervals import wilson_interval
-from results.metrics import (
+from results.stats.intervals import wilson_interval
+from results.stats.metrics import (
     MetricsError,
     classification_metrics,
     confusion_markdown,
@@ -155,8 +155,7 @@ def test_confusion_is_read_back_from_csv(metrics, tmp_path):
 
 
 def test_module_loads_without_scikit_learn_and_matplotlib():
-    code = (
-        "import results.metrics, results.intervals, sys; print({'sklearn', 'matplotlib', 'scipy'} & set(sys.modules))"
-    )
+    heavy = "{'sklearn', 'matplotlib', 'scipy'}"
+    code = f"import results.stats.metrics, results.stats.intervals, sys; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results.detection import DetectionError
-from results.intervals import IntervalError, wilson_interval
-from results.metrics import MetricsError
-from results.physics_recall import recall_by_quantity
+from results.stats.detection import DetectionError
+from results.stats.intervals import IntervalError, wilson_interval
+from results.stats.metrics import MetricsError
+from results.stats.physics_recall import recall_by_quantity
 
 NAMES = ("squiggle", "narrowband", "noise")
 

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from results.leaderboard import write_tables
-from results.receipt import disagreements, read_receipt, receipt_of, receipt_path, write_receipts
-from results.records import (
+from results.log.records import (
     AttemptEnded,
     AttemptRunning,
     AttemptStarted,
@@ -25,7 +23,9 @@ from results.records import (
     from_line,
     to_line,
 )
-from results.state import RunState
+from results.log.state import RunState
+from results.receipt import disagreements, read_receipt, receipt_of, receipt_path, write_receipts
+from results.tables.leaderboard import write_tables
 
 CONFIGURATION = {"network.filters_1": 8, "training.learning_rate": 0.5, "augment.flip": True, "note": "ä"}
 STUDY = {

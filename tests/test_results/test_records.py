@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.records import (
+from results.log.records import (
     EVENTS,
     Epoch,
     Event,

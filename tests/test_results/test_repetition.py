@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from results.log.records import AttemptStarted, Epoch, Event, TrialEnded, TrialStarted
+from results.log.state import RunState
 from results.receipt import Environment, Receipt
-from results.records import AttemptStarted, Epoch, Event, TrialEnded, TrialStarted
-from results.repetition import (
+from results.reproduction import (
     Answer,
     Repetition,
     Setting,
@@ -18,7 +19,6 @@ from results.repetition import (
     to_mapping,
     tolerance,
 )
-from results.state import RunState
 
 HERE = Environment({"tensorflow": "2.21.0", "keras": "3.15.1"}, "3.11.7", "c" * 40, "a CPU")
 SETTING = Setting(HERE, threads=1, gpus=0.0, data_digest="d" * 64)

@@ -17,8 +17,8 @@ from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from results.intervals import IntervalError, score_limits, wilson_interval
-from results.retrainings import accuracy_over_retrainings, difference_over_retrainings, objective_over_retrainings
+from results.stats.intervals import IntervalError, score_limits, wilson_interval
+from results.stats.seeds import accuracy_over_retrainings, difference_over_retrainings, objective_over_retrainings
 
 TABLES = hnp.arrays(np.bool_, st.tuples(st.integers(2, 5), st.integers(2, 30)))
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 import results
-from results.leaderboard import write_tables
+from results.log.recorder import EventLog
+from results.log.records import Epoch, FinalEvaluated, FinalsDecided, RecordError, TrialEnded, TrialStarted
+from results.log.state import load_run
 from results.predictions import Predictions, write_predictions
 from results.receipt import receipt_path
-from results.records import Epoch, FinalEvaluated, FinalsDecided, RecordError, TrialEnded, TrialStarted
-from results.state import load_run
-from results.store import EventLog
+from results.tables.leaderboard import write_tables
 
 
 def retraining(trial: int, accuracy: float) -> list[Any]:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from results.finals import baseline_of, decide, finalists, is_stale, standings
-from results.records import Event, FinalsDecided, TrialEnded, TrialStarted
-from results.state import RunState
+from results.log.records import Event, FinalsDecided, TrialEnded, TrialStarted
+from results.log.state import RunState
 
 
 def retraining(hand: Any, trial: int, repeat: int, accuracies: list[float], status: str = "completed") -> list[Event]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from results.records import (
+from results.log.recorder import LOG_NAME, EventLog, read_events
+from results.log.records import (
     AttemptEnded,
     AttemptStarted,
     Epoch,
@@ -23,9 +24,8 @@ from results.records import (
     TrialEnded,
     TrialStarted,
 )
-from results.state import fold
-from results.status import duration, run_status, status_text
-from results.store import LOG_NAME, EventLog, read_events
+from results.log.state import fold
+from results.tables.status import duration, run_status, status_text
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -212,8 +212,8 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 WRITER = """
     import os, pathlib, time
-    from results.records import AttemptStarted, Epoch, StudyStarted, TrialStarted, to_line
-    from results.store import EventLog
+    from results.log.records import AttemptStarted, Epoch, StudyStarted, TrialStarted, to_line
+    from results.log.recorder import EventLog
     whole = os.write
     def torn(descriptor, data):  # as a kernel may: a part of it now, the rest a moment later
         written = whole(descriptor, data[: max(1, len(data) // 3)])

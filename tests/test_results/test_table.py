@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.table import Table, TableError, columns_text, find_column, select
+from results.tables.table import Table, TableError, columns_text, find_column, select
 
 TYPES = {
     "trial": "int",

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.leaderboard import epochs_frame, leaderboard_frame, write_tables
-from results.records import Epoch
-from results.state import RunState
-from results.store import write_atomically
+from results.log.recorder import write_atomically
+from results.log.records import Epoch
+from results.log.state import RunState
+from results.tables.leaderboard import epochs_frame, leaderboard_frame, write_tables
 
 SPACE = {
     "parameters": {

@@ -10,11 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.example_images import EXAMPLES, example_images, write_examples
-from results.importance import Importance, write_importance
-from results.leaderboard import write_tables
-from results.predictions import Predictions, write_predictions
-from results.records import (
+from results.log.recorder import EventLog
+from results.log.records import (
     AttemptEnded,
     AttemptStarted,
     Epoch,
@@ -25,8 +22,11 @@ from results.records import (
     TrialEnded,
     TrialStarted,
 )
-from results.state import load_run
-from results.store import EventLog
+from results.log.state import load_run
+from results.predictions import Predictions, write_predictions
+from results.report.example_images import EXAMPLES, example_images, write_examples
+from results.report.importance import Importance, write_importance
+from results.tables.leaderboard import write_tables
 
 EVIL = "<script>document.title='taken'</script>"
 CLASSES = ("squiggle", "narrowbanddrd", "narrowband", "noise")

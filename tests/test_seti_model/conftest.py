@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from seti_model.config import Configuration
-from seti_model.dataset import Split, TrainingData
-from seti_model.seeding import prepare_process
+from seti_model.data.dataset import Split, TrainingData
+from seti_model.runtime import prepare_process
 
 SMALL = {
     "network.filters_1": 4,

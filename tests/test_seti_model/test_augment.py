@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seti_model.augment import augment_batch, epoch_order
 from seti_model.config import AugmentConfig
+from seti_model.training.augment import augment_batch, epoch_order
 
 OFF = AugmentConfig(flip_frequency=False)
 

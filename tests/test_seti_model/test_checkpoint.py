@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from seti_model.arrays import read_arrays, write_arrays
-from seti_model.checkpoint import (
+from seti_model.training.arrays import read_arrays, write_arrays
+from seti_model.training.checkpoint import (
     CheckpointError,
     Identity,
     _digest_of,
@@ -20,7 +20,7 @@ from seti_model.checkpoint import (
     load_checkpoint,
     newest_checkpoint,
 )
-from seti_model.training import train
+from seti_model.training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -188,10 +188,10 @@ def test_full_disk_is_one_clear_error_and_leaves_what_was_there(tmp_path):
 import resource, signal, errno
 from pathlib import Path
 import numpy as np
-from seti_model import arrays
-from seti_model.checkpoint import CheckpointError, Identity, TrainingState, save_checkpoint
+from seti_model.training import arrays
+from seti_model.training.checkpoint import CheckpointError, Identity, TrainingState, save_checkpoint
 from seti_model.config import Configuration
-from seti_model.outcome import EpochResult, TrainedNetwork
+from seti_model.training.outcome import EpochResult, TrainedNetwork
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 best = TrainedNetwork(Configuration(), (4, 4, 1), ("a", "b"), "d", 0.0, 1.0, {{"w": np.zeros(10)}}, "x")
 numbers = dict.fromkeys(EpochResult.__dataclass_fields__, 1) | {{"checkpoint": None}}

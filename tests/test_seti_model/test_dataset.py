@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seti_model.dataset import Dataset, DatasetError, Split, SplitData, TrainingData, compute_digest, write_dataset
+from seti_model.data.dataset import Dataset, DatasetError, Split, SplitData, TrainingData, compute_digest, write_dataset
 
 NAMES = ("tone", "noise")
 

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from threadpoolctl import threadpool_limits
 
-from seti_model.simulator import simulate
+from seti_model.data.simulator import simulate
 
 SQUIGGLE, NARROWBANDDRD, NARROWBAND, NOISE = range(4)
 

@@ -13,11 +13,11 @@ from seti_model.memory import outside_heap
 TRAIN_ALL = """
 import gc, json, sys
 import numpy as np, psutil
-from seti_model.seeding import prepare_process
+from seti_model.runtime import prepare_process
 prepare_process(1)
 from seti_model.config import Configuration
-from seti_model.dataset import Split, TrainingData
-from seti_model.training import train
+from seti_model.data.dataset import Split, TrainingData
+from seti_model.training.train import train
 pairs, shape, dense = json.loads(sys.argv[1])
 rng = np.random.default_rng(0)
 split = Split(rng.integers(0, 256, (80, *shape, 1), dtype=np.uint8), rng.integers(0, 4, 80).astype(np.int8))

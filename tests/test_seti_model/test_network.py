@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from seti_model import forward
 from seti_model.config import ConfigError, NetworkConfig
 from seti_model.network import PixelScale, build_network, named_weights
-from seti_model.steps import compile_inference, moving_moments
+from seti_model.training import kernels as forward
+from seti_model.training.steps import compile_inference, moving_moments
 
 
 def build(config=None, shape=(16, 16, 1), n_classes=3, *, seed=1, pixels=PixelScale(), precision="float32"):  # noqa: B008

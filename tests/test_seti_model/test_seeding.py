@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from seti_model.seeding import ProcessError, derive_seed, prepare_process, process_setup
+from seti_model.runtime import ProcessError, derive_seed, prepare_process, process_setup
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +39,7 @@ def test_impossible_thread_count_is_refused():
 
 def test_absent_gpu_is_an_error_and_nothing_else_is_written_to_standard_error():
     code = """
-from seti_model.seeding import prepare_process, process_setup, ProcessError
+from seti_model.runtime import prepare_process, process_setup, ProcessError
 try:
     process_setup()
 except ProcessError as error:
@@ -55,13 +55,13 @@ except ProcessError as error:
     done = run(code)
     if "has a GPU" in done.stderr:
         pytest.skip("this machine has a GPU")
-    assert "call seti_model.seeding.prepare_process first" in done.stdout
+    assert "call seti_model.runtime.prepare_process first" in done.stdout
     assert "a GPU was asked for and TensorFlow sees none" in done.stdout
 
 
 def test_set_up_is_quiet_and_training_functions_run_on_the_threads_asked_for():
     code = """
-from seti_model.seeding import prepare_process
+from seti_model.runtime import prepare_process
 prepare_process(3)
 import tensorflow as tf
 tf.constant(1.0) + 1
@@ -75,7 +75,7 @@ def test_tensorflow_already_started_with_other_threads_is_refused():
     code = """
 import tensorflow as tf
 tf.constant(1.0) + 1
-from seti_model.seeding import prepare_process
+from seti_model.runtime import prepare_process
 prepare_process(1)
 """
     assert "ProcessError: TensorFlow was started before its 1 threads could be set" in run(code).stderr

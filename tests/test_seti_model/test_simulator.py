@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seti_model.dataset import Dataset, DatasetError
-from seti_model.physics import (
+from seti_model.data.dataset import Dataset, DatasetError
+from seti_model.data.physics import (
     CLASS_NAMES,
     PRESETS,
     Physics,
@@ -22,7 +22,7 @@ from seti_model.physics import (
     noisy_power,
     to_pixels,
 )
-from seti_model.simulator import simulate, simulate_dataset
+from seti_model.data.simulator import simulate, simulate_dataset
 
 ROW = 512  # samples that make one row of the power
 SQUIGGLE, NARROWBANDDRD, NARROWBAND, NOISE = range(4)

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seti_model.arrays import read_arrays, write_arrays
-from seti_model.checkpoint import _digest_of
 from seti_model.config import ConfigError
-from seti_model.dataset import Split, TrainingData
-from seti_model.session import Session, pixel_scale
-from seti_model.training import Diverged, train
+from seti_model.data.dataset import Split, TrainingData
+from seti_model.training.arrays import read_arrays, write_arrays
+from seti_model.training.checkpoint import _digest_of
+from seti_model.training.train import Diverged, train
+from seti_model.training.trainer import Session, pixel_scale
 
 VARIANTS = {
     "as the course": {},
@@ -72,11 +72,11 @@ IN_A_FRESH_PROCESS = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from seti_model.seeding import prepare_process
+from seti_model.runtime import prepare_process
 prepare_process(1)
 from seti_model.config import Configuration
-from seti_model.dataset import Split, TrainingData
-from seti_model.training import train
+from seti_model.data.dataset import Split, TrainingData
+from seti_model.training.train import train
 arrays = np.load(sys.argv[1])
 splits = Split(arrays["a"], arrays["b"]), Split(arrays["c"], arrays["d"])
 data = TrainingData(*splits, ("left", "middle", "right"), "d" * 64)
@@ -200,7 +200,7 @@ def test_recomputed_statistics_are_those_of_all_images_pooled(configure, striped
     weights = session.weights()
     import tensorflow as tf
 
-    from seti_model.augment import epoch_order
+    from seti_model.training.augment import epoch_order
 
     chosen = epoch_order(50, seed=1, epoch=0)[:48]
     pixels = striped_data.train.images[chosen].astype(np.float32) / 255
@@ -240,7 +240,7 @@ def test_images_smaller_than_the_blocks_need_are_refused_before_training(configu
 
 
 def test_records_of_a_training_load_neither_keras_nor_tensorflow():
-    light = "seti_model.outcome, seti_model.checkpoint, seti_model.config, seti_model.seeding"
+    light = "seti_model.training.outcome, seti_model.training.checkpoint, seti_model.config, seti_model.runtime"
     code = f"import sys, {light}; print(*sys.modules)"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)

@@ -6,13 +6,13 @@ import random
 from pathlib import Path
 from typing import Any
 
-from results.records import StudyResumed, StudyStarted
-from results.state import RunState
-from results.store import EventLog, read_events
-from seti_model.dataset import TrainingData
-from tune.coordinator import Coordinator
+from results.log.recorder import EventLog, read_events
+from results.log.records import StudyResumed, StudyStarted
+from results.log.state import RunState
+from seti_model.data.dataset import TrainingData
+from tune.loop.coordinator import Coordinator
 from tune.study import Study
-from tune.trial import Entered, EpochReport, Left, Task, train_network
+from tune.trainable import Entered, EpochReport, Left, Task, train_network
 
 spec = importlib.util.spec_from_file_location("quick", Path(__file__).parent / "quick_trainable.py")
 assert spec is not None

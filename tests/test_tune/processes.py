@@ -10,11 +10,11 @@ from typing import Any
 
 import psutil
 
-from results.records import Epoch
-from results.state import load_run
-from results.store import LOG_NAME, read_events
+from results.log.recorder import LOG_NAME, read_events
+from results.log.records import Epoch
+from results.log.state import load_run
 
-SEARCH = [sys.executable, "-m", "tune.cli", "search"]
+SEARCH = [sys.executable, "-m", "tune.cli.main", "search"]
 
 
 def search(study: Path, run: Path, *more: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:

@@ -11,8 +11,8 @@ import signal
 import time
 from pathlib import Path
 
-from seti_model.dataset import TrainingData
-from tune.trial import CheckpointLost, Diverged, EpochReport, OnEpoch, Task
+from seti_model.data.dataset import TrainingData
+from tune.trainable import CheckpointLost, Diverged, EpochReport, OnEpoch, Task
 
 hoard: list[bytearray] = []
 

@@ -31,13 +31,13 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def seti_tune(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tune.cli", *arguments]
+    command = [sys.executable, "-m", "tune.cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_has_an_example_and_loads_neither_ray_nor_tensorflow(command: str) -> None:
-    done = python(BLOCKER + f"from tune.cli import main\nmain({[*command.split(), '--help']!r})")
+    done = python(BLOCKER + f"from tune.cli.main import main\nmain({[*command.split(), '--help']!r})")
     assert done.returncode == 0, done.stderr
     assert "example" in done.stdout
     assert f"seti-tune {command}".strip() in done.stdout.rsplit("example", maxsplit=1)[1]
@@ -54,21 +54,21 @@ def best_of_three(*command: str) -> float:
 
 def test_help_and_results_start_at_once(tmp_path: Path) -> None:
     """The best of three starts: a machine under load must not fail this, a heavy import must."""
-    assert best_of_three(sys.executable, "-m", "tune.cli", "--help") < 1.0
-    assert best_of_three(sys.executable, "-c", "import results, results.state, results.leaderboard") < 1.0
-    assert best_of_three(sys.executable, "-c", "import results.report, pandas") < 1.5
+    assert best_of_three(sys.executable, "-m", "tune.cli.main", "--help") < 1.0
+    assert best_of_three(sys.executable, "-c", "import results, results.log.state, results.tables.leaderboard") < 1.0
+    assert best_of_three(sys.executable, "-c", "import results.report.markdown, pandas") < 1.5
 
 
 @pytest.mark.parametrize(
     "module",
     [
-        "results.state",
-        "results.leaderboard",
-        "results.status",
-        "results.compare",
-        "results.as_json",
-        "results.report",
-        "results.figures",
+        "results.log.state",
+        "results.tables.leaderboard",
+        "results.tables.status",
+        "results.tables.compare",
+        "results.tables.json_output",
+        "results.report.markdown",
+        "results.report.figures",
     ],
 )
 def test_results_load_neither_ray_nor_tensorflow(module: str) -> None:
@@ -79,8 +79,8 @@ def test_results_load_neither_ray_nor_tensorflow(module: str) -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run of three completed trials and an open one, written by hand."""
-    from results.records import AttemptStarted, Epoch, StudyStarted, TrialEnded, TrialStarted
-    from results.store import EventLog
+    from results.log.recorder import EventLog
+    from results.log.records import AttemptStarted, Epoch, StudyStarted, TrialEnded, TrialStarted
 
     folder = tmp_path / "hand"
     with EventLog(folder) as log:
@@ -109,7 +109,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def without_ray_or_tensorflow(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return python(BLOCKER + f"from tune.cli import main\nsys.exit(main({list(arguments)!r}))")
+    return python(BLOCKER + f"from tune.cli.main import main\nsys.exit(main({list(arguments)!r}))")
 
 
 def test_a_leaderboard_is_shown_and_written_without_ray_or_tensorflow(run: Path, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_runs_are_compared_without_ray_or_tensorflow(run: Path, tmp_path: Path) 
 def test_json_is_all_of_standard_output_and_fits_the_csv(
     run: Path, arguments: tuple[str, ...], kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tune.cli import main
+    from tune.cli.main import main
 
     names = {"RUN": run, "COPY": shutil.copytree(run, run.with_name("copy")), "CSV": run.with_name("all.csv")}
     assert main([str(names.get(word, word)) for word in (*arguments, "--json")]) == 0
@@ -209,7 +209,7 @@ def test_json_is_all_of_standard_output_and_fits_the_csv(
 def test_a_mistake_in_looking_at_runs_is_one_line(
     run: Path, arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tune.cli import main
+    from tune.cli.main import main
 
     log = (run / "events.jsonl").read_bytes()
     copy = shutil.copytree(run, run.with_name("copy"))

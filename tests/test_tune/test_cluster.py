@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tune.cluster import check_address, concurrency, memory_share
+from tune.ray_adapter.cluster import check_address, concurrency, memory_share
 from tune.study import ResourcesSection, StudyError
 
 

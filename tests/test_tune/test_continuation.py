@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from results.records import SpaceWidened, StudyResumed
-from results.state import RunState, fold
-from results.store import LOG_NAME, EventLog, read_events
+from results.log.recorder import LOG_NAME, EventLog, read_events
+from results.log.records import SpaceWidened, StudyResumed
+from results.log.state import RunState, fold
 from search_spaces.parameters import SpaceError
 from search_spaces.space import load_space
-from tune.continuation import check_continuation, opening_events, recorded_study
-from tune.search import Proposer
+from tune.loop.proposer import Proposer
+from tune.resume import check_continuation, opening_events, recorded_study
 from tune.study import Study, StudyError, load_study
 
 spec = importlib.util.spec_from_file_location("bench", Path(__file__).parent / "test_coordinator.py")

@@ -14,16 +14,16 @@ from bench import Bench, Crash, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from results.flags import pack_flags
-from results.leaderboard import rank_trials
-from results.records import Rung, StudyResumed
-from results.state import load_run
-from results.store import LOG_NAME, read_events
-from tune.coordinator import MAX_DEATHS, HopelessStudyError
-from tune.driver import _take_over
+from results.log.recorder import LOG_NAME, read_events
+from results.log.records import Rung, StudyResumed
+from results.log.state import load_run
+from results.tables.flags import pack_flags
+from results.tables.leaderboard import rank_trials
 from tune.errors import guarded
+from tune.loop.coordinator import MAX_DEATHS, HopelessStudyError
+from tune.process.driver import _take_over
 from tune.study import Study, StudyError, load_study
-from tune.trial import EpochReport, Left, Task
+from tune.trainable import EpochReport, Left, Task
 
 
 @pytest.fixture
@@ -409,7 +409,7 @@ def test_an_epoch_with_a_checkpoint_is_on_the_disk_before_the_earlier_one_may_go
 ) -> None:
     bench, task = start(study, tmp_path / "run")
     synced: list[int] = []
-    monkeypatch.setattr("results.store.os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    monkeypatch.setattr("results.log.recorder.os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
     for epoch in (1, 2):
         folder = task.checkpoint_folder / f"{epoch:04d}"
         folder.mkdir(parents=True)

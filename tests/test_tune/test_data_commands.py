@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seti_model.dataset import Dataset, DatasetError
-from seti_model.physics import CLASS_NAMES
-from tune.data_commands import add_parser
+from seti_model.data.dataset import Dataset, DatasetError
+from seti_model.data.physics import CLASS_NAMES
+from tune.cli.data import add_parser
 
 
 def run(*words):
@@ -278,7 +278,7 @@ def test_every_help_has_an_example(command, capsys):
 
 def test_help_needs_no_numpy():
     code = (
-        "import argparse, sys; from tune.data_commands import add_parser; "
+        "import argparse, sys; from tune.cli.data import add_parser; "
         "add_parser(argparse.ArgumentParser().add_subparsers()); sys.exit('numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

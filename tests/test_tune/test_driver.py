@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from processes import SEARCH, search, values
 
-from results.records import AttemptRunning, TrialStarted
-from results.state import load_run
-from results.store import LOG_NAME, read_events
-from seti_model.simulator import simulate_dataset
+from results.log.recorder import LOG_NAME, read_events
+from results.log.records import AttemptRunning, TrialStarted
+from results.log.state import load_run
+from seti_model.data.simulator import simulate_dataset
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from results.records import SpaceWidened
-from results.state import RunState, fold
-from results.store import EventLog
+from results.log.recorder import EventLog
+from results.log.records import SpaceWidened
+from results.log.state import RunState, fold
 from search_spaces.space import Space
-from tune.export import BATCH, JOURNAL, LIMIT, JournalExport, export_journal
+from tune.export.optuna import BATCH, JOURNAL, LIMIT, JournalExport, export_journal
 from tune.study import Study, StudyError, load_study
-from tune.trial import Entered, EpochReport, Left, Task
+from tune.trainable import Entered, EpochReport, Left, Task
 
 
 @pytest.fixture

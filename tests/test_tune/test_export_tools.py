@@ -17,14 +17,14 @@ import pytest
 from bench import Bench, Crash
 from processes import wait_for
 
-from results.records import RecordError, SpaceWidened
-from results.state import RunState, load_run
-from results.store import LOG_NAME, EventLog
+from results.log.recorder import LOG_NAME, EventLog
+from results.log.records import RecordError, SpaceWidened
+from results.log.state import RunState, load_run
 from search_spaces.space import Space
-from tune.cli import main
-from tune.dashboard import LogStorage
-from tune.export_tensorboard import FILE, export_tensorboard
-from tune.scalars import SCALARS
+from tune.cli.main import main
+from tune.export.dashboard import LogStorage
+from tune.export.scalars import SCALARS
+from tune.export.tensorboard import FILE, export_tensorboard
 from tune.study import Study, StudyError, load_study
 
 
@@ -200,7 +200,7 @@ def test_a_tool_that_is_not_installed_is_one_line_with_the_command(
 
 def export_to_mlflow(run: Path) -> str:
     """In a process of its own, as MLflow warns of this and that."""
-    command = [sys.executable, "-m", "tune.cli", "export", str(run), "--mlflow"]
+    command = [sys.executable, "-m", "tune.cli.main", "export", str(run), "--mlflow"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=run.parent)
     return done.stderr.splitlines()[-1]
 
@@ -255,7 +255,7 @@ def test_a_file_that_is_no_store_of_mlflow_is_one_line(run: Path, capfd: pytest.
     pytest.importorskip("mlflow")
     (run / "exports").mkdir()
     (run / "exports" / "mlflow.db").write_text("no database")
-    command = [sys.executable, "-m", "tune.cli", "export", str(run), "--mlflow"]
+    command = [sys.executable, "-m", "tune.cli.main", "export", str(run), "--mlflow"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "mlflow.db: no store of MLflow that can be used (" in done.stderr.splitlines()[-1]
@@ -289,7 +289,7 @@ def get(address: str) -> Any:
 
 def test_the_real_dashboard_answers_on_loopback_follows_and_leaves_with_ctrl_c(study: Study, begun: Path) -> None:
     pytest.importorskip("optuna_dashboard")
-    command = [sys.executable, "-m", "tune.cli", "dashboard", str(begun), "--port", "0"]
+    command = [sys.executable, "-m", "tune.cli.main", "dashboard", str(begun), "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None

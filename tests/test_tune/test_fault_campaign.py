@@ -16,12 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
-from results.records import Epoch, TrialStarted
-from results.state import load_run
-from results.store import LOG_NAME, read_events
-from seti_model.simulator import simulate_dataset
+from results.log.recorder import LOG_NAME, read_events
+from results.log.records import Epoch, TrialStarted
+from results.log.state import load_run
+from seti_model.data.simulator import simulate_dataset
 
-SETI_TUNE = [sys.executable, "-m", "tune.cli"]
+SETI_TUNE = [sys.executable, "-m", "tune.cli.main"]
 TARGETS = ("driver", "worker", "head", "everything")
 MOST_STARTS = 200
 NETWORK_STUDY = """
@@ -85,7 +85,7 @@ def processes(parent: subprocess.Popen[bytes], target: str) -> list[psutil.Proce
             with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess, IndexError):
                 command = process.cmdline()
                 is_target = {
-                    "driver": "tune.child" in command,
+                    "driver": "tune.process.child" in command,
                     "worker": command[0].startswith("ray::ImplicitFunc"),
                     "head": Path(command[0]).name == "gcs_server",
                     "everything": True,

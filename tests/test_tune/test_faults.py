@@ -13,10 +13,10 @@ import psutil
 import pytest
 from processes import SEARCH, alive, descendants, search, started, values, wait_for
 
-from results.records import Epoch, StudyEnded, StudyResumed
-from results.state import load_run
-from results.store import LOG_NAME, read_events
-from tune.cluster import KILL_NOTICED_S, MemoryKills
+from results.log.recorder import LOG_NAME, read_events
+from results.log.records import Epoch, StudyEnded, StudyResumed
+from results.log.state import load_run
+from tune.ray_adapter.cluster import KILL_NOTICED_S, MemoryKills
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_killed_driver_is_explained_and_its_run_continued(quick_study: Callabl
     study = quick_study(trials=6, sleep=0.1)
     with started(study, run) as process:
         children = descendants(process)
-        driver = next(p for p in children if "tune.child" in p.cmdline())
+        driver = next(p for p in children if "tune.process.child" in p.cmdline())
         driver.kill()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3
@@ -280,6 +280,6 @@ def test_a_kill_for_memory_is_noticed_once_and_not_for_ever(
     kill()
     later = time.monotonic() + KILL_NOTICED_S
     for passed in (2, 4):
-        monkeypatch.setattr("tune.cluster.time.monotonic", lambda passed=passed: later + passed)
+        monkeypatch.setattr("tune.ray_adapter.cluster.time.monotonic", lambda passed=passed: later + passed)
         kills.look()
     assert not kills.is_recent(), "it is no news any more"

@@ -13,19 +13,19 @@ import pytest
 from bench import Bench, NetworkBench, outcome
 from processes import search, values
 
-from results.example_images import read_examples
 from results.final_evaluation import read_tested
 from results.finals import is_stale, standings
-from results.leaderboard import rank_trials
+from results.log.recorder import LOG_NAME, EventLog, read_events
+from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed, TrialEnded
+from results.log.state import RunState, load_run
 from results.predictions import read_predictions
-from results.records import FinalEvaluated, FinalsDecided, StudyResumed, TrialEnded
-from results.report import write_report
-from results.state import RunState, load_run
-from results.store import LOG_NAME, EventLog, read_events
-from seti_model.dataset import Dataset
-from seti_model.simulator import simulate_dataset
-from tune.agenda import finals_wait, has_work
+from results.report.example_images import read_examples
+from results.report.markdown import write_report
+from results.tables.leaderboard import rank_trials
+from seti_model.data.dataset import Dataset
+from seti_model.data.simulator import simulate_dataset
 from tune.finals import conclude_finals, reopenings
+from tune.loop.next_work import finals_wait, has_work
 from tune.study import NETWORK, Study, StudyError, load_study
 
 
@@ -212,7 +212,7 @@ def test_winner_and_baseline_predict_the_test_split_with_every_retraining_after_
 def test_the_model_that_is_handed_on_gives_the_recorded_probabilities_to_the_last_bit(
     finished: tuple[Study, Path],
 ) -> None:
-    from seti_model.evaluation import load_model
+    from seti_model.exported import load_model
 
     study, run = finished
     model = load_model(run / "final" / "model.keras")
@@ -357,7 +357,7 @@ def test_finals_of_a_study_without_the_network_have_no_test_figures(study: Study
 
 
 def finals(run: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tune.cli", "finals", str(run), *more]
+    command = [sys.executable, "-m", "tune.cli.main", "finals", str(run), *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

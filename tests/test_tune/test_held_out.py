@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from processes import search
 
-from results.records import FinalsDecided, StudyEnded, StudyStarted
-from results.state import RunState, load_run
-from results.store import LOG_NAME, EventLog
-from seti_model.dataset import Dataset, DatasetError, SplitData, write_dataset
-from tune.cli import main
-from tune.held_out import (
+from results.log.recorder import LOG_NAME, EventLog
+from results.log.records import FinalsDecided, StudyEnded, StudyStarted
+from results.log.state import RunState, load_run
+from seti_model.data.dataset import Dataset, DatasetError, SplitData, write_dataset
+from tune.cli.main import main
+from tune.test_split import (
     LEDGER,
     SplitUse,
     earlier_uses,
@@ -318,11 +318,11 @@ def uses_of(*names: str) -> dict[str, set[str]]:
 
 def test_only_finals_evaluate_and_predict_can_take_off_the_lock() -> None:
     assert uses_of("unlocked", "_is_unlocked", "_splits", "unlock_test", "unlock_for_finals") == {
-        "unlocked": {"seti_model/dataset.py", "tune/held_out.py"},
-        "_is_unlocked": {"seti_model/dataset.py"},
-        "_splits": {"seti_model/dataset.py"},
-        "unlock_test": {"tune/held_out.py", "tune/predict_commands.py"},
-        "unlock_for_finals": {"tune/held_out.py", "tune/finals.py"},
+        "unlocked": {"seti_model/data/dataset.py", "tune/test_split.py"},
+        "_is_unlocked": {"seti_model/data/dataset.py"},
+        "_splits": {"seti_model/data/dataset.py"},
+        "unlock_test": {"tune/test_split.py", "tune/cli/predict.py"},
+        "unlock_for_finals": {"tune/test_split.py", "tune/finals.py"},
     }
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results.importance import IMPORTANCE, MIN_COMPLETED, needs_importance, read_importance
-from results.records import COMPLETED, Epoch, Event, StudyStarted, TrialEnded, TrialStarted
-from results.state import RunState
+from results.log.records import COMPLETED, Epoch, Event, StudyStarted, TrialEnded, TrialStarted
+from results.log.state import RunState
+from results.report.importance import IMPORTANCE, MIN_COMPLETED, needs_importance, read_importance
 from search_spaces.parameters import Categorical, Float
 from search_spaces.space import Space
 from tune.importance import parameter_importance, store_importance

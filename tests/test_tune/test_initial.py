@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from processes import search
 
-from results.state import RunState, fold, load_run
-from results.store import EventLog
-from seti_model.checkpoint import load_best
+from results.log.recorder import EventLog
+from results.log.state import RunState, fold, load_run
+from seti_model.data.simulator import simulate_dataset
 from seti_model.description import FORMAT
-from seti_model.outcome import ModelError
-from seti_model.simulator import simulate_dataset
-from tune.cli import main
-from tune.continuation import opening_events, recorded_study
-from tune.coordinator import Coordinator
+from seti_model.training.checkpoint import load_best
+from seti_model.training.outcome import ModelError
+from tune.cli.main import main
 from tune.initial import initial_digest, prepare_initial
+from tune.loop.coordinator import Coordinator
+from tune.resume import opening_events, recorded_study
 from tune.study import Study, StudyError, load_study
 
 SPACE = """

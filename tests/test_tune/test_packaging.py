@@ -41,10 +41,14 @@ def test_the_wheel_holds_exactly_our_packages_and_their_declarations(wheel: Path
         "tune/studies/quickstart.toml",
         "search_spaces/baseline.toml",
         "results/py.typed",
-        "results/page/report.js",
+        "results/report/templates/report.js",
     ):
         assert needed in names
-    assert not [name for name in names if "test" in name]
+    assert not [name for name in names if "tests" in name]
+    ours = {file.parent for package in tops for file in (ROOT / package).rglob("*.py")}
+    assert {str(folder.relative_to(ROOT)) for folder in ours} == {
+        str(Path(name).parent) for name in names if name.endswith(".py")
+    }
 
 
 def test_the_installed_wheel_runs_a_command_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
@@ -56,7 +60,7 @@ def test_the_installed_wheel_runs_a_command_outside_the_checkout(wheel: Path, tm
     subprocess.run(install, check=True, capture_output=True)
     # Dependencies come from the environment of the tests; our own packages must not.
     (target / "dependencies.pth").write_text("\n".join(p for p in site.getsitepackages()) + "\n")
-    code = "from tune.cli import main; import sys; sys.exit(main(['search', 'course', '--dry-run']))"
+    code = "from tune.cli.main import main; import sys; sys.exit(main(['search', 'course', '--dry-run']))"
     done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "study course: 40 trials" in done.stdout

@@ -14,13 +14,22 @@ import pytest
 from processes import SEARCH, search, wait_for
 from rich.console import Console
 
-from results.records import AttemptEnded, AttemptRunning, AttemptStarted, Epoch, Event, Rung, TrialEnded, TrialStarted
-from results.state import RunState
-from results.store import LOG_NAME
-from tune.progress import CLOCK_EVERY_S, LIVE_EVERY_S, Progress
-from tune.signals import Signals
+from results.log.recorder import LOG_NAME
+from results.log.records import (
+    AttemptEnded,
+    AttemptRunning,
+    AttemptStarted,
+    Epoch,
+    Event,
+    Rung,
+    TrialEnded,
+    TrialStarted,
+)
+from results.log.state import RunState
+from tune.process.signals import Signals
 from tune.study import load_study
-from tune.terminal import LIVE, PLAIN, QUIET, SHOW_CURSOR, choose_view
+from tune.view.live import CLOCK_EVERY_S, LIVE_EVERY_S, Progress
+from tune.view.terminal import LIVE, PLAIN, QUIET, SHOW_CURSOR, choose_view
 
 ENDING = "ending in order, everything recorded is kept, Ctrl-C once more ends at once"
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from search_spaces.space import load_space, shipped_spaces
-from tune.cli import build_parser
+from tune.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -62,7 +62,11 @@ def test_every_page_runs_as_written(tmp_path: Path) -> None:
             continue
         assert program == ".venv/bin/seti-tune", command
         done = subprocess.run(
-            [sys.executable, "-m", "tune.cli", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "tune.cli.main", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, f"{page.name}: {command}\n{done.stderr}"
         ran += 1

@@ -9,11 +9,11 @@ import pytest
 from bench import Bench
 from processes import wait_for
 
-from results.importance import read_importance
-from results.records import Epoch, StudyEnded, StudyResumed
-from results.state import load_run
-from results.store import EventLog, read_events
-from tune.cli import main
+from results.log.recorder import EventLog, read_events
+from results.log.records import Epoch, StudyEnded, StudyResumed
+from results.log.state import load_run
+from results.report.importance import read_importance
+from tune.cli.main import main
 from tune.study import load_study
 
 
@@ -56,7 +56,7 @@ def test_an_interval_that_is_none_is_refused(seconds: str, capsys: pytest.Captur
 def test_it_needs_neither_ray_nor_tensorflow_nor_optuna_once_the_importance_is_known(run: Path) -> None:
     assert main(["report", str(run)]) == 0
     code = (
-        f"from tune.cli import main; import sys; main(['report', {str(run)!r}]);"
+        f"from tune.cli.main import main; import sys; main(['report', {str(run)!r}]);"
         "sys.exit(', '.join({'ray', 'tensorflow', 'keras', 'optuna', 'matplotlib'} & set(sys.modules)) or None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -65,7 +65,7 @@ def test_it_needs_neither_ray_nor_tensorflow_nor_optuna_once_the_importance_is_k
 
 def test_watching_writes_what_is_new_and_ends_with_the_study(run: Path) -> None:
     page = run / "report.html"
-    command = [sys.executable, "-m", "tune.cli", "report", str(run), "--watch", "--every", "0.2"]
+    command = [sys.executable, "-m", "tune.cli.main", "report", str(run), "--watch", "--every", "0.2"]
     with EventLog(run) as log:
         log.append(StudyResumed(study=load_run(run).study, provenance={}))
         watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from processes import values
 
-from results.records import Epoch, SpaceWidened
-from results.state import load_run
-from results.store import LOG_NAME, EventLog, read_events
-from seti_model.simulator import simulate_dataset
+from results.log.recorder import LOG_NAME, EventLog, read_events
+from results.log.records import Epoch, SpaceWidened
+from results.log.state import load_run
+from seti_model.data.simulator import simulate_dataset
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def seti_tune(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tune.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "tune.cli.main", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=cwd)
 
 
@@ -32,7 +32,7 @@ def seti_tune(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Com
 def started(*arguments: str | Path, run: Path) -> Iterator[subprocess.Popen[str]]:
     """Start a command and yield it when its first new epoch is in the log; it is ended by its own pid."""
     known = epochs(run)
-    command = [sys.executable, "-m", "tune.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "tune.cli.main", *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     try:
@@ -93,7 +93,7 @@ def test_a_killed_driver_is_continued_by_resume_and_its_run_folder_may_have_move
     study = quick_study(trials=5, sleep=0.1)
     with started("search", study, "--run", run, "--trials", "4", run=run) as process:
         children = psutil.Process(process.pid).children(recursive=True)
-        next(p for p in children if "tune.child" in p.cmdline()).kill()
+        next(p for p in children if "tune.process.child" in p.cmdline()).kill()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3
     assert f"continue with: seti-tune resume '{run}' --trials 4" in err

@@ -15,23 +15,23 @@ from typing import Any
 import pytest
 from processes import search
 
-from results.leaderboard import rank_trials, write_tables
+from results.log.recorder import EventLog
+from results.log.records import FinalsDecided, RecordError
+from results.log.state import RunState, load_run
 from results.receipt import read_receipt, receipt_path
-from results.records import FinalsDecided, RecordError
-from results.state import RunState, load_run
-from results.store import EventLog
-from seti_model.dataset import Dataset, DatasetError, TrainingData
-from seti_model.simulator import simulate_dataset
-from tune.cli import main
-from tune.continuation import opening_events
-from tune.coordinator import Coordinator
+from results.tables.leaderboard import rank_trials, write_tables
+from seti_model.data.dataset import Dataset, DatasetError, TrainingData
+from seti_model.data.simulator import simulate_dataset
+from tune.cli.main import main
 from tune.initial import prepare_initial
+from tune.loop.coordinator import Coordinator
 from tune.provenance import device_model, provenance
-from tune.retrain import retrain
-from tune.retrain_source import find_source, open_data, setting_here
+from tune.reproduce import retrain
+from tune.reproduce_source import find_source, open_data, setting_here
+from tune.resume import opening_events
 from tune.sections import StudyError
 from tune.study import load_study
-from tune.trial import Diverged, Entered, EpochReport, Left, load_trainable
+from tune.trainable import Diverged, Entered, EpochReport, Left, load_trainable
 
 COUNTS = {"train": 96, "validation": 40, "test": 8}
 SPACE = """
@@ -72,7 +72,7 @@ class Blocker:
         if name.split(".")[0] in ("ray", "optuna"):
             raise AssertionError(name + " was imported")
 sys.meta_path.insert(0, Blocker())
-from tune.cli import main
+from tune.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -171,7 +171,7 @@ def test_data_that_the_network_cannot_work_on_is_refused(
 ) -> None:
     import numpy as np
 
-    from seti_model.dataset import SplitData, write_dataset
+    from seti_model.data.dataset import SplitData, write_dataset
 
     images = np.arange(64, dtype=np.uint8).reshape(8, 8, 1, 1)
     labels = np.array([0, 1] * 4, np.int8)
@@ -336,7 +336,7 @@ def test_a_trainable_without_digests_is_compared_by_its_accuracies(
     study = quick_study(trials=1, extra="[finals]\nenabled = false\n")
     module = study.with_name("plain_trainable.py")
     module.write_text(
-        "from tune.trial import EpochReport\n"
+        "from tune.trainable import EpochReport\n"
         "def train(task, data, on_epoch):\n"
         "    for epoch in range(1, task.max_epochs + 1):\n"
         "        if on_epoch(EpochReport(epoch, (task.seed % 997) / 1000 / epoch)):\n"
@@ -385,7 +385,7 @@ def test_within_the_spread_of_the_finals_is_within_tolerance(
 
 def test_ctrl_c_names_the_command_that_goes_on(quick_study: Callable[..., Path], tmp_path: Path) -> None:
     run_here(quick_study(trials=1, sleep=0.05), tmp_path / "run")
-    command = [sys.executable, "-m", "tune.cli", "retrain", "run", "--trial", "0", "--out", "my out"]
+    command = [sys.executable, "-m", "tune.cli.main", "retrain", "run", "--trial", "0", "--out", "my out"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stdout is not None
     while not process.stdout.readline().startswith("epoch   2"):

@@ -14,9 +14,9 @@ import pytest
 from processes import search
 
 import results
+from results.log.recorder import LOG_NAME
+from results.log.records import EVENTS, SCHEMA_VERSION
 from results.receipt import RECEIPT_VERSION
-from results.records import EVENTS, SCHEMA_VERSION
-from results.store import LOG_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.toml").write_text(STUDY)
     done = search(folder / "small.toml", folder / "run")
     assert done.returncode == 0, done.stderr
-    command = [sys.executable, "-m", "tune.cli", "export", str(folder / "run"), "--tensorboard", "--optuna"]
+    command = [sys.executable, "-m", "tune.cli.main", "export", str(folder / "run"), "--tensorboard", "--optuna"]
     subprocess.run(command, capture_output=True, check=True)
     return folder / "run"
 

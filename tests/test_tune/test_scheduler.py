@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune.scheduler import decide, is_exempt, rung_epochs
+from tune.loop.asha import decide, is_exempt, rung_epochs
 
 VALUES = st.floats(0, 1)
 

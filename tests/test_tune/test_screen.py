@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from results.records import AttemptRunning, AttemptStarted, Epoch, Event, Rung, TrialEnded, TrialStarted
-from results.state import RunState
-from results.table import one_line
-from tune.pace import Pace, epochs_left, time_left_text
-from tune.screen import Picture, sparkline
+from results.log.records import AttemptRunning, AttemptStarted, Epoch, Event, Rung, TrialEnded, TrialStarted
+from results.log.state import RunState
+from results.tables.table import one_line
 from tune.study import Study, load_study
+from tune.view.eta import Pace, epochs_left, time_left_text
+from tune.view.screen import Picture, sparkline
 
 
 def trial(

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from results.records import COMPLETED, DIVERGED, FAILED, STOPPED, AttemptEnded, Epoch, TrialEnded, TrialStarted
-from results.state import TrialState
+from results.log.records import COMPLETED, DIVERGED, FAILED, STOPPED, AttemptEnded, Epoch, TrialEnded, TrialStarted
+from results.log.state import TrialState
 from search_spaces.space import Space, load_space
-from tune.search import Proposer
+from tune.loop.proposer import Proposer
 
 
 def record(number: int, parameters: dict[str, Any], status: str, curve: list[float]) -> TrialState:

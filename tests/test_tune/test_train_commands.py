@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seti_model.simulator import simulate_dataset
-from tune.cli import main
+from seti_model.data.simulator import simulate_dataset
+from tune.cli.main import main
 
 SMALL = ["network.filters_1=4", "network.filters_2=4", "network.kernel=3", "network.dense_units=8", "training.epochs=2"]
 
@@ -222,7 +222,7 @@ def test_help_has_examples_and_loads_nothing_heavy():
     for command in ("train", "evaluate", "predict"):
         code = f"""
 import sys
-from tune.cli import main
+from tune.cli.main import main
 try:
     main([{command!r}, "--help"])
 except SystemExit:

@@ -1,0 +1,251 @@
+"""The state of a run, folded from its events: the same code serves the driver that writes and everyone who reads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from results.log.recorder import LOG_NAME, read_events
+from results.log.records import (
+    FAILED,
+    RUNNING,
+    AttemptEnded,
+    AttemptRunning,
+    AttemptStarted,
+    Checkpoint,
+    Epoch,
+    Event,
+    FinalEvaluated,
+    FinalsDecided,
+    RecordError,
+    Rung,
+    SpaceWidened,
+    StudyEnded,
+    StudyResumed,
+    StudyStarted,
+    TestUnlocked,
+    TrialEnded,
+    TrialKey,
+    TrialStarted,
+    Value,
+)
+
+# The first words of a driver, or those of another command: what lies before them is no time of a driver's.
+_MAY_COME_AFTER_A_PAUSE = (StudyResumed, SpaceWidened, FinalsDecided, FinalEvaluated, TestUnlocked, StudyEnded)
+
+
+@dataclass
+class TrialState:
+    """What is known of one trial. Epochs repeated after a crash supersede the earlier ones."""
+
+    started: TrialStarted
+    epochs: dict[int, Epoch] = field(default_factory=dict)
+    rungs: dict[int, Rung] = field(default_factory=dict)
+    attempts: dict[int, AttemptStarted] = field(default_factory=dict)
+    running: dict[int, AttemptRunning] = field(default_factory=dict)
+    attempts_ended: dict[int, AttemptEnded] = field(default_factory=dict)
+    provenance: dict[int, Mapping[str, Any]] = field(default_factory=dict)  # of the driver that began each attempt
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    ended: TrialEnded | None = None
+    parameters: dict[str, Value] = field(init=False)  # the point of the present space, added parameters too
+
+    def __post_init__(self) -> None:
+        self.parameters = dict(self.started.parameters)
+
+    @property
+    def status(self) -> str:
+        """Completed, stopped, diverged, failed, or running while none of them."""
+        return self.ended.status if self.ended else RUNNING
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch whose weights are kept: highest finite validation accuracy, the first of equals."""
+        finite = [e for e in self.epochs.values() if math.isfinite(e.validation_accuracy)]
+        return max(finite, key=lambda e: (e.validation_accuracy, -e.epoch), default=None)
+
+    @property
+    def last(self) -> Epoch | None:
+        """The latest epoch."""
+        return self.epochs[max(self.epochs)] if self.epochs else None
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The latest checkpoint, unless it was found to be damaged."""
+        return self.checkpoints[-1] if self.checkpoints else None
+
+    @property
+    def lacked_memory(self) -> bool:
+        """Whether the last attempt that ended did so for want of memory."""
+        last = max(self.attempts_ended, default=None)
+        return last is not None and self.attempts_ended[last].cause == "memory"
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all epochs that count."""
+        return sum(e.seconds or 0.0 for e in self.epochs.values())
+
+    def lose_checkpoint(self, path: str | None) -> None:
+        """Forget a checkpoint (the latest where there is none of that path), those after it and what they held."""
+        paths = [checkpoint.path for checkpoint in self.checkpoints]
+        del self.checkpoints[paths.index(path) if path in paths else -1 :]
+        kept = self.checkpoint.epoch if self.checkpoint else 0
+        self.epochs = {n: e for n, e in self.epochs.items() if n <= kept}
+        self.ended = None
+
+    def value_at(self, epoch: int) -> float:
+        """Return the best validation accuracy up to and including `epoch`: what a rung compares."""
+        return max((e.validation_accuracy for n, e in self.epochs.items() if n <= epoch), default=float("-inf"))
+
+    def open_attempt(self) -> int | None:
+        """Return the attempt that has started and not ended, if there is one."""
+        last = max(self.attempts, default=None)
+        return None if last is None or last in self.attempts_ended else last
+
+
+class RunState:
+    """All trials of a run. `apply` is the only way to change it."""
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self.started: StudyStarted | None = None
+        self.study: Mapping[str, object] = {}
+        self.space: Mapping[str, Any] = {}  # as it is now, and its fingerprint
+        self.space_fingerprint = ""
+        self.provenance: Mapping[str, Any] = {}  # of the latest driver
+        self.trials: dict[TrialKey, TrialState] = {}
+        self.finals: dict[TrialKey, FinalEvaluated] = {}
+        self.decisions: list[FinalsDecided] = []  # each is one use of the test split
+        self.was_tested_before = False  # by a seti-tune that recorded no decisions
+        self.unlocks: list[TestUnlocked] = []  # each time the test split was predicted, or about to be
+        self.ended: StudyEnded | None = None
+        self.failures: list[TrialEnded] = []  # the failed trials in a row, without another end or a resume between
+        self.spent_s = 0.0  # wall time of all drivers of this run, without the time between them
+        self.driver_since: datetime | None = None  # when the latest driver began to write
+        self.last_event: datetime | None = None
+        for event in events:
+            self.apply(event)
+
+    @property
+    def begun(self) -> str:
+        """When the run began: what tells it from others, whatever its folder is called."""
+        return self.started.time if self.started else ""
+
+    def search_trials(self) -> list[TrialState]:
+        """Return the trials of the search, in the order of their numbers."""
+        return [t for (_, repeat), t in sorted(self.trials.items(), key=_order) if repeat is None]
+
+    def final_trials(self) -> list[TrialState]:
+        """Return the retrainings of the finals."""
+        return [t for (_, repeat), t in sorted(self.trials.items(), key=_order) if repeat is not None]
+
+    def apply(self, event: Event) -> None:
+        """Fold one event in.
+
+        Raises:
+            RecordError: The event speaks of a trial that never started.
+        """
+        self._count_time(event)
+        match event:
+            case StudyStarted():
+                self.started, self.study, self.provenance = event, event.study, event.provenance
+                self.space, self.space_fingerprint = event.space, event.space_fingerprint
+            case StudyResumed():
+                self.study, self.ended, self.failures = event.study, None, []
+                self.provenance = event.provenance
+            case SpaceWidened():
+                self.space, self.space_fingerprint = event.space, event.space_fingerprint
+                for (number, _), trial in self.trials.items():
+                    trial.parameters |= event.carried.get(str(number), {})
+            case StudyEnded():
+                self.ended = event
+            case TrialStarted():
+                self.trials[event.key] = TrialState(event)
+            case FinalsDecided():
+                self.decisions.append(event)
+            case FinalEvaluated():
+                self.finals[event.trial, event.repeat] = event
+                self.was_tested_before |= not self.decisions
+            case TestUnlocked():
+                self.unlocks.append(event)
+            case _:
+                self._apply_to_trial(event)
+
+    def _count_time(self, event: Event) -> None:
+        now = datetime.fromisoformat(event.time)
+        if self.last_event is not None and not isinstance(event, _MAY_COME_AFTER_A_PAUSE):
+            self.spent_s += max(0.0, (now - self.last_event).total_seconds())  # a clock may jump back
+        if isinstance(event, (StudyStarted, StudyResumed)):
+            self.driver_since = now
+        self.last_event = now
+
+    def _apply_to_trial(self, event: Event) -> None:
+        key = (getattr(event, "trial", -1), getattr(event, "repeat", None))
+        if key not in self.trials:
+            raise RecordError(f"{event.kind} of trial {key[0]} before its trial_started")
+        trial = self.trials[key]
+        match event:
+            case AttemptStarted():
+                trial.attempts[event.attempt] = event
+                trial.provenance[event.attempt] = self.provenance
+                # What an earlier attempt did beyond the checkpoint is done again.
+                trial.epochs = {n: e for n, e in trial.epochs.items() if n <= event.from_epoch}
+            case AttemptRunning():
+                trial.running[event.attempt] = event
+            case AttemptEnded():
+                trial.attempts_ended[event.attempt] = event
+                if event.cause == "checkpoint":
+                    begun = trial.attempts.get(event.attempt)
+                    trial.lose_checkpoint(begun.resume_from if begun else None)
+            case Epoch():
+                trial.epochs[event.epoch] = event
+            case Rung():
+                trial.rungs[event.epoch] = event
+            case Checkpoint():
+                trial.checkpoints.append(event)
+            case TrialEnded():
+                trial.ended = event
+                if event.repeat is None:
+                    failed = event.status == FAILED and not trial.lacked_memory
+                    self.failures = [*self.failures, event] if failed else []
+
+
+def _order(item: tuple[TrialKey, TrialState]) -> tuple[int, int]:
+    (trial, repeat), _ = item
+    return (-1 if repeat is None else repeat), trial
+
+
+def fold(run: Path, on_event: Callable[[RunState, Event], None] = lambda state, event: None) -> RunState:
+    """Fold the log of a run folder as far as it goes; it may be empty.
+
+    Args:
+        run: The run folder.
+        on_event: Told of each event after it was folded in, with the state so far.
+
+    Raises:
+        RecordError: No log, or a damaged one; the message names the line.
+    """
+    state = RunState()
+    for number, event in enumerate(read_events(run), start=1):
+        try:
+            state.apply(event)
+            on_event(state, event)
+        except (RecordError, ValueError) as error:
+            raise RecordError(
+                f"{run / LOG_NAME}, line {number}: {error}; restore the file from a copy, or cut it off there"
+            ) from error
+    return state
+
+
+def load_run(run: Path) -> RunState:
+    """Read the log of a run folder; needs neither Ray nor Keras.
+
+    Raises:
+        RecordError: No run folder, or a damaged log.
+    """
+    state = fold(run)
+    if state.started is None:
+        raise RecordError(f"{run}: the log holds no study_started; start the search again with the same command")
+    return state

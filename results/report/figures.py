@@ -1,0 +1,299 @@
+"""Pictures of data, training and search; with `results.report.final_figures` the only home of matplotlib.
+
+Every function writes one file, PNG or SVG by its suffix (another one is a `FigureError`), and replaces it in one
+step, so that a viewer never sees half a picture. Without pyplot nothing stays in memory and threads do not meet.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from results.stats.metrics import ClassificationMetrics, summary_line
+
+mpl.rcParams["svg.fonttype"] = "none"  # text stays text
+mpl.rcParams["text.parse_math"] = False  # also a class name with dollar signs
+mpl.rcParams["svg.hashsalt"] = "seti-tune"  # the same picture gives the same file
+
+# M. Okabe and K. Ito (2008), Color Universal Design: told apart with every common colour vision.
+BLUE, ORANGE, GREEN, VERMILLION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+INK, GREY, PALE = "#222222", "#8C8C8C", "#E4E4E4"
+STATUS_STYLE: Mapping[str, tuple[str, str, str]] = {  # colour, line, marker at the end
+    "completed": (BLUE, "-", "o"),
+    "stopped": (GREY, "-", "|"),
+    "diverged": (VERMILLION, "--", "x"),
+    "failed": (PURPLE, ":", "X"),
+    "running": (GREEN, "-", ">"),
+}
+DPI = 144
+LOG_SCALE_FROM = 30  # largest over smallest loss; a diverging loss would flatten all others on a linear scale
+
+
+class FigureError(ValueError):
+    """Something that cannot be drawn: the message says what was given and what is expected."""
+
+
+@dataclass(frozen=True)
+class CurveRow:
+    """The learning curve of one trial: `validation_accuracy` in 0..1 or None, at each of `epochs`."""
+
+    trial: int
+    status: str
+    is_baseline: bool
+    epochs: tuple[int, ...]
+    validation_accuracy: tuple[float | None, ...]
+
+
+def contact_sheet(
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.integer[Any]],
+    class_names: Sequence[str],
+    path: Path,
+    *,
+    per_class: int = 4,
+    seed: int = 0,
+    axis_names: tuple[str, str] = ("time (row, downwards)", "frequency (channel)"),
+) -> None:
+    """Draw `per_class` random images of every class, one class a row, grey values 0..255 as stored.
+
+    Args:
+        images: Pixels, uint8 (n, n_time, n_freq, n_channels); three channels are colours, else the first is shown.
+        labels: Class indices, integer (n,).
+        class_names: One name per class.
+        path: The picture, `.png` or `.svg`.
+        per_class: Images a row; a class with fewer leaves places empty.
+        seed: Chooses the images.
+        axis_names: What the rows and the columns of an image are.
+
+    Raises:
+        FigureError: Shapes that do not fit, or a label outside the classes.
+    """
+    _check_sheet(images, labels, class_names, per_class)
+    rng = np.random.default_rng(seed)
+    n_rows, n_columns = images.shape[1:3]
+    width, height = 2.4, min(max(2.4 * n_rows / n_columns, 0.6), 3.6)  # of one image, inches
+    figure = Figure(figsize=(width * per_class + 1.4, (height + 0.25) * len(class_names) + 0.75), layout="constrained")
+    axes = figure.subplots(len(class_names), per_class, squeeze=False)
+    for label, name in enumerate(class_names):
+        members = np.flatnonzero(labels == label)
+        chosen = np.sort(rng.choice(members, size=min(per_class, members.size), replace=False))
+        for column in range(per_class):
+            _show_image(axes[label, column], images, int(chosen[column]) if column < chosen.size else None)
+        axes[label, 0].set_ylabel(f"{label}  {name}\n{members.size} images", rotation=0, ha="right", va="center")
+    figure.supylabel(axis_names[0], fontsize=9, color=INK)
+    figure.supxlabel(axis_names[1], fontsize=9, color=INK)
+    save_figure(figure, path, f"{len(images)} images of {n_rows} x {n_columns} pixels, examples of each class")
+
+
+def learning_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> None:
+    """Draw loss and accuracy of one training against the epoch, and mark the best validation accuracy.
+
+    Args:
+        rows: One mapping an epoch with `epoch`, `train_loss`, `validation_loss` (nats), `train_accuracy` and
+            `validation_accuracy` (0..1); None or not finite leaves a gap.
+        path: The picture, replaced at each call.
+        title: Printed above.
+
+    Raises:
+        FigureError: A row without one of the keys.
+    """
+    keys = ("epoch", "train_loss", "validation_loss", "train_accuracy", "validation_accuracy")
+    for number, row in enumerate(rows):
+        missing = [key for key in keys if key not in row]
+        if missing:
+            raise FigureError(f"row {number}: {', '.join(missing)} missing; give {', '.join(keys)} for every epoch")
+    epochs = [int(row["epoch"]) for row in rows]
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    for axes, quantity in ((loss, "loss"), (accuracy, "accuracy")):
+        for split, colour, line in (("train", ORANGE, "--"), ("validation", BLUE, "-")):
+            values = _numbers([row[f"{split}_{quantity}"] for row in rows])
+            axes.plot(epochs, values, line, color=colour, marker="o", markersize=3.5, linewidth=1.8, label=split)
+        axes.set_ylabel("cross-entropy (nats)" if quantity == "loss" else quantity)
+        _epoch_axis(axes, epochs)
+    _loss_scale(loss, rows)
+    loss.legend(frameon=False)
+    accuracy.set_ylim(0, 1)  # fixed, so that a picture refreshed each epoch does not jump
+    _mark_best(accuracy, _known(epochs, [row["validation_accuracy"] for row in rows]))
+    save_figure(figure, path, title)
+
+
+def confusion_matrix(metrics: ClassificationMetrics, path: Path) -> None:
+    """Draw the confusion matrix: images in each cell, coloured by their share of the true class."""
+    counts = np.asarray(metrics.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.4, 1.05 * len(counts) + 1.6)
+    figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        share = shares[row, column]
+        colour = GREY if count == 0 else "white" if share > 0.6 else INK
+        text = f"{count}\n{share:.1%}" if count else "0"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
+    axes.set_xticks(range(len(counts)), metrics.class_names, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(counts)), metrics.class_names)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title(summary_line(metrics), fontsize=9, color=INK)
+    axes.tick_params(length=0)
+    axes.spines[:].set_color(PALE)
+    figure.colorbar(picture, ax=axes, fraction=0.046, label="share of the true class")
+    save_figure(figure, path)
+
+
+def search_overview(curves: Sequence[CurveRow], path: Path, *, rungs: Sequence[int] = (), title: str = "") -> None:
+    """Draw the learning curves of all trials, coloured by how they ended, the baseline and the best on top.
+
+    Args:
+        curves: One row a trial; statuses as in the leaderboard (`STATUS_STYLE`).
+        path: The picture, `.png` or `.svg`.
+        rungs: Epochs at which ASHA decided, drawn as vertical lines.
+        title: Printed above.
+
+    Raises:
+        FigureError: An unknown status, or epochs and accuracies of different length.
+    """
+    for curve in curves:
+        _check_curve(curve)
+    figure = Figure(figsize=(10, 5.4), layout="constrained")
+    axes = figure.subplots()
+    best, crowded = _best_curve(curves), len(curves) > 40
+    for rung in rungs:
+        axes.axvline(rung, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)), zorder=0)
+        axes.text(rung, 1.01, f"rung {rung}", transform=axes.get_xaxis_transform(), fontsize=8, color=GREY)
+    for curve in curves:
+        colour, line, marker = STATUS_STYLE[curve.status]
+        strong = curve is best or curve.is_baseline
+        style = {"color": ORANGE if curve.is_baseline else colour, "linewidth": 2.6 if strong else 1.0}
+        style |= {"alpha": 1.0 if strong else 0.35 if crowded else 0.65, "zorder": 4 if strong else 2}
+        _draw_curve(axes, curve, line, marker, style)
+    _epoch_axis(axes, [epoch for curve in curves for epoch in curve.epochs] + list(rungs))
+    values = [value for curve in curves for _, value in _known(curve.epochs, curve.validation_accuracy)]
+    if values:
+        axes.set_ylim(max(0.0, min(values) - 0.05), min(1.0, max(values) + 0.05))
+    axes.set_ylabel("validation accuracy")
+    _search_legend(axes, curves, best)
+    save_figure(figure, path, title)
+
+
+def _check_sheet(
+    images: npt.NDArray[Any], labels: npt.NDArray[Any], class_names: Sequence[str], per_class: int
+) -> None:
+    if images.ndim != 4 or images.dtype != np.uint8 or labels.shape != images.shape[:1] or images.size == 0:
+        raise FigureError(
+            f"images {images.shape} of {images.dtype} and labels {labels.shape}, expected uint8 "
+            "(n, n_time, n_freq, n_channels) and (n,); scale pixels to 0..255"
+        )
+    outside = labels[(labels < 0) | (labels >= len(class_names))]
+    if outside.size:
+        raise FigureError(f"label {outside[0]}, expected 0..{len(class_names) - 1}; name every class")
+    if per_class < 1:
+        raise FigureError(f"per_class={per_class}, expected at least 1; ask for one image a class")
+
+
+def _show_image(axes: Axes, images: npt.NDArray[np.uint8], index: int | None) -> None:
+    axes.set(xticks=[], yticks=[], box_aspect=images.shape[1] / images.shape[2])
+    axes.spines[:].set_color(PALE)
+    if index is not None:
+        shown = images[index] if images.shape[-1] == 3 else images[index, ..., 0]
+        axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(f"image {index}", fontsize=7, color=GREY, pad=2)
+
+
+def _check_curve(curve: CurveRow) -> None:
+    if curve.status not in STATUS_STYLE:
+        raise FigureError(f"trial {curve.trial}: unknown status {curve.status!r}; use one of {', '.join(STATUS_STYLE)}")
+    sizes = f"{len(curve.epochs)} epochs and {len(curve.validation_accuracy)} accuracies"
+    if len(curve.epochs) != len(curve.validation_accuracy):
+        raise FigureError(f"trial {curve.trial}: {sizes}; give one, or None, for every epoch")
+
+
+def _known(epochs: Sequence[int], values: Sequence[float | None]) -> list[tuple[int, float]]:
+    return [(epoch, value) for epoch, value in zip(epochs, _numbers(values), strict=True) if math.isfinite(value)]
+
+
+def _best_value(curve: CurveRow) -> float:
+    return max((value for _, value in _known(curve.epochs, curve.validation_accuracy)), default=math.nan)
+
+
+def _best_curve(curves: Sequence[CurveRow]) -> CurveRow | None:
+    ended = [curve for curve in curves if curve.status == "completed" and not math.isnan(_best_value(curve))]
+    return max(ended, key=lambda curve: (_best_value(curve), -curve.trial), default=None)
+
+
+def _draw_curve(axes: Axes, curve: CurveRow, line: str, marker: str, style: dict[str, Any]) -> None:
+    axes.plot(curve.epochs, _numbers(curve.validation_accuracy), line, solid_capstyle="round", **style)
+    for epoch, value in _known(curve.epochs, curve.validation_accuracy)[-1:]:
+        axes.plot(epoch, value, marker, color=style["color"], alpha=style["alpha"], zorder=style["zorder"])
+
+
+def _search_legend(axes: Axes, curves: Sequence[CurveRow], best: CurveRow | None) -> None:
+    handles = []
+    for curve in curves:
+        if curve.is_baseline or curve is best:
+            name, colour = ("baseline", ORANGE) if curve.is_baseline else ("best", BLUE)
+            label = f"{name}, trial {curve.trial}: {_best_value(curve):.3f}"
+            handles += axes.plot([], [], color=colour, linewidth=2.6, label=label)
+    for status, (colour, line, marker) in STATUS_STYLE.items():
+        number = sum(curve.status == status and not curve.is_baseline for curve in curves)
+        if number:
+            handles += axes.plot([], [], line, color=colour, marker=marker, label=f"{number} {status}")
+    axes.legend(handles=handles, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    return [math.nan if value is None else float(value) for value in values]
+
+
+def _mark_best(axes: Axes, known: Sequence[tuple[int, float]]) -> None:
+    if known:
+        epoch, value = max(known, key=lambda pair: (pair[1], -pair[0]))
+        axes.plot(epoch, value, "o", markersize=11, markerfacecolor="none", markeredgecolor=BLUE)
+        axes.set_title(f"best validation accuracy {value:.3f} at epoch {epoch}", fontsize=10, color=INK)
+
+
+def _epoch_axis(axes: Axes, epochs: Sequence[int]) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if epochs:
+        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+    axes.grid(axis="y", color=PALE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _loss_scale(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    losses = _numbers([row[key] for row in rows for key in ("train_loss", "validation_loss")])
+    positive = [value for value in losses if math.isfinite(value) and value > 0]
+    if positive and max(positive) > LOG_SCALE_FROM * min(positive):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    elif positive:
+        axes.set_ylim(bottom=0)
+
+
+def save_figure(figure: Figure, path: Path, title: str = "") -> None:
+    """Write the file in one step; a suffix other than `.png` and `.svg` is a `FigureError`."""
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg"):
+        raise FigureError(f"{path}: a picture ends in .png or .svg, found {path.suffix!r}; rename it")
+    if title:
+        figure.suptitle(title, fontsize=11, color=INK)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        figure.savefig(temporary, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

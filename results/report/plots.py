@@ -1,0 +1,232 @@
+"""The interactive pictures of a search, as traces and layouts of Plotly; its library is not imported for that.
+
+Plotly takes some tags in its texts for markup, so every name passes `text`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from results.log.history import History
+from results.log.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED, Value
+from results.log.state import RunState, TrialState
+from results.report.markup import text
+from results.tables.table import cell_text, short_name
+from results.tables.ties import objective
+
+Trace = dict[str, Any]
+Layout = dict[str, Any]
+# Readable on white and on black, told apart with every common colour vision; the symbols say the same again.
+STYLE: Mapping[str, tuple[str, str]] = {
+    COMPLETED: ("#3d8fd1", "circle"),
+    STOPPED: ("#8c8c8c", "triangle-down"),
+    DIVERGED: ("#e0701a", "x"),
+    FAILED: ("#c766a0", "square"),
+    RUNNING: ("#1fa37c", "diamond"),
+}
+BASELINE = "#d9a014"
+_DRAWN_LAST = (STOPPED, DIVERGED, FAILED, RUNNING, COMPLETED)  # the best on top
+_BEST_SHARE, _MOST_BEST = 0.1, 20  # of the completed trials, in colour
+_MANY = 200  # trials, whose lines would cover each other
+_EVERY_EPOCH = 15  # a tick each up to so many
+_SHORT_H = 3.0  # below it a run is told in minutes
+
+
+def learning_curves(state: RunState) -> tuple[list[Trace], Layout]:
+    """Return the curves of all trials of the search, those of one status as one trace with gaps, and the rungs."""
+    trials = [t for t in state.search_trials() if t.epochs]
+    traces: list[Trace] = []
+    for status in _DRAWN_LAST:
+        of = [t for t in trials if t.status == status and not t.started.is_baseline]
+        if of:
+            traces += _curves(of, status, *STYLE[status], width=1.0 if len(trials) < _MANY else 0.5)
+    baseline = [t for t in trials if t.started.is_baseline]
+    if baseline:
+        traces += _curves(baseline, "baseline", BASELINE, STYLE[baseline[0].status][1], width=3.0)
+    rungs = sorted({epoch for t in trials for epoch in t.rungs})
+    lines = [
+        {"type": "line", "x0": n, "x1": n, "y0": 0, "y1": 1, "yref": "paper", "line": {"dash": "dash", "width": 1}}
+        for n in rungs
+    ]
+    names = [
+        {"x": n, "y": 1, "yref": "paper", "yanchor": "bottom", "text": f"rung {n}", "showarrow": False} for n in rungs
+    ]
+    layout = _axes("epoch", "validation accuracy") | {"shapes": lines, "annotations": names, "height": 460}
+    if max((t.started.max_epochs for t in trials), default=0) <= _EVERY_EPOCH:
+        layout["xaxis"] |= {"dtick": 1}
+    layout["legend"] = {
+        "orientation": "h",
+        "x": 0,
+        "y": 1,
+        "yref": "container",
+        "yanchor": "top",
+    }  # above the names of the rungs
+    layout["margin"] = {"l": 55, "r": 15, "t": 70, "b": 45}
+    return traces, layout
+
+
+def best_so_far(history: History, by: str) -> tuple[list[Trace], Layout]:
+    """Return the best value against what had been spent; `by` is a number of `Step`: epochs or hours."""
+    steps = history.steps
+    unit, scale = ("minutes", 60.0) if by == "hours" and steps[-1].hours < _SHORT_H else (by, 1)
+    trace = {
+        "type": "scatter", "mode": "lines+markers", "line": {"shape": "hv", "color": STYLE[COMPLETED][0], "width": 2},
+        "x": [getattr(step, by) * scale for step in steps],
+        "y": [step.value for step in steps],
+        "customdata": [step.trial for step in steps],
+        "hovertemplate": "trial %{customdata}<br>%{y:.4f} after %{x:.4g} " + unit + "<extra></extra>",
+        "name": "best so far",
+    }  # fmt: skip
+    return [trace], _axes(
+        "epochs of all trials" if by == "epochs" else f"{unit} of the driver", "best validation accuracy"
+    ) | {"showlegend": False, "height": 320}
+
+
+def parallel_coordinates(state: RunState, parameters: Sequence[str]) -> tuple[list[Trace], Layout]:
+    """Return a line for each trial through its scaled parameters and its objective; the best in colour."""
+    trials = [t for t in state.search_trials() if t.best is not None]
+    ranked = sorted((t for t in trials if t.status == COMPLETED), key=objective, reverse=True)
+    best = ranked[: min(_MOST_BEST, math.ceil(_BEST_SHARE * len(ranked)))]
+    axes = [Axis(state, name, trials) for name in parameters]
+    low, high = (edge((objective(t) for t in trials), default=0.0) for edge in (min, max))
+    groups = (
+        ("not completed", [t for t in trials if t.status != COMPLETED], STYLE[STOPPED][0], 0.6, 0.35),
+        ("completed", ranked[len(best) :], STYLE[COMPLETED][0], 1.0, 0.55),
+        (f"best {len(best)}", best, "#d2452f", 2.0, 1.0),
+    )
+    traces: list[Trace] = []
+    for name, of, colour, width, opacity in groups:
+        x: list[int | None] = []
+        y: list[float | None] = []
+        words: list[str | None] = []
+        for t in of:
+            x += [*range(len(axes) + 1), None]
+            y += [*(axis.place(t) for axis in axes), (objective(t) - low) / ((high - low) or 1), None]
+            who = f"trial {t.started.trial}, objective {objective(t):.4f}<br>"
+            words += [*(f"{who}{text(a.name)} {text(cell_text(t.parameters.get(a.name)))}" for a in axes), who, None]
+        line = {"color": colour, "width": width}
+        if of:
+            traces.append(_lines(name, x, y, line) | {"text": words, "hoverinfo": "text", "opacity": opacity})
+    ends = [(i, at, label) for i, axis in enumerate(axes) for at, label in axis.labels()]
+    ends += [(len(axes), 0.0, f"{low:.3f}"), (len(axes), 1.0, f"{high:.3f}")]
+    ticks = [short_name(name) for name in parameters] + ["objective"]
+    layout = _axes("", "") | {"height": 420}
+    layout["annotations"] = [
+        {"x": i, "y": at, "text": text(label), "showarrow": False, "xanchor": "left", "xshift": 4, "font": {"size": 10}}
+        for i, at, label in ends
+    ]
+    layout["xaxis"] |= {"tickvals": list(range(len(ticks))), "ticktext": [text(t) for t in ticks], "zeroline": False}
+    layout["yaxis"] |= {"visible": False, "range": [-0.05, 1.05]}
+    return traces, layout
+
+
+def slice_of(state: RunState, parameter: str) -> tuple[list[Trace], Layout]:
+    """Return what every trial reached against its value of one parameter."""
+    trials = [t for t in state.search_trials() if t.best is not None and parameter in t.parameters]
+    axis = Axis(state, parameter, trials)
+    traces: list[Trace] = []
+    for status in _DRAWN_LAST:
+        of = [t for t in trials if t.status == status]
+        if of:
+            values = [t.parameters[parameter] for t in of]
+            x: list[Any] = values if axis.is_number else [axis.beside(t) for t in of]
+            shown = [f"trial {t.started.trial}<br>{text(cell_text(v))}" for t, v in zip(of, values, strict=True)]
+            traces.append(_markers(status, x, [objective(t) for t in of], STYLE[status]) | {"text": shown})
+            traces[-1]["hovertemplate"] = "%{text}<br>%{y:.4f}<extra>" + status + "</extra>"
+    layout = _axes("", "validation accuracy") | {"height": 260, "showlegend": False}
+    layout["margin"] = {"l": 55, "r": 10, "t": 30, "b": 25}
+    if not axis.is_number:
+        layout["xaxis"] |= {"tickvals": list(range(len(axis.choices))), "ticktext": [text(c) for c in axis.choices]}
+    elif axis.is_log:
+        layout["xaxis"] |= {"type": "log", "dtick": "D2" if axis.high < 500 * axis.low else 1}
+    return traces, layout
+
+
+def rung_values(state: RunState) -> tuple[list[Trace], Layout]:
+    """Return the objective of the completed trials against what each rung saw of them."""
+    done = [t for t in state.search_trials() if t.status == COMPLETED and t.best is not None]
+    traces = []
+    colours = ("#8c8c8c", "#3d8fd1", "#1fa37c", "#c766a0", "#e0701a")
+    symbols = ("circle", "square", "diamond", "triangle-up", "cross")
+    for number_, epoch in enumerate(sorted({epoch for t in done for epoch in t.rungs})):
+        of = [t for t in done if epoch in t.rungs]
+        style = colours[number_ % len(colours)], symbols[number_ % len(symbols)]
+        trace = _markers(f"rung {epoch}", [t.rungs[epoch].value for t in of], [objective(t) for t in of], style)
+        trace["text"] = [f"trial {t.started.trial}, {t.rungs[epoch].decision}" for t in of]
+        trace["hovertemplate"] = "%{text}<br>%{x:.4f} at the rung, %{y:.4f} in the end<extra>%{fullData.name}</extra>"
+        traces.append(trace)
+    return traces, _axes("value at the rung", "objective in the end") | {"height": 340}
+
+
+class Axis:
+    """Where the values of a parameter lie between 0 and 1: by their logarithm or rank where the space says so."""
+
+    def __init__(self, state: RunState, name: str, trials: Sequence[TrialState]) -> None:
+        spec = state.space.get("parameters", {}).get(name, {})
+        self.name = name
+        values = [t.parameters[name] for t in trials if name in t.parameters]
+        self.is_number = spec.get("type") in ("float", "int")
+        numbers = [float(v) for v in values] if self.is_number else []
+        self.low = float(spec.get("low", min(numbers, default=0.0)))
+        self.high = float(spec.get("high", max(numbers, default=1.0)))
+        self.is_log = bool(spec.get("log")) and self.low > 0
+        self.choices: list[Value] = list(spec.get("choices", [])) or sorted(set(values), key=str)
+
+    def place(self, trial: TrialState) -> float | None:
+        """Return the place of a trial's value; None where the parameter is not active in it."""
+        value = trial.parameters.get(self.name)
+        if value is None:
+            return None
+        if not self.is_number:
+            return self.choices.index(value) / max(1, len(self.choices) - 1)
+        scale = math.log if self.is_log else float
+        low, high, at = scale(self.low), scale(self.high), scale(float(value))
+        return (at - low) / ((high - low) or 1.0)
+
+    def beside(self, trial: TrialState) -> float:
+        """Return the rank of a choice, moved a little by the trial's number, so that equal ones stay visible."""
+        value = trial.parameters[self.name]
+        return self.choices.index(value) + ((trial.started.trial * 0.618) % 1 - 0.5) * 0.5
+
+    def labels(self) -> list[tuple[float, str]]:
+        """Return what to write at which place."""
+        if self.is_number:
+            return [(0.0, f"{self.low:g}"), (1.0, f"{self.high:g}")]
+        return [(rank / max(1, len(self.choices) - 1), str(choice)) for rank, choice in enumerate(self.choices)]
+
+
+def _curves(trials: Sequence[TrialState], name: str, colour: str, symbol: str, width: float) -> list[Trace]:
+    x: list[int | None] = []
+    y: list[float | None] = []
+    who: list[int | None] = []
+    ends = []
+    for t in trials:
+        epochs = sorted(t.epochs)
+        x += [*epochs, None]
+        y += [*(t.epochs[n].validation_accuracy for n in epochs), None]
+        who += [*(t.started.trial for _ in epochs), None]
+        seen = [n for n in epochs if math.isfinite(t.epochs[n].validation_accuracy)]
+        ends += [(seen[-1], t.epochs[seen[-1]].validation_accuracy, t.started.trial)] if seen else []
+    shown = {
+        "customdata": who,
+        "hovertemplate": f"trial %{{customdata}}, epoch %{{x}}<br>%{{y:.4f}}<extra>{name}</extra>",
+    }
+    line = _lines(name, x, y, {"color": colour, "width": width}) | shown | {"legendgroup": name}
+    last = _markers(name, [e[0] for e in ends], [e[1] for e in ends], (colour, symbol))
+    last |= shown | {"customdata": [e[2] for e in ends], "legendgroup": name, "showlegend": False}
+    return [line | {"opacity": 0.75}, last]
+
+
+def _lines(name: str, x: Sequence[Any], y: Sequence[Any], line: Mapping[str, Any]) -> Trace:
+    return {"type": "scatter", "mode": "lines", "name": name, "x": x, "y": y, "line": line, "connectgaps": False}
+
+
+def _markers(name: str, x: Sequence[Any], y: Sequence[Any], style: tuple[str, str]) -> Trace:
+    marker = {"color": style[0], "symbol": style[1], "size": 6, "opacity": 0.85}
+    return {"type": "scatter", "mode": "markers", "name": name, "x": x, "y": y, "marker": marker}
+
+
+def _axes(x: str, y: str) -> Layout:
+    return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}

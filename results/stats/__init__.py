@@ -1,0 +1,1 @@
+"""Intervals, metrics, seeds, calibration, detection."""

@@ -1,0 +1,259 @@
+"""How the delivered network does on new images: each number with an interval that comes from the images alone.
+
+What another training of the same configuration would do is another question (`results.stats.seeds`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from results.stats.calibration import CalibrationError, calibration_error, reliability_bins
+from results.stats.intervals import Estimate, check_level, normal_quantile, wilson_estimate, wilson_interval
+from results.stats.metrics import check_predictions
+
+RESAMPLES = 2000  # a deviation is then known to 2 %
+_CELLS = 4_000_000  # weights held at once: 32 MB
+
+Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassEstimates:
+    """One class against the rest; NaN where a number has no meaning, as in `ClassificationMetrics`.
+
+    `auc` is the probability that the network gives an image of the class a higher probability of it than another
+    image, ties counted half.
+    """
+
+    class_name: str
+    n: int
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+    auc: Estimate
+
+
+@dataclass(frozen=True)
+class DeliveredEstimates:
+    """One network on one split of `n` images; macro numbers are means over the classes for which they exist."""
+
+    n: int
+    accuracy: Estimate
+    macro_f1: Estimate
+    macro_auc: Estimate
+    calibration: CalibrationError
+    classes: tuple[ClassEstimates, ...]
+
+
+@dataclass(frozen=True)
+class PairedEstimates:
+    """Network a minus network b on the same images, by bootstrap; `paired_difference_interval` has the test."""
+
+    accuracy: Estimate
+    macro_f1: Estimate
+
+
+def delivered_estimates(
+    y_true: npt.NDArray[Any],
+    y_prob: npt.NDArray[Any],
+    class_names: Sequence[str],
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+) -> DeliveredEstimates:
+    """Evaluate one network with an interval for each number.
+
+    Accuracy, precision and recall have Wilson intervals. So has F1: of the images that are of the class or taken for
+    it, the share k/u of hits is binomial, and F1 = 2 (k/u) / (1 + k/u). AUC and macro numbers have intervals on the
+    logit scale with the deviation of a bootstrap over images: by simulation these cover 92 to 98 % (80 to 400 images,
+    AUC 0.9 to 0.997), where percentiles of the bootstrap cover as little as 83 %. Where a bootstrap sees no error (an
+    AUC of 0 or 1, no image wrong) the limit comes from Wilson intervals: for an AUC from as many separate pairs as the
+    rarer side has images, for a macro number from the mean of the limits of the classes.
+
+    Args:
+        y_true: Class indices, integer (n,).
+        y_prob: Probability of every class, float (n, n_classes).
+        class_names: One name per column of `y_prob`.
+        seed: Chooses the resamples.
+        level: Probability that each interval alone covers its true value.
+
+    Raises:
+        MetricsError: Labels and probabilities that do not fit together.
+        IntervalError: A level outside 0..1.
+
+    Source: bootstrap: B. Efron, R. J. Tibshirani (1993), An Introduction to the Bootstrap; logit: G. Qin, L. Hotilovac
+    (2008), Stat. Methods Med. Res. 17, 207.
+    """
+    check_level(level)
+    names = tuple(class_names)
+    truth, probabilities = check_predictions(np.asarray(y_true), np.asarray(y_prob), names)
+    predicted = probabilities.argmax(axis=1)
+    samples = [_f1_and_auc(truth, probabilities, weights) for weights in _resamples(truth.size, seed)]
+    f1, auc = (np.concatenate(parts) for parts in zip(*samples, strict=True))
+    of_f1, of_auc = (numbers[0] for numbers in _f1_and_auc(truth, probabilities, np.ones((1, truth.size))))
+    classes = tuple(
+        _class_estimates(name, truth == i, predicted == i, _on_logit_scale(float(of_auc[i]), auc[:, i], level))
+        for i, name in enumerate(names)
+    )
+    macro_f1, macro_auc = (
+        _on_logit_scale(float(_mean_known(value[None])[0]), _mean_known(drawn), level)
+        for value, drawn in ((of_f1, f1), (of_auc, auc))
+    )
+    return DeliveredEstimates(
+        n=int(truth.size),
+        accuracy=wilson_estimate(int((predicted == truth).sum()), int(truth.size), level),
+        macro_f1=_macro_limits(macro_f1, [one.f1 for one in classes]),
+        macro_auc=_macro_limits(macro_auc, [one.auc for one in classes]),
+        calibration=calibration_error(reliability_bins(truth, probabilities, level=level), seed=seed, level=level),
+        classes=classes,
+    )
+
+
+def paired_estimates(
+    y_true: npt.NDArray[Any],
+    y_prob_a: npt.NDArray[Any],
+    y_prob_b: npt.NDArray[Any],
+    *,
+    seed: int = 0,
+    level: float = 0.95,
+) -> PairedEstimates:
+    """Compare two networks by the deviation of a bootstrap that draws the same images for both.
+
+    By simulation the normal intervals cover 93 to 96 % (80 to 800 images). Networks with the same predictions give
+    intervals without width.
+
+    Args:
+        y_true: Class indices, integer (n,).
+        y_prob_a: Probabilities of network a, float (n, n_classes).
+        y_prob_b: The same for network b, image by image.
+        seed: Chooses the resamples.
+        level: Probability that each interval alone covers its true value.
+
+    Raises:
+        MetricsError: Labels and probabilities that do not fit together.
+        IntervalError: A level outside 0..1.
+
+    Source: B. Efron, R. J. Tibshirani (1993), An Introduction to the Bootstrap.
+    """
+    check_level(level)
+    names = tuple(f"class {i}" for i in range(np.asarray(y_prob_a).shape[-1]))
+    truth, of_a = check_predictions(np.asarray(y_true), np.asarray(y_prob_a), names)
+    _, of_b = check_predictions(np.asarray(y_true), np.asarray(y_prob_b), names)
+    found = [one.argmax(axis=1) for one in (of_a, of_b)]
+    gained = (found[0] == truth).astype(np.float64) - (found[1] == truth)
+
+    def differences(weights: Floats) -> Floats:
+        a, b = (_mean_known(_f1(truth, one, len(names), weights)) for one in found)
+        return np.stack([weights @ gained / truth.size, a - b], axis=1)
+
+    drawn = np.concatenate([differences(weights) for weights in _resamples(truth.size, seed)])
+    accuracy, macro_f1 = differences(np.ones((1, truth.size)))[0]
+    return PairedEstimates(
+        _difference(float(accuracy), drawn[:, 0], level), _difference(float(macro_f1), drawn[:, 1], level)
+    )
+
+
+def _resamples(n: int, seed: int) -> Iterator[Floats]:
+    """Yield how often each resample draws each image, (some, n), `RESAMPLES` rows in all."""
+    rng = np.random.default_rng(seed)
+    at_once = max(1, _CELLS // n)
+    for start in range(0, RESAMPLES, at_once):
+        rows = min(at_once, RESAMPLES - start)
+        drawn = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+
+
+def _f1_and_auc(truth: Labels, probabilities: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    n_classes = probabilities.shape[1]
+    auc = [_auc(probabilities[:, i], truth == i, weights) for i in range(n_classes)]
+    return _f1(truth, probabilities.argmax(axis=1), n_classes, weights), np.stack(auc, axis=1)
+
+
+def _f1(truth: Labels, predicted: npt.NDArray[np.intp], n_classes: int, weights: Floats) -> Floats:
+    """Return F1 of each class (rows of `weights`, n_classes), NaN for a class that neither occurs nor is predicted."""
+    classes = np.arange(n_classes)
+    is_true, is_found = truth[:, None] == classes, predicted[:, None] == classes
+    hits, either = weights @ (is_true & is_found), weights @ is_true + weights @ is_found
+    return _ratio(2 * hits, either)
+
+
+def _auc(scores: Floats, positive: npt.NDArray[np.bool_], weights: Floats) -> Floats:
+    """Return the area under the ROC curve for each row of `weights` (rows, n); NaN where a side is empty."""
+    order = np.argsort(scores, kind="stable")
+    scores, positive, weights = scores[order], positive[order], weights[:, order]
+    below = np.zeros((len(weights), scores.size + 1))
+    np.cumsum(np.where(positive, 0.0, weights), axis=1, out=below[:, 1:])
+    of_positive = weights[:, positive]
+    first, last = (np.searchsorted(scores, scores[positive], side) for side in ("left", "right"))
+    won = (of_positive * (below[:, first] + below[:, last])).sum(axis=1) / 2
+    pairs = of_positive.sum(axis=1) * below[:, -1]
+    return _ratio(won, pairs)
+
+
+def _class_estimates(
+    name: str, of_class: npt.NDArray[np.bool_], taken_for_it: npt.NDArray[np.bool_], auc: Estimate
+) -> ClassEstimates:
+    n, hits, level = int(of_class.sum()), int((of_class & taken_for_it).sum()), auc.level
+    share = wilson_estimate(hits, int((of_class | taken_for_it).sum()), level)
+    rarer = min(n, of_class.size - n)
+    if auc.value in (0, 1):
+        low, high = wilson_interval(int(auc.value) * rarer, rarer, level)
+        auc = Estimate(auc.value, min(auc.low, low), max(auc.high, high), level)
+    return ClassEstimates(
+        class_name=name,
+        n=n,
+        precision=wilson_estimate(hits, int(taken_for_it.sum()), level),
+        recall=wilson_estimate(hits, n, level),
+        f1=Estimate(_f1_of_share(share.value), _f1_of_share(share.low), _f1_of_share(share.high), level),
+        auc=auc,
+    )
+
+
+def _f1_of_share(share: float) -> float:
+    return 2 * share / (1 + share)
+
+
+def _mean_known(values: Floats) -> Floats:
+    """Return the mean of each row's numbers that are not NaN, NaN where there is none."""
+    known = ~np.isnan(values)
+    total, number = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1)
+    return _ratio(total, number.astype(np.float64))
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Divide, with NaN where nothing is below."""
+    ratio = np.full_like(above, np.nan)
+    np.divide(above, below, out=ratio, where=below > 0)
+    return ratio
+
+
+def _difference(value: float, drawn: Floats, level: float) -> Estimate:
+    reach = normal_quantile(level) * float(drawn.std())
+    return Estimate(value, max(-1.0, value - reach), min(1.0, value + reach), level)
+
+
+def _on_logit_scale(value: float, drawn: Floats, level: float) -> Estimate:
+    """Return limits from the deviation of the drawn values; without width where that, or the logit, says nothing."""
+    if math.isnan(value):
+        return Estimate(value, value, value, level)
+    deviation = float(np.nanstd(drawn))
+    if value in (0, 1) or deviation == 0:
+        return Estimate(value, value, value, level)
+    logit, reach = math.log(value / (1 - value)), normal_quantile(level) * deviation / (value * (1 - value))
+    return Estimate(value, 1 / (1 + math.exp(reach - logit)), 1 / (1 + math.exp(-reach - logit)), level)
+
+
+def _macro_limits(macro: Estimate, classes: Sequence[Estimate]) -> Estimate:
+    """Widen an interval without width to the mean limits of its classes."""
+    if macro.low != macro.high:
+        return macro
+    limits = np.array([(one.low, one.high) for one in classes if not np.isnan(one.value)])
+    low, high = limits.mean(axis=0)
+    return Estimate(macro.value, min(macro.low, float(low)), max(macro.high, float(high)), macro.level)

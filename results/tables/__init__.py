@@ -1,0 +1,1 @@
+"""Leaderboard, ties, comparison, status."""

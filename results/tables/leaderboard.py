@@ -1,0 +1,249 @@
+"""Tables derived from the event log: the leaderboard and the epochs, as tables, files and terminal text."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from results.log.recorder import write_atomically
+from results.log.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED, Epoch
+from results.log.state import RunState, TrialState
+from results.receipt import write_receipts
+from results.stats.intervals import LEVEL_P
+from results.tables.table import Cell, Row, Table, cell_text, columns_text, one_line, short_name
+from results.tables.ties import objective, objective_interval, ties, validation_images
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BELOW = (RUNNING, STOPPED, DIVERGED, FAILED)  # the order of what is not ranked
+BEFORE = {  # the parameters of the space
+    "rank": "int",
+    "trial": "int",
+    "status": "text",
+    "baseline": "bool",
+    "objective": "float",
+    "objective_low": "float",
+    "objective_high": "float",
+    "tied": "bool",
+    "best_epoch": "int",
+    "epochs": "int",
+}
+_AFTER = {
+    "model_parameters": "int",
+    "seconds": "float",
+    "images_per_s": "float",
+    "seed": "int",
+    "node": "text",
+    "reason": "text",
+}
+_EPOCH_TYPES = {  # by the annotation of a field
+    "int": "int64",
+    "int | None": "Int64",
+    "float": "float64",
+    "float | None": "float64",
+    "str": "string",
+    "str | None": "string",
+}
+_PARAMETER_TYPES = {"float": "float", "int": "int"}  # a categorical one may hold anything
+_NOTE_WIDTH = 60
+
+
+def rank_trials(state: RunState) -> tuple[list[TrialState], list[TrialState]]:
+    """Return (ranked, others): completed trials by falling objective, equals by trial number; then the rest.
+
+    The objective is the validation accuracy at the epoch whose weights are kept.
+    """
+    trials = state.search_trials()
+    ranked = sorted(
+        (t for t in trials if t.status == COMPLETED and t.best is not None),
+        key=lambda t: (-objective(t), t.started.trial),
+    )
+    others = sorted(
+        (t for t in trials if t.status != COMPLETED or t.best is None),
+        key=lambda t: (_BELOW.index(t.status) if t.status in _BELOW else len(_BELOW), -objective(t), t.started.trial),
+    )
+    return ranked, others
+
+
+def leaderboard_table(state: RunState) -> Table:
+    """Return the leaderboard: ranked trials first, then running, stopped, diverged and failed ones.
+
+    Columns: rank (null where not ranked), trial, status, baseline, objective with its 95 % interval, tied (whether
+    the validation images do not tell it from rank 1), best_epoch, epochs, one column for each parameter of the space,
+    model_parameters, seconds (of the epochs that count), images_per_s (median over epochs), seed, node, reason.
+
+    Raises:
+        RecordError: Stored flags that do not belong to the validation images.
+    """
+    ranked, others = rank_trials(state)
+    n, types = validation_images(state), parameter_types(state)
+    places: list[tuple[int | None, TrialState, bool | None]] = [
+        (rank, trial, tied) for rank, (trial, tied) in enumerate(zip(ranked, ties(ranked, n), strict=True), start=1)
+    ]
+    places += [(None, trial, None) for trial in others]
+    rows = [{"rank": rank, "tied": tied} | _row(trial, n, types) for rank, trial, tied in places]
+    return Table(BEFORE | {column(name): kind for name, kind in types.items()} | _AFTER, tuple(rows))
+
+
+def leaderboard_frame(state: RunState) -> pd.DataFrame:
+    """Return `leaderboard_table` as a frame."""
+    return leaderboard_table(state).frame()
+
+
+def epochs_frame(state: RunState) -> pd.DataFrame:
+    """Return one row per epoch that counts, search trials first.
+
+    `repeat` is null in the search; a number that is not known or not finite is NaN.
+    """
+    import dataclasses
+
+    import pandas as pd
+
+    types = {f.name: _EPOCH_TYPES[str(f.type)] for f in dataclasses.fields(Epoch) if f.name != "validation_correct"}
+    first = ("trial", "repeat", "attempt", "epoch")
+    order = [*first, *(n for n in types if n.startswith(("validation", "train")))]
+    order += [n for n in types if n not in order]
+    trials = state.search_trials() + state.final_trials()
+    rows = [{n: getattr(t.epochs[e], n) for n in order} for t in trials for e in sorted(t.epochs)]
+    return pd.DataFrame(rows, columns=order, dtype="object").astype(types)
+
+
+def write_tables(run: Path, state: RunState) -> Path:
+    """Write `leaderboard.csv`, `epochs.csv`, `epochs.parquet` and the receipts; return the leaderboard's path.
+
+    Each file is replaced atomically.
+    """
+    write_receipts(run, state)
+    epochs = epochs_frame(state)
+    write_atomically(run / "epochs.csv", epochs.to_csv(index=False))
+    write_atomically(run / "epochs.parquet", epochs.to_parquet(index=False))
+    path = run / "leaderboard.csv"
+    write_atomically(path, leaderboard_frame(state).to_csv(index=False))
+    return path
+
+
+def leaderboard_text(state: RunState, *, table: Table | None = None, top: int = 20) -> str:
+    """Return the leaderboard for a terminal or a report: ranked trials, below them the others and why they ended.
+
+    Args:
+        state: The run.
+        table: Rows of its `leaderboard_table`, all of which are shown; None for the `top` ranked and all others.
+        top: How many ranked trials are shown without a `table`.
+    """
+    shown = leaderboard_table(state) if table is None else table
+    ranked = [row for row in shown.rows if row["rank"] is not None]
+    others = [row for row in shown.rows if row["rank"] is None]
+    left = len(ranked) - top if table is None else 0
+    ranked = ranked[:top] if table is None else ranked
+    parameters = list(parameter_types(state))
+    blocks = [_ranked_text(ranked, parameters, validation_images(state))] if ranked or not others else []
+    if left > 0:
+        blocks[0].append(f"({left} more ranked trials in leaderboard.csv)")
+    if others:
+        blocks.append(_others_text(others, parameters, state))
+    return "\n\n".join("\n".join(lines) for lines in blocks)
+
+
+def parameter_types(state: RunState) -> dict[str, str]:
+    """Return the parameters of the present space and what a column of each holds."""
+    return {name: _PARAMETER_TYPES.get(spec["type"], "any") for name, spec in state.space.get("parameters", {}).items()}
+
+
+def column(parameter: str) -> str:
+    """Return the column of a parameter: its name, unless a column of all tables is called so."""
+    return f"parameters.{parameter}" if parameter in BEFORE or parameter in _AFTER else parameter
+
+
+def interval_text(low: Cell, high: Cell) -> str:
+    """Return an interval as a table shows it, nothing where there is none."""
+    return "" if low is None or high is None else f"{low:.3f}..{high:.3f}"
+
+
+def describe_trial(trial: TrialState, n: int | None) -> dict[str, Cell]:
+    """Return what all tables say of a trial before its parameters."""
+    interval = objective_interval(trial, n)
+    return {
+        "trial": trial.started.trial,
+        "status": trial.status,
+        "baseline": trial.started.is_baseline,
+        "objective": trial.best.validation_accuracy if trial.best else None,
+        "objective_low": interval[0] if interval else None,
+        "objective_high": interval[1] if interval else None,
+        "best_epoch": trial.best.epoch if trial.best else None,
+        "epochs": len(trial.epochs),
+    }
+
+
+def _row(trial: TrialState, n: int | None, parameters: Mapping[str, str]) -> dict[str, Cell]:
+    speeds = sorted(e.images_per_s for e in trial.epochs.values() if e.images_per_s is not None)
+    last = trial.last
+    return {
+        **describe_trial(trial, n),
+        **{column(name): trial.parameters.get(name) for name in parameters},
+        "model_parameters": last.model_parameters if last else None,
+        "seconds": round(trial.seconds, 3),
+        "images_per_s": round(speeds[len(speeds) // 2], 1) if speeds else None,
+        "seed": trial.started.seed,
+        "node": trial.running[max(trial.running)].node if trial.running else None,
+        "reason": one_line(trial.ended.reason) if trial.ended else None,  # a trial is one line
+    }
+
+
+def _ranked_text(rows: list[Row], parameters: list[str], n: int | None) -> list[str]:
+    tied = [bool(row["tied"]) and row["rank"] != 1 for row in rows]
+    heads = ["rank", "trial", "objective", "95 % interval", "best/epochs", *map(short_name, parameters), "note"]
+    cells = [
+        [
+            f"{row['rank']} =" if same else str(row["rank"]),
+            str(row["trial"]),
+            f"{row['objective']:.4f}",
+            interval_text(row["objective_low"], row["objective_high"]),
+            f"{row['best_epoch']}/{row['epochs']}",
+            *(cell_text(row[column(p)]) for p in parameters),
+            "baseline" if row["baseline"] else "",
+        ]
+        for row, same in zip(rows, tied, strict=True)
+    ]
+    lines = columns_text(heads, cells)
+    if any(tied):
+        lines.append(f"= not told from rank 1 by the same {n} validation images (exact McNemar, p >= {LEVEL_P})")
+    return lines
+
+
+def _others_text(rows: list[Row], parameters: list[str], state: RunState) -> list[str]:
+    heads = ["trial", "status", "objective", "best/epochs", *map(short_name, parameters), "where and why"]
+    cells = [
+        [
+            str(row["trial"]),
+            str(row["status"]),
+            "" if row["objective"] is None else f"{row['objective']:.4f}",
+            f"{'-' if row['best_epoch'] is None else row['best_epoch']}/{row['epochs']}",
+            *(cell_text(row[column(p)]) for p in parameters),
+            _where_and_why(state.trials[int(row["trial"] or 0), None])[:_NOTE_WIDTH],
+        ]
+        for row in rows
+    ]
+    counts = Counter(str(row["status"]) for row in rows)
+    return [f"Not ranked: {', '.join(f'{n} {status}' for status, n in counts.items())}", *columns_text(heads, cells)]
+
+
+def _where_and_why(trial: TrialState) -> str:
+    """Say at which epoch and why a trial ended, or where it is."""
+    words = "baseline, " if trial.started.is_baseline else ""
+    if trial.ended is None:
+        node = trial.running[max(trial.running)].node if trial.running else "no node yet"
+        return f"{words}attempt {max(trial.attempts, default=0)}, {node}"
+    if trial.status == STOPPED and (rung := trial.rungs.get(trial.ended.epochs)):
+        return f"{words}epoch {rung.epoch}: below {rung.cutoff:.6g} ({rung.seen} seen)"
+    last = trial.last
+    if last is None:
+        place = "before epoch 1"
+    elif math.isfinite(last.validation_accuracy):
+        place = f"after epoch {last.epoch}"
+    else:
+        place = f"epoch {last.epoch}"
+    return f"{words}{place}: {one_line(trial.ended.reason)}"

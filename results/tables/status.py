@@ -1,0 +1,247 @@
+"""How a run stands, in a screenful: from its log alone, also while another process writes it, also on a copy."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from results.audit import epochs_spent
+from results.log.recorder import is_being_written
+from results.log.records import COMPLETED, ENDED, FAILED, AttemptEnded
+from results.log.state import RunState, TrialState, fold
+from results.stats.intervals import PairedDifference
+from results.tables.leaderboard import rank_trials
+from results.tables.table import one_line
+from results.tables.ties import objective_interval, paired_difference, validation_images
+
+LAST_REASONS = 3
+_CLOCK_TOLERANCE_S = 5.0
+_LABEL_WIDTH, _REASON_WIDTH = 15, 90
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run and whether a driver is writing it at this moment."""
+
+    run: Path
+    state: RunState
+    is_running: bool
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the log says that nothing was left to do."""
+        return self.state.ended is not None and self.state.ended.finished
+
+
+def run_status(run: Path) -> RunStatus:
+    """Read a run as it is now. Nothing is written, and a driver that starts at this instant is not kept from it.
+
+    Raises:
+        RecordError: No run folder, or a damaged log.
+    """
+    running = is_being_written(run)
+    state = fold(run)
+    # A driver that says why it leaves holds the log a little longer: the word of the log is the later one.
+    return RunStatus(run, state, running and (state.ended is None or is_being_written(run)))
+
+
+def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
+    """Return the status in lines of a label and what there is to say."""
+    now = now or datetime.now(UTC)
+    state = status.state
+    name = _study(state).get("name") or status.run.name
+    lines = [f"study {name}, {status.run}: {_how_it_stands(status, now)}"]
+    for label, text in (
+        ("last event", _last_event(state, now)),
+        ("trials", _counts(status)),
+        ("best", _best(state)),
+        ("baseline", _baseline(state)),
+        ("epochs", _epochs(state)),
+        ("time", f"{duration(state.spent_s)} of driver time" if state.started else ""),
+    ):
+        if text:
+            lines.append(f"{label:{_LABEL_WIDTH}}{text}")
+    lines += _labelled("running" if status.is_running else "open", _open_trials(status))
+    lines += _labelled("lost attempts", _lost(state))
+    lines += _labelled("next", next_steps(status))
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time in its two largest units; a negative one, from a clock set back, is none."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
+
+
+def _how_it_stands(status: RunStatus, now: datetime) -> str:
+    state, ended = status.state, status.state.ended
+    since = "" if state.driver_since is None else f" for {duration((now - state.driver_since).total_seconds())}"
+    if status.is_running and ended is None:
+        return f"running now{since}" if state.started else "starting now, nothing is recorded yet"
+    if status.is_running and not status.is_finished:
+        return "running now, continued a moment ago"
+    if ended is not None:
+        reason = " ".join(ended.reason.removeprefix(f"{status.run.absolute()}: ").split())
+        return f"{'finished: ' if ended.finished else '' if reason.startswith('interrupted') else 'ended: '}{reason}"
+    return "interrupted without a word, or a copy of a running one"
+
+
+def _last_event(state: RunState, now: datetime) -> str:
+    if state.last_event is None:
+        return ""
+    age = (now - state.last_event).total_seconds()
+    if age < -_CLOCK_TOLERANCE_S:
+        return f"at {state.last_event:%Y-%m-%d %H:%M:%S} UTC, ahead of this machine's clock"
+    return f"{duration(age)} ago"
+
+
+def _counts(status: RunStatus) -> str:
+    state = status.state
+    trials, total = state.search_trials(), _study(state).get("trials")
+    counts = Counter(t.status for t in trials)
+    words = [f"{counts[s]} {s}" for s in ENDED if counts[s]]
+    still = len(trials) - sum(counts[s] for s in ENDED)
+    if still:
+        words.append(f"{still} {'running' if status.is_running else 'open'}")
+    finals = Counter(t.status if t.ended else "open" for t in state.final_trials())
+    text = f"{len(trials)} of {total}" if isinstance(total, int) else str(len(trials))
+    text += f": {', '.join(words)}" if words else ""
+    return text + (f"; finals: {', '.join(f'{n} {s}' for s, n in finals.items())}" if finals else "")
+
+
+def leader(state: RunState) -> TrialState | None:
+    """Return the best completed trial or, as long as none is, the one that reached most; None without an epoch."""
+    ranked, others = rank_trials(state)
+    reached = ranked[:1] or [t for t in others if t.best]
+    return max(reached, key=lambda t: (t.best.validation_accuracy if t.best else 0.0, -t.started.trial), default=None)
+
+
+def advantage(state: RunState) -> PairedDifference | None:
+    """Return by how much the best completed trial differs from the baseline on the images that both predicted.
+
+    Without a test of it: the trial was chosen on these images as the best of many.
+    """
+    best = leader(state)
+    baseline = next((t for t in state.search_trials() if t.started.is_baseline and t.status == COMPLETED), None)
+    if best is None or baseline is None or best.status != COMPLETED or best.started.is_baseline:
+        return None
+    return paired_difference(best, baseline, validation_images(state))
+
+
+def lost_attempts(state: RunState) -> list[AttemptEnded]:
+    """Return the attempts that ended without a verdict on their trial, in the order of time.
+
+    Their worker died, training raised or returned early, or the driver left; the last one of a failed trial too.
+    """
+    ends = [end for trial in state.trials.values() for end in trial.attempts_ended.values()]
+    return sorted((end for end in ends if end.why not in ENDED), key=lambda end: end.time)
+
+
+def _best(state: RunState) -> str:
+    best = leader(state)
+    if best is None:
+        return "no epoch is recorded yet"
+    if best.status != COMPLETED:
+        return f"no trial is completed; highest so far {_reached(best, state)}"
+    if best.started.is_baseline:
+        return f"{_reached(best, state)}, the baseline"
+    difference = advantage(state)
+    if difference is None:
+        return _reached(best, state)
+    return (
+        f"{_reached(best, state)}; minus baseline {difference.difference:+.4f} "
+        f"(95 % {difference.low:+.3f}..{difference.high:+.3f}; chosen on these images, so optimistic)"
+    )
+
+
+def _baseline(state: RunState) -> str:
+    baseline = next((t for t in state.search_trials() if t.started.is_baseline), None)
+    if baseline is None or baseline.best is None:
+        return ""
+    return _reached(baseline, state) + ("" if baseline.status == COMPLETED else f", {baseline.status}")
+
+
+def _reached(trial: TrialState, state: RunState) -> str:
+    interval = objective_interval(trial, validation_images(state))
+    words = "" if interval is None else f" (95 % {interval[0]:.3f}..{interval[1]:.3f})"
+    if trial.best is None:
+        return f"trial {trial.started.trial}"
+    return f"trial {trial.started.trial}: {trial.best.validation_accuracy:.4f}{words} at epoch {trial.best.epoch}"
+
+
+def _epochs(state: RunState) -> str:
+    spent = epochs_spent(state)
+    done = sum(len(t.epochs) for t in state.trials.values())
+    saved = spent.without_stopping - spent.spent
+    return f"{done} done; ended trials took {spent.spent}, stopping them early saved {saved} ({spent.saved:.0%})"
+
+
+def _open_trials(status: RunStatus) -> Iterator[str]:
+    for trial in (*status.state.search_trials(), *status.state.final_trials()):
+        if trial.ended is not None:
+            continue
+        name = f"trial {trial.started.trial}"
+        words = [name if trial.started.repeat is None else f"final {trial.started.repeat} of {name}"]
+        words.append(f"epoch {max(trial.epochs, default=0)}/{trial.started.max_epochs}")
+        if trial.last is not None:
+            words.append(f"last {trial.last.validation_accuracy:.4f}")
+        attempt = trial.open_attempt()
+        if attempt is None or not status.is_running:
+            words.append("waits for its next attempt" if status.is_running else "continues with the run")
+        else:
+            entered = trial.running.get(attempt)
+            words.append(f"attempt {attempt}" + (f" on {entered.node}" if entered else ", no node yet"))
+        yield ", ".join(words)
+
+
+def _lost(state: RunState) -> Iterator[str]:
+    lost = lost_attempts(state)
+    if not lost:
+        return
+    counts = Counter(_kind(end) for end in lost)
+    failed = sum(t.status == FAILED and bool(t.attempts_ended) for t in state.trials.values())
+    ended = f"; {failed} of them ended {'its trial' if failed == 1 else 'their trials'} as failed" if failed else ""
+    yield f"{len(lost)}: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}{ended}"
+    for end in lost[-LAST_REASONS:]:
+        final = "" if end.repeat is None else f"final {end.repeat} of "
+        why = one_line(end.why)[:_REASON_WIDTH]
+        yield f"{final}trial {end.trial}, attempt {end.attempt}: {why}"
+
+
+def _kind(end: AttemptEnded) -> str:
+    if end.cause is not None:
+        return {"memory": "out of memory", "checkpoint": "with an unreadable checkpoint"}.get(end.cause, end.cause)
+    return "raised or returned early" if end.counts else "died or interrupted"
+
+
+def next_steps(status: RunStatus) -> Iterator[str]:
+    """Return what can be done with the run now, most of it commands."""
+    run = shlex.quote(str(status.run))
+    if status.is_finished and (status.run / "report.md").is_file():
+        yield f"read {status.run / 'report.md'}"
+    if status.state.started is not None:
+        yield f"seti-tune leaderboard {run}"
+    if status.is_running or status.is_finished:
+        return
+    if status.state.started is not None:
+        yield f"seti-tune resume {run}"
+    else:
+        yield "start the search again with the same command; nothing is recorded that could be resumed"
+
+
+def _labelled(label: str, texts: Iterator[str]) -> list[str]:
+    return [f"{'' if number else label:{_LABEL_WIDTH}}{text}" for number, text in enumerate(texts)]
+
+
+def _study(state: RunState) -> Any:
+    return state.study.get("study", {})

@@ -1,0 +1,1 @@
+"""Data sets: import, simulation, splits."""

@@ -1,0 +1,231 @@
+"""Reading other people's data: the course CSV files, NumPy archives, and folders of PNG images.
+
+Nothing is guessed. A file that is not exactly what it should be is refused with its name and the row (from 1).
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seti_model.data.dataset import DatasetError, Groups, Images, Labels, SplitData
+
+# The true meaning of the one-hot index in the course files.
+COURSE_CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
+# The list printed with most copies: the order in which the classes were written to the file, not their index.
+COURSE_USUAL_NAMES = ("squiggle", "narrowband", "noise", "narrowbanddrd")
+
+_BLOCK_BYTES = 8 << 20
+_MAX_NUMBER_BYTES = 32
+_MAX_CLASSES = 127  # labels are int8
+_ROWS = 256  # images converted at a time
+_CHANNELS = {"L": 1, "RGB": 3}  # by Pillow's name of the mode
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Images of one file or folder, not yet divided into splits, and the names of their classes by index."""
+
+    data: SplitData
+    class_names: tuple[str, ...]
+
+
+def read_csv(
+    images: Path, labels: Path, class_names: Sequence[str], *, shape: tuple[int, int] = (64, 128)
+) -> SplitData:
+    """Read one split of the course format: a row per image, values k/255, and a file of one-hot rows.
+
+    The values are brought back to the 8 bits they come from, however many digits they were printed with.
+
+    Args:
+        images: `n_time * n_freq` numbers in 0..1 a row, comma-separated, no header; time varies slowest.
+        labels: One number per class a row, a single 1 among zeros.
+        class_names: By index of the one-hot row.
+        shape: (n_time, n_freq).
+
+    Raises:
+        DatasetError: A missing file; a row with another number of columns, a value that is no number or outside
+            0..1, a row that is not one-hot; different numbers of images and labels.
+    """
+    n_time, n_freq = shape
+    hint = f"expected {n_time} x {n_freq} = {n_time * n_freq}; correct the file or give its --shape"
+    _require_few_classes(labels, len(class_names))
+    hot = [block for _, block in number_blocks(labels, len(class_names), "expected one for each class name")]
+    blocks = [to_uint8(block, f"{images}", first) for first, block in number_blocks(images, n_time * n_freq, hint)]
+    pixels, one_hot = np.concatenate(blocks), np.concatenate(hot)
+    is_one_hot = np.all((one_hot == 0) | (one_hot == 1), axis=1) & (one_hot.sum(axis=1) == 1)
+    if not is_one_hot.all():
+        row = int(np.argmin(is_one_hot))
+        values = ", ".join(f"{value:g}" for value in one_hot[row])
+        raise DatasetError(f"{labels}, row {row + 1}: {values} is not one-hot; expected a single 1 among zeros")
+    if len(pixels) != len(one_hot):
+        raise DatasetError(f"{images}: {len(pixels)} images, but {labels} has {len(one_hot)} labels; make them match")
+    return SplitData(pixels.reshape(-1, n_time, n_freq, 1), one_hot.argmax(axis=1).astype(np.int8))
+
+
+def read_npz(path: Path, class_names: Sequence[str] | None = None) -> Imported:
+    """Read a NumPy archive with `x` (n, h, w[, c]) uint8 or 0..1, `y` (n,), perhaps `class_names` and `groups` (n,).
+
+    Args:
+        path: Written by `numpy.savez` or `savez_compressed`, without pickled objects.
+        class_names: By label; they take precedence over the file's.
+
+    Raises:
+        DatasetError: A missing or foreign file, an array of another shape or type, a value outside 0..1, a label
+            without a name, or no class names at all.
+    """
+    arrays = load_npz(path)
+    missing = [name for name in ("x", "y") if name not in arrays]
+    if missing:
+        raise DatasetError(f"{path}: no array {missing[0]!r}, only {', '.join(arrays)}; save x and y")
+    names = class_names or tuple(str(name) for name in np.atleast_1d(arrays.get("class_names", ())))
+    if not names:
+        raise DatasetError(f"{path}: no array 'class_names'; give --class-names, in the order of the labels")
+    x = arrays["x"]
+    if x.ndim not in (3, 4) or x.size == 0:
+        raise DatasetError(f"{path}: x has shape {x.shape}, expected (n, h, w) or (n, h, w, c); reshape it")
+    images = to_uint8(x, f"{path}", 1)
+    images = images[..., None] if x.ndim == 3 else images
+    labels = _checked_labels(path, arrays["y"], len(images), len(names))
+    return Imported(SplitData(images, labels, groups=_checked_groups(path, arrays, len(images))), tuple(names))
+
+
+def read_folder(path: Path) -> Imported:
+    """Read `path/<class>/*.png`; a label is the place of the class among the sorted folder names.
+
+    All images share one size and one mode, 8-bit grey or RGB.
+
+    Raises:
+        DatasetError: Fewer than two class folders, one without PNG files, or a file that cannot be used.
+    """
+    if not path.is_dir():
+        raise DatasetError(f"{path}: no such folder; give one that holds a folder of PNG files for each class")
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if len(folders) < 2:
+        raise DatasetError(f"{path}: {len(folders)} class folders, expected two or more; one folder for each class")
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, folder in enumerate(folders):
+        found = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
+        if not found:
+            raise DatasetError(f"{folder}: no PNG files; add some or move the folder away")
+        files += found
+        labels += [label] * len(found)
+    first = read_png(files[0])
+    images = np.empty((len(files), *first.shape), np.uint8)
+    for row, file in enumerate(files):
+        image = read_png(file)
+        if image.shape != first.shape:
+            raise DatasetError(f"{file}: shape {image.shape}, but {files[0]} has {first.shape}; bring all to one shape")
+        images[row] = image
+    _require_few_classes(path, len(folders))
+    return Imported(SplitData(images, np.array(labels, np.int8)), tuple(folder.name for folder in folders))
+
+
+def number_blocks(path: Path, n_columns: int, hint: str) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Yield (number of the first row, values (rows, n_columns)), a few megabytes at a time."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    names = [str(column) for column in range(n_columns)]
+    size = max(_BLOCK_BYTES, n_columns * _MAX_NUMBER_BYTES)
+    row = 1
+    try:
+        reader = csv.open_csv(
+            path,
+            # Single-threaded, because only then pyarrow says in which row it failed.
+            read_options=csv.ReadOptions(use_threads=False, block_size=size, column_names=names),
+            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, pa.float32()), null_values=[]),
+        )
+        for batch in reader:
+            if batch.num_rows:
+                yield row, np.stack([column.to_numpy() for column in batch.columns], axis=1)
+            row += batch.num_rows
+        if row == 1:
+            raise pa.ArrowInvalid("no rows")
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file; check the path") from error
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DatasetError(_explain_csv(path, str(error), hint)) from error
+
+
+def _explain_csv(path: Path, message: str, hint: str) -> str:
+    if match := re.search(r"Row #(\d+): Expected \d+ columns, got (\d+)", message):
+        return f"{path}, row {match[1]}: {match[2]} columns, {hint}"
+    if match := re.search(r"column #(\d+): Row #(\d+): .*invalid value '(.*)'", message, re.DOTALL):
+        return f"{path}, row {match[2]}: {match[3][:40]!r} in column {int(match[1]) + 1} is not a number; correct it"
+    return f"{path}: {message.splitlines()[0]}; expected rows of comma-separated numbers without a header"
+
+
+def to_uint8(values: npt.NDArray[Any], place: str, first_row: int) -> Images:
+    """Return 8-bit values of uint8, or of numbers in 0..1 (n, ...), by rounding 255 times the number."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind != "f":
+        raise DatasetError(f"{place}: pixels of type {values.dtype}, expected uint8 or numbers in 0..1; convert them")
+    result = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _ROWS):
+        chunk = values[start : start + _ROWS]
+        outside = ~((chunk >= 0) & (chunk <= 1))  # NaN is neither
+        if outside.any():
+            row, value = first_row + start + int(np.argwhere(outside)[0][0]), chunk[outside][0]
+            raise DatasetError(f"{place}, row {row}: value {value:g} lies outside 0..1; scale the pixels to 0..1")
+        result[start : start + _ROWS] = np.rint(chunk * 255)
+    return result
+
+
+def load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an archive by name; what would need pickle is refused."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in ("x", "y", "class_names", "groups") if name in archive}
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file; check the path") from error
+    except (OSError, ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise DatasetError(f"{path}: cannot be read as .npz ({error}); save it with numpy.savez") from error
+
+
+def _checked_labels(path: Path, y: npt.NDArray[Any], n: int, n_classes: int) -> Labels:
+    _require_few_classes(path, n_classes)
+    if y.shape != (n,) or y.dtype.kind not in "iu":
+        raise DatasetError(f"{path}: y is {y.dtype} {y.shape}, expected integers of shape ({n},); correct it")
+    bad = np.flatnonzero((y < 0) | (y >= n_classes))
+    if len(bad):
+        raise DatasetError(
+            f"{path}, row {bad[0] + 1}: label {y[bad[0]]}, expected 0..{n_classes - 1}; correct it or the class names"
+        )
+    return y.astype(np.int8)
+
+
+def _checked_groups(path: Path, arrays: dict[str, npt.NDArray[Any]], n: int) -> Groups | None:
+    if "groups" not in arrays:
+        return None
+    if arrays["groups"].shape != (n,):
+        raise DatasetError(f"{path}: groups has shape {arrays['groups'].shape}, expected ({n},); one for each image")
+    return arrays["groups"].astype(np.str_)
+
+
+def _require_few_classes(path: Path, n_classes: int) -> None:
+    if n_classes > _MAX_CLASSES:
+        raise DatasetError(f"{path}: {n_classes} classes, at most {_MAX_CLASSES} are possible; merge some")
+
+
+def read_png(file: Path) -> Images:
+    """Return one picture as (n_time, n_freq, channels)."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            mode, pixels = image.mode, np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for a broken chunk
+        raise DatasetError(f"{file}: cannot be read as PNG ({error}); replace it") from error
+    if mode not in _CHANNELS:
+        raise DatasetError(f"{file}: mode {mode}, expected 8-bit grey (L) or RGB; convert it")
+    return pixels.reshape(*pixels.shape[:2], _CHANNELS[mode])

@@ -1,0 +1,167 @@
+"""Exported networks: written as `.keras` with stock layers only, read back, and used to predict."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from seti_model.config import Configuration
+from seti_model.data.dataset import Images
+from seti_model.description import describe, description_path, read_description
+from seti_model.network import PixelScale, build_network, named_weights
+from seti_model.training.arrays import digest_arrays
+from seti_model.training.outcome import ModelError, TrainedNetwork
+from seti_model.training.steps import INFERENCE_BATCH, compile_inference, moving_moments, save_inference, weight_values
+
+__all__ = ["ExportedModel", "ModelError", "as_model", "export_model", "export_saved_model", "load_model"]
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A network read from a file, with what its outputs mean."""
+
+    network: keras.Sequential
+    configuration: Configuration
+    shape: tuple[int, int, int]  # n_time, n_freq, channels
+    class_names: tuple[str, ...]
+    data_digest: str
+    weights_digest: str  # SHA-256, hex
+
+    def predict(self, images: Images, *, batch: int | None = None) -> npt.NDArray[np.float32]:
+        """Return probabilities, float32 (n, n_classes).
+
+        Args:
+            images: uint8 (n, n_time, n_freq, channels).
+            batch: How many images at a time. Without it they are the same to the last bit as in the training's
+                validation; another number may round otherwise.
+
+        Raises:
+            ModelError: Images of another shape or type than the network was trained on, or a batch below 1.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.shape:
+            raise ModelError(
+                f"images are {images.dtype} {images.shape}, the model expects uint8 "
+                f"(n, {', '.join(map(str, self.shape))}); bring them to that shape"
+            )
+        size = INFERENCE_BATCH if batch is None else batch
+        if size < 1:
+            raise ModelError(f"a batch of {size} images; at least 1 is expected")
+        parts = [self._infer(np.asarray(images[start : start + size])) for start in range(0, len(images), size)]
+        return np.concatenate([np.empty((0, len(self.class_names)), np.float32), *parts])
+
+    def warm_up(self) -> None:
+        """Trace the network and run it once, as otherwise the first prediction does."""
+        self._infer(np.zeros((1, *self.shape), np.uint8))
+
+    @cached_property
+    def _infer(self) -> Callable[[Images], npt.NDArray[np.float32]]:
+        """The compiled network with its statistics: one trace for all predictions and all sizes of a batch."""
+        compiled, moments = compile_inference(self.network), moving_moments(self.network)
+        return lambda images: np.asarray(compiled(images, moments)[0])
+
+
+def as_model(trained: TrainedNetwork) -> ExportedModel:
+    """Return a trained network ready to predict, as `load_model` returns it after an export."""
+    network = build_network(
+        trained.configuration.network,
+        trained.shape,
+        len(trained.class_names),
+        seed=0,
+        pixels=PixelScale(trained.pixel_mean, trained.pixel_deviation),
+        precision=trained.configuration.training.precision,
+    )
+    for name, weight in named_weights(network).items():
+        weight.assign(trained.weights[name])
+    return ExportedModel(
+        network, trained.configuration, trained.shape, trained.class_names, trained.data_digest, trained.digest
+    )
+
+
+def export_model(trained: TrainedNetwork, path: Path) -> None:
+    """Write `path` (.keras) and beside it a `.json` with class names, shape, data digest and configuration.
+
+    The `.keras` file holds stock Keras layers only and opens anywhere, without this package, in safe mode. Its input
+    are pixel values 0..255, float32.
+
+    Raises:
+        ModelError: The name does not end in `.keras`.
+        OSError: The files cannot be written.
+    """
+    if path.suffix != ".keras":
+        raise ModelError(f"{path}: a model's file name ends in .keras; rename it")
+    network = as_model(trained).network
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".writing-{path.name}")
+    with warnings.catch_warnings():
+        # Keras 3.15 hands TensorFlow 2.21's variables to NumPy 2 in the old way; what is written is right.
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
+        network.save(temporary)
+    temporary.replace(path)
+    described = description_path(path)
+    temporary = described.with_name(f".writing-{described.name}")
+    temporary.write_text(describe(trained), encoding="utf-8")
+    temporary.replace(described)
+
+
+def export_saved_model(model: TrainedNetwork | Path, folder: Path) -> None:
+    """Write a TensorFlow SavedModel to the new folder `folder`, whole or not at all, with `class_names.txt` in it.
+
+    It needs TensorFlow alone and computes what `ExportedModel.predict` computes. Signature `serving_default` takes
+    `pixels` float32 (n, n_time, n_freq, channels), values 0..255, signature `uint8` the same as uint8; both return
+    `probabilities` float32 (n, n_classes), the classes in the order of the lines of `class_names.txt`.
+
+    Args:
+        model: A trained network, or the path of a `.keras` file written by `export_model`.
+        folder: Must not exist.
+
+    Raises:
+        ModelError: `folder` exists, or the `.keras` file cannot be used.
+        OSError: The files cannot be written.
+    """
+    if folder.exists():
+        raise ModelError(f"{folder}: exists already; choose another folder or delete it first")
+    exported = load_model(model) if isinstance(model, Path) else as_model(model)
+    temporary = folder.with_name(f".writing-{folder.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        save_inference(exported.network, temporary)
+        names = "".join(f"{name}\n" for name in exported.class_names)
+        (temporary / "class_names.txt").write_text(names, encoding="utf-8")
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_model(path: Path) -> ExportedModel:
+    """Read what `export_model` wrote and verify its weights.
+
+    Raises:
+        ModelError: A missing or damaged file, or a model that was not exported by seti-tune.
+    """
+    description = read_description(path)
+    try:
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: cannot be read as a Keras model ({error}); export it again") from error
+    digest = digest_arrays(weight_values(network).items())
+    if digest != description.weights_digest:
+        raise ModelError(
+            f"{path}: its weights have digest {digest[:12]}, {description_path(path).name} says "
+            f"{description.weights_digest[:12]}; keep the two files of one export together"
+        )
+    return ExportedModel(
+        network,
+        description.configuration,
+        description.shape,
+        description.class_names,
+        description.data_digest,
+        description.weights_digest,
+    )

@@ -1,0 +1,150 @@
+"""What makes a training repeatable: seeds derived by hash, and one TensorFlow set-up for the life of a process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from seti_model.memory import exempt_what_stays, settle_allocator
+
+MAX_THREADS = 1024
+# Read by TensorFlow and Keras when they are imported, never again: no chatter below warnings, no other backend.
+_ENVIRONMENT = MappingProxyType({"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"})
+# TensorFlow 2.21 writes these before it reads its log level: information lines, and that there is no GPU driver.
+_CHATTER = re.compile(rb"I\d{4} \d\d:|WARNING: All log messages before absl|E\d{4} .*failed call to cuInit")
+
+
+class ProcessError(RuntimeError):
+    """The process cannot be set up as asked: the message says what it has and what to do."""
+
+
+@dataclass(frozen=True)
+class ProcessSetup:
+    """What `prepare_process` settled; none of it can change while the process lives."""
+
+    threads: int
+    gpu: bool
+    gpu_memory_mb: int | None
+
+
+_settled: list[ProcessSetup] = []  # empty or one: TensorFlow's context is global, so is what we know of it
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Return a seed in 0..2**31-1 that depends on every part and its place, alike on every machine and version.
+
+    Seeds of neighbouring parts (epoch 1, epoch 2) are unrelated, so streams do not overlap as with `seed + epoch`.
+    """
+    text = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") & 0x7FFF_FFFF
+
+
+def prepare_process(threads: int, *, gpu: bool = False, gpu_memory_mb: int | None = None) -> ProcessSetup:
+    """Import and set up TensorFlow: thread count, deterministic operations, devices. Call before building anything.
+
+    Calling again with the same arguments does nothing. Rounding, hence every digest, depends on `threads`.
+
+    Args:
+        threads: Threads within one operation; operations run one after the other.
+        gpu: Use the GPUs this process may see; without it they are hidden. Memory grows as needed.
+        gpu_memory_mb: Hard limit on the memory taken of the first GPU, in MiB, for trials that share one.
+
+    Raises:
+        ProcessError: TensorFlow already runs with other settings, Keras runs on another backend, or a GPU was asked
+            for and none is visible.
+    """
+    if not 1 <= threads <= MAX_THREADS:
+        raise ProcessError(f"threads={threads} lies outside 1..{MAX_THREADS}; choose a value within")
+    wanted = ProcessSetup(threads, gpu, gpu_memory_mb)
+    if _settled:
+        if _settled[0] != wanted:
+            raise ProcessError(f"TensorFlow already runs with {_settled[0]}, not {wanted}; start a new process for it")
+        return _settled[0]
+    for name, value in _ENVIRONMENT.items():
+        os.environ[name] = value
+    settle_allocator()
+    with _without_chatter():
+        _set_up(wanted)
+    exempt_what_stays()
+    _settled.append(wanted)
+    return wanted
+
+
+def process_setup() -> ProcessSetup:
+    """Return what this process was set up with.
+
+    Raises:
+        ProcessError: `prepare_process` has not been called, so nothing trained here could be repeated.
+    """
+    if not _settled:
+        raise ProcessError("TensorFlow is not set up in this process; call seti_model.runtime.prepare_process first")
+    return _settled[0]
+
+
+def _set_up(wanted: ProcessSetup) -> None:
+    import keras
+    import tensorflow as tf
+
+    # Imported by someone else earlier, Keras may have chosen another backend from the environment or its file.
+    if keras.backend.backend() != "tensorflow":
+        raise ProcessError(
+            f"Keras already runs on {keras.backend.backend()!r}, expected 'tensorflow'; start a new process"
+        )
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(wanted.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        _choose_devices(tf, wanted)
+    except RuntimeError as error:
+        if isinstance(error, ProcessError):
+            raise
+        raise ProcessError(
+            f"TensorFlow was started before its {wanted.threads} threads could be set ({error}); "
+            "call prepare_process first, or start a new process"
+        ) from error
+    tf.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Hold back what C++ writes to standard error, then pass on all of it but the known chatter."""
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held:
+                if not _CHATTER.match(line):
+                    os.write(2, line)
+
+
+def _choose_devices(tf: Any, wanted: ProcessSetup) -> None:
+    if not wanted.gpu:
+        tf.config.set_visible_devices([], "GPU")
+        return
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        raise ProcessError(
+            "a GPU was asked for and TensorFlow sees none; check the driver and CUDA_VISIBLE_DEVICES, "
+            "or ask for 0 GPUs per trial"
+        )
+    if wanted.gpu_memory_mb is not None:
+        limit = tf.config.LogicalDeviceConfiguration(memory_limit=wanted.gpu_memory_mb)
+        tf.config.set_logical_device_configuration(gpus[0], [limit])
+        return
+    for device in gpus:
+        tf.config.experimental.set_memory_growth(device, True)

@@ -1,0 +1,283 @@
+"""Checkpoints: the full state of a training after an epoch, complete or absent, verified when read.
+
+A folder `<epoch, four digits>/` holds `state.npz` (weights, Adam's moments), `best_weights.npz`,
+`best_probabilities.npz` and `training.json` (what it belongs to, the history, the digest of every file).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from seti_model.config import ConfigError, Configuration
+from seti_model.training.arrays import Arrays, read_arrays, write_arrays
+from seti_model.training.outcome import CheckpointInfo, EpochResult, TrainedNetwork
+
+FORMAT = 1
+_STATE, _BEST, _PROBABILITIES, _RECORD = "state.npz", "best_weights.npz", "best_probabilities.npz", "training.json"
+_COMPLETE = re.compile(r"\d{4,}")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+# Numbers of epochs may differ: no epoch depends on how many follow, so a finished training can be prolonged.
+_MAY_DIFFER = "training.epochs"
+# What earlier versions did not write, and what holds where it is missing.
+_LATER: Mapping[str, Any] = {"training.frozen_blocks": 0, "init_digest": None}
+_BESIDE_CONFIGURATION = ("seed", "data_digest", "threads", "init_digest")
+_NETWORK_FIELDS = ("shape", "class_names", "pixel_mean", "pixel_deviation")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be written or continued: the message names the file and what to do."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that is gone or damaged: what it held must be trained again."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint belongs to; training continues bit for bit only if all of it is the same."""
+
+    configuration: Mapping[str, Any]
+    seed: int
+    data_digest: str
+    threads: int
+    init_digest: str | None = None  # of the weights the training started from; None if from scratch
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """All that a training needs to go on after its last epoch in `history`."""
+
+    history: tuple[EpochResult, ...]
+    best: TrainedNetwork
+    best_probabilities: npt.NDArray[np.float32]
+    state: Arrays  # weights and moments, read back; empty when writing, where they come one by one
+
+
+def save_checkpoint(
+    folder: Path,
+    identity: Identity,
+    training: TrainingState,
+    state: Iterable[tuple[str, npt.NDArray[Any]]],
+    *,
+    previous: Path | None = None,
+) -> CheckpointInfo:
+    """Write the checkpoint of the last epoch of `training.history` below `folder`, whole or not at all.
+
+    Args:
+        folder: Made if need be; only one training may write to it.
+        identity: What the checkpoint belongs to.
+        training: History and best network.
+        state: Weights and moments by name, taken one by one so that they need not be in memory together.
+        previous: A checkpoint with the same best epoch, whose files are linked rather than written again.
+
+    Raises:
+        CheckpointError: No space, or the folder cannot be written.
+    """
+    start = time.perf_counter()
+    epoch = training.history[-1].epoch
+    final, temporary = folder / f"{epoch:04d}", folder / f".writing-{epoch:04d}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            digest = _write_files(temporary, identity, training, state, previous)
+            _move_into_place(temporary, final)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        size = sum(file.stat().st_size for file in final.iterdir())
+    except OSError as error:
+        raise _failed(final, error) from error
+    return CheckpointInfo(final, size, digest, time.perf_counter() - start)
+
+
+def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
+    """Read and verify a checkpoint.
+
+    Raises:
+        DamagedCheckpointError: Absent or damaged.
+        CheckpointError: Of another configuration, seed, data set, thread count or start.
+    """
+    record = _read_record(path)
+    _require_same(path, record["identity"], dataclasses.asdict(identity))
+    probabilities = _read_verified(path, _PROBABILITIES, record)["probabilities"]
+    history = tuple(EpochResult(**row) for row in record["history"])
+    return TrainingState(history, _best_network(path, record), probabilities, _read_verified(path, _STATE, record))
+
+
+def load_best(path: Path) -> TrainedNetwork:
+    """Read and verify the best weights of a checkpoint; its other files may be gone.
+
+    Raises:
+        DamagedCheckpointError: Absent or damaged.
+    """
+    return _best_network(path, _read_record(path))
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """Return the complete checkpoint of the highest epoch below `folder`, if there is one."""
+    checkpoints = _checkpoints(folder)
+    return checkpoints[-1] if checkpoints else None
+
+
+def prune_checkpoints(newest: Path, keep: int) -> None:
+    """Remove all but the `keep` newest of the checkpoints beside `newest` up to and with it."""
+    older = [path for path in _checkpoints(newest.parent) if int(path.name) <= int(newest.name)]
+    for path in older[:-keep]:
+        shutil.rmtree(path, ignore_errors=True)  # one that stays behind takes space, it harms nothing else
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    complete = [path for path in folder.iterdir() if _COMPLETE.fullmatch(path.name) and (path / _RECORD).is_file()]
+    return sorted(complete, key=lambda path: int(path.name))
+
+
+def _best_network(path: Path, record: Mapping[str, Any]) -> TrainedNetwork:
+    identity, network = record["identity"], record["network"]
+    try:
+        configuration = Configuration.from_mapping(identity["configuration"])
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: of another version of seti-tune ({error}); start afresh") from error
+    return TrainedNetwork(
+        configuration=configuration,
+        shape=tuple(network["shape"]),
+        class_names=tuple(network["class_names"]),
+        data_digest=identity["data_digest"],
+        pixel_mean=network["pixel_mean"],
+        pixel_deviation=network["pixel_deviation"],
+        weights=_read_verified(path, _BEST, record),
+        digest=record["files"][_BEST],
+        init_digest=identity.get("init_digest"),
+    )
+
+
+def _read_verified(path: Path, name: str, record: Mapping[str, Any]) -> Arrays:
+    file, expected = path / name, record["files"][name]
+    try:
+        arrays, digest = read_arrays(file)
+    except FileNotFoundError as error:
+        raise DamagedCheckpointError(f"{file}: missing; continue from a complete checkpoint or start afresh") from error
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(file, str(error)) from error
+    if digest != expected:
+        raise _damaged(file, f"digest {digest[:12]}, expected {expected[:12]}")
+    return arrays
+
+
+def _write_files(
+    folder: Path,
+    identity: Identity,
+    training: TrainingState,
+    state: Iterable[tuple[str, npt.NDArray[Any]]],
+    previous: Path | None,
+) -> str:
+    files = {_STATE: write_arrays(folder / _STATE, state)}
+    known = _link(previous, folder) if previous else {}
+    best = {_BEST: training.best.weights, _PROBABILITIES: {"probabilities": training.best_probabilities}}
+    for name, arrays in best.items():
+        files[name] = known.get(name) or write_arrays(folder / name, arrays.items())
+    record = {
+        "format": FORMAT,
+        "identity": dataclasses.asdict(identity),
+        "network": {name: getattr(training.best, name) for name in _NETWORK_FIELDS},
+        "history": [epoch.to_mapping() for epoch in training.history],
+        "files": files,
+    }
+    digest = _digest_of(record)
+    with (folder / _RECORD).open("x", encoding="utf-8") as file:
+        json.dump(record | {"digest": digest}, file, indent=1, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest
+
+
+def _link(previous: Path, folder: Path) -> dict[str, str]:
+    """Link the best epoch's files; return their digests, or nothing where the file system has no links."""
+    try:
+        digests = _read_record(previous)["files"]
+        for name in (_BEST, _PROBABILITIES):
+            os.link(previous / name, folder / name)
+    except (CheckpointError, OSError):
+        for name in (_BEST, _PROBABILITIES):
+            (folder / name).unlink(missing_ok=True)
+        return {}
+    return {name: digests[name] for name in (_BEST, _PROBABILITIES)}
+
+
+def _move_into_place(temporary: Path, final: Path) -> None:
+    _sync_folder(temporary)
+    if final.exists():  # of an earlier training to the same folder, continued from before this epoch
+        shutil.rmtree(final)
+    temporary.rename(final)
+    _sync_folder(final.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    file = path / _RECORD
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        digest = record.pop("digest")
+    except FileNotFoundError as error:
+        raise DamagedCheckpointError(
+            f"{path}: no checkpoint there; give the folder of an epoch, such as …/0003"
+        ) from error
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise _damaged(file, str(error)) from error
+    if digest != _digest_of(record):
+        raise _damaged(file, "its digest does not fit its content")
+    if record["format"] != FORMAT:
+        raise CheckpointError(f"{file}: format {record['format']}, expected {FORMAT}; start this training afresh")
+    return dict(record)
+
+
+def _digest_of(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _failed(checkpoint: Path, error: OSError) -> CheckpointError:
+    if error.errno in _NO_SPACE:
+        return CheckpointError(f"{checkpoint}: no space left on the device; free some and continue")
+    return CheckpointError(f"{checkpoint}: cannot be written ({error.strerror}); check the folder and continue")
+
+
+def _damaged(file: Path, why: str) -> DamagedCheckpointError:
+    return DamagedCheckpointError(f"{file}: damaged ({why}); continue from an earlier checkpoint or start afresh")
+
+
+def _require_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    theirs, ours = (
+        dict(_LATER) | one["configuration"] | {name: one[name] for name in _BESIDE_CONFIGURATION if name in one}
+        for one in (found, expected)
+    )
+    for name in [*ours, *(name for name in theirs if name not in ours)]:
+        if name != _MAY_DIFFER and ours.get(name) != theirs.get(name):
+            raise CheckpointError(
+                f"{path}: made with {name}={theirs.get(name)!r}, this training has {ours.get(name)!r}; "
+                "continue with the same value or start afresh"
+            )

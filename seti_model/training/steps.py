@@ -1,0 +1,113 @@
+"""The three compiled functions of a training: one batch, the statistics of a batch, probabilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from seti_model.network import named_weights
+from seti_model.training import kernels as forward
+from seti_model.training.kernels import Moments
+from seti_model.training.optimizer import FusedAdam
+
+# Images at a time in validation, whatever the training's batch size: bounds the memory, keeps probabilities equal.
+INFERENCE_BATCH = 64
+
+
+class TrainingSteps:
+    """`train_batch` and `batch_moments` of one network; built once, traced once for every batch size.
+
+    Never through XLA: on a CPU it is several times slower than TensorFlow's own kernels.
+    """
+
+    def __init__(self, network: keras.Sequential, optimizer: FusedAdam, *, seed: int) -> None:
+        trainable = [variable.value for variable in network.trainable_variables]
+        images = _image_spec(network)
+
+        def train_batch(pixels: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+            # Only what the trained weights act on is differentiated, so frozen blocks have no backward pass.
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(trainable)
+                logits, moments = forward.training_logits(network, pixels, seed=seed, step=step)
+                loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+            optimizer.apply(tape.gradient(loss, trainable), step)
+            _follow(network, moments)
+            correct = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
+            return tf.stack([loss, tf.reduce_sum(tf.cast(correct, tf.float32))])
+
+        def batch_moments(pixels: tf.Tensor) -> dict[str, Moments]:
+            return forward.batch_moments(network, pixels)
+
+        labels, step = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int64)
+        #: (pixels uint8, labels int32, step int64) -> float32 (2,): mean loss, number of correct images.
+        self.train_batch = _compiled(train_batch, images, labels, step)
+        #: pixels uint8 -> statistics of the batch by the layer's name, none of frozen blocks.
+        self.batch_moments = _compiled(batch_moments, images)
+
+
+def compile_inference(network: keras.Sequential) -> Any:
+    """Return a function (pixels uint8, moments) -> (probabilities, log-probabilities), float32 (n, n_classes)."""
+    moments = {
+        layer.name: Moments(*2 * [tf.TensorSpec(layer.moving_mean.shape, tf.float32)])
+        for layer in forward.batch_norms(network)
+    }
+
+    def infer(pixels: tf.Tensor, moments: dict[str, Moments]) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = forward.inference_logits(network, pixels, moments)
+        return network.layers[-1](logits), tf.nn.log_softmax(logits)
+
+    return _compiled(infer, _image_spec(network), moments)
+
+
+def save_inference(network: keras.Sequential, folder: Path) -> None:
+    """Write `folder`, a SavedModel of the network with its moving averages: `pixels` in, `probabilities` out.
+
+    Its signatures are `serving_default` for float32 pixels and `uint8`; both take values 0..255.
+    """
+    module = tf.Module()
+    module.weights = [weight.value for weight in named_weights(network).values()]  # what a SavedModel keeps
+
+    def signature(kind: tf.DType) -> Any:
+        def infer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+            moments = {
+                layer.name: Moments(layer.moving_mean.value, layer.moving_variance.value)
+                for layer in forward.batch_norms(network)
+            }
+            return {"probabilities": network.layers[-1](forward.inference_logits(network, pixels, moments))}
+
+        return _compiled(infer, tf.TensorSpec(network.input_shape, kind, name="pixels"))
+
+    signatures = {"serving_default": signature(tf.float32), "uint8": signature(tf.uint8)}
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
+def moving_moments(network: keras.Sequential) -> dict[str, Moments]:
+    """Return the moving averages as they stand, as arrays by the layer's name."""
+    return {
+        layer.name: Moments(layer.moving_mean.value.numpy(), layer.moving_variance.value.numpy())
+        for layer in forward.batch_norms(network)
+    }
+
+
+def weight_values(network: keras.Sequential) -> dict[str, Any]:
+    """Return copies of all weights as arrays by `<layer>/<variable>`."""
+    return {name: weight.value.numpy() for name, weight in named_weights(network).items()}
+
+
+def _follow(network: keras.Sequential, moments: dict[str, Moments]) -> None:
+    for layer in (layer for layer in forward.batch_norms(network) if layer.trainable):
+        batch = moments[layer.name]
+        for average, value in ((layer.moving_mean.value, batch.mean), (layer.moving_variance.value, batch.variance)):
+            average.assign(average * layer.momentum + value * (1 - layer.momentum))
+
+
+def _image_spec(network: keras.Sequential) -> tf.TensorSpec:
+    return tf.TensorSpec(network.input_shape, tf.uint8)  # (None, n_time, n_freq, channels)
+
+
+def _compiled(function: Any, *specs: Any) -> Any:
+    compiled = tf.function(function, input_signature=specs, jit_compile=False, autograph=False)
+    return compiled.get_concrete_function()  # traced now, so that tracing counts as building and happens once

@@ -1,0 +1,219 @@
+"""The commands `seti-tune data simulate`, `import` and `describe`: make a data set, or say what is in one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wait for it
+    import numpy as np
+    import numpy.typing as npt
+
+    from seti_model.data.dataset import Dataset
+
+_PROGRESS_S = 2.0
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `data` with its three commands; each sets `run`, which takes the arguments and returns an exit code."""
+    data = subparsers.add_parser("data", help="make, import or describe a data set")
+    commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
+    _add_simulate(commands)
+    _add_import(commands)
+    _add_describe(commands)
+
+
+def simulate(args: argparse.Namespace) -> int:
+    """Simulate a data set and describe its splits."""
+    from seti_model.data.simulator import simulate_dataset
+
+    counts = {"train": args.train, "validation": args.validation, "test": args.test}
+    if args.test == 0:
+        del counts["test"]
+    progress = _Progress(sum(counts.values()))
+    dataset = simulate_dataset(args.out, args.preset, counts, args.seed, on_image=progress.step)
+    progress.finish()
+    _print_summary(dataset)
+    return 0
+
+
+def import_(args: argparse.Namespace) -> int:
+    """Import files of others as a data set and describe its splits."""
+    from tune.data_import import import_dataset
+
+    _print_summary(import_dataset(args, print))
+    return 0
+
+
+def describe(args: argparse.Namespace) -> int:
+    """Print counts, ranges and the verified digest of a data set, and draw examples of each class."""
+    from results.report.figures import FigureError, contact_sheet
+    from seti_model.data.dataset import Dataset, DatasetError
+
+    dataset = Dataset.open(args.dataset)
+    dataset.verify()
+    _print_summary(dataset)
+    for split in dataset.splits:
+        print(f"pixels {split}: {_pixel_range(dataset.pixel_counts(split))}")
+    for split in dataset.splits:
+        for column, (low, high) in dataset.truth_ranges(split).items():
+            print(f"{column} {split}: {low:.4g}..{high:.4g}")
+    for key, value in dataset.origin.items():
+        print(f"origin {key}: {value}")
+    train = dataset.split("train")
+    sheet = args.out or dataset.path / "contact_sheet.png"
+    try:
+        contact_sheet(train.images, train.labels, dataset.class_names, sheet)
+    except (OSError, FigureError) as error:
+        raise DatasetError(f"{sheet}: cannot be written ({error}); give another file with --out") from error
+    print(f"contact sheet: {sheet}")
+    return 0
+
+
+def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands,
+        "simulate",
+        "simulate SETI spectrograms of four classes",
+        "seti-tune data simulate data/course --preset course --train 3200 --validation 800 --test 800 --seed 1",
+    )
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
+    parser.add_argument(
+        "--preset",
+        default="course",
+        help="course: the public course set; challenge: the harder official one; wide: course with a larger drift "
+        "derivative, where a search has something to find (default: %(default)s)",
+    )
+    for split, n in (("train", 3200), ("validation", 800), ("test", 800)):
+        parser.add_argument(
+            f"--{split}", type=int, default=n, metavar="N", help="number of images (default: %(default)s)"
+        )
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="equal seeds, equal images (default: %(default)s)"
+    )
+    parser.set_defaults(run=simulate)
+
+
+def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands,
+        "import",
+        "import the course CSV files, a NumPy archive or a folder of PNG images",
+        "seti-tune data import data/course --train train/images.csv train/labels.csv "
+        "--validation validation/images.csv validation/labels.csv --class-names course\n"
+        "  seti-tune data import data/galaxies --npz galaxies.npz --fractions 0.6,0.2,0.2\n"
+        "  seti-tune data import data/mine --folder my_images --fractions 0.6,0.2,0.2    # my_images/<class>/*.png",
+    )
+    parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
+    for split in ("train", "validation", "test"):
+        parser.add_argument(
+            f"--{split}", nargs=2, type=Path, metavar=("IMAGES.csv", "LABELS.csv"), help=f"{split} split"
+        )
+    parser.add_argument(
+        "--npz", type=Path, metavar="FILE", help="x (n, h, w[, c]) uint8 or 0..1, y (n,), class_names, groups"
+    )
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="DIR/<class>/*.png; classes in sorted order")
+    parser.add_argument(
+        "--class-names",
+        metavar="A,B,…",
+        help="names in the order of the labels; `course` for the true ones of that set",
+    )
+    parser.add_argument("--shape", type=_pair, default=(64, 128), metavar="H,W", help="of CSV images (default: 64,128)")
+    parser.add_argument("--fractions", type=_numbers, metavar="A,B,C", help="train, validation, test; sum 1")
+    parser.add_argument(
+        "--test-fraction",
+        type=float,
+        default=0.2,
+        metavar="F",
+        help="part of the training split to become the test split where none is given; 0: none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--split-seed", type=int, default=1, metavar="N", help="of random splits (default: %(default)s)"
+    )
+    parser.set_defaults(run=import_)
+
+
+def _add_describe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "describe", "print counts, ranges and digest; draw examples", "seti-tune data describe data/course"
+    )
+    parser.add_argument("dataset", metavar="DATASET", type=Path, help="folder of a data set")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="of the examples (default: DATASET/contact_sheet.png)")
+    parser.set_defaults(run=describe)
+
+
+def _add_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, what: str, example: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _print_summary(dataset: Dataset) -> None:
+    n_time, n_freq, channels = dataset.image_shape
+    print(f"data set {dataset.path}: {n_time} x {n_freq} pixels, channels: {channels}, digest {dataset.digest}")
+    counts = {split: dataset.class_counts(split) for split in dataset.splits}
+    width = max(len(name) for name in (*dataset.class_names, "total"))
+    print("  ".join([" " * width, *(f"{split:>10}" for split in counts)]))
+    for name in dataset.class_names:
+        print("  ".join([f"{name:<{width}}", *(f"{count[name]:>10}" for count in counts.values())]))
+    print("  ".join([f"{'total':<{width}}", *(f"{sum(count.values()):>10}" for count in counts.values())]))
+
+
+def _pixel_range(counts: npt.NDArray[np.int64]) -> str:
+    import numpy as np
+
+    value = np.arange(256)
+    mean = np.average(value, weights=counts)
+    deviation = np.sqrt(np.average((value - mean) ** 2, weights=counts))
+    present = np.flatnonzero(counts)
+    return f"{present[0]}..{present[-1]}, mean {mean:.2f}, deviation {deviation:.2f}"
+
+
+class _Progress:
+    """Counts images and says every two seconds, on standard error, how many there are and how fast they come."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._total = total
+        self._clock = clock
+        self._start = self._last = clock()
+        self._done = 0
+
+    def step(self) -> None:
+        self._done += 1
+        if self._clock() - self._last >= _PROGRESS_S:
+            self._last = self._clock()
+            self._report()
+
+    def finish(self) -> None:
+        self._report()
+
+    def _report(self) -> None:
+        rate = self._done / max(self._clock() - self._start, 1e-9)
+        print(f"simulated {self._done} of {self._total} images, {rate:.0f} images/s", file=sys.stderr)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers; write for example 0.6,0.2,0.2") from error
+
+
+def _pair(text: str) -> tuple[int, int]:
+    try:
+        n_time, n_freq = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape; write for example 64,128") from error
+    if min(n_time, n_freq) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape; both numbers must be positive")
+    return n_time, n_freq

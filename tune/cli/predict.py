@@ -1,0 +1,195 @@
+"""The commands `evaluate` and `predict`: what an exported model says of a data set or of other images."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tune.cli.train import add_command, cores
+from tune.test_split import report_use, unlock_test
+
+if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
+    from seti_model.data.dataset import Dataset, SplitData
+    from seti_model.data.unlabelled import Unlabelled
+    from seti_model.exported import ExportedModel
+
+EVALUATE_EPILOG = """examples:
+  seti-tune evaluate runs/train/model.keras data/course --split validation
+The test split is locked: `seti-tune finals RUN` looks at it once; each --unlock-test is recorded for good.
+"""
+PREDICT_EPILOG = """examples:
+  seti-tune predict runs/train/model.keras new_spectrograms.npz --csv predictions.csv
+  seti-tune predict runs/train/model.keras images.csv pictures/ one.png
+  seti-tune predict runs/train/model.keras data/course --split train
+FILE is .npz (array x), .csv (a row of numbers 0..1 per image), .png, a folder of PNG files, or a data set.
+"""
+TEST = "test"
+LATENCY_REPEATS = 40
+
+
+def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `evaluate` and `predict`; each sets `run`, which takes the arguments and returns an exit code."""
+    evaluate = add_command(subparsers, "evaluate", "evaluate an exported model on a split", EVALUATE_EPILOG, _evaluate)
+    predict = add_command(
+        subparsers, "predict", "classify spectrograms with an exported model", PREDICT_EPILOG, _predict
+    )
+    for command in (evaluate, predict):
+        command.add_argument("model", type=Path, metavar="MODEL", help="model.keras, its .json beside it")
+    evaluate.add_argument("dataset", type=Path, metavar="DATASET", help="folder of a data set")
+    evaluate.add_argument("--split", default="validation", help="default: %(default)s")
+    predict.add_argument("files", type=Path, nargs="+", metavar="FILE", help="images, see below")
+    predict.add_argument("--split", help="of a data set; default: validation")
+    predict.add_argument("--csv", type=Path, metavar="FILE", help="write the table there instead of printing it")
+    predict.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="images at a time; the default gives what validation gave, bit for bit",
+    )
+    for command in (evaluate, predict):
+        command.add_argument("--unlock-test", action="store_true", help="allow the test split; the use is recorded")
+        command.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from results.stats.metrics import classification_metrics, report_text
+    from seti_model.data.dataset import Dataset, DatasetError
+
+    dataset = Dataset.open(args.dataset)
+    _refuse_early(dataset, args.split, args)
+    model = _load(args)
+    if model.class_names != dataset.class_names:
+        raise DatasetError(
+            f"{args.dataset}: classes {', '.join(dataset.class_names)}, but the model knows "
+            f"{', '.join(model.class_names)}; evaluate it on data with the same classes in the same order"
+        )
+    split = _split(dataset, args.split, model, args, "evaluate")
+    metrics = classification_metrics(split.labels, model.predict(split.images), dataset.class_names)
+    print(f"{args.split} split of {args.dataset}")
+    print(report_text(metrics))
+    if model.data_digest != dataset.digest:
+        print(f"note: trained on another data set ({model.data_digest[:12]}, this is {dataset.digest[:12]})")
+    if args.split == TEST:
+        report_use(args.model)
+    return 0
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from seti_model.training.outcome import ModelError
+
+    if args.batch is not None and args.batch < 1:  # before a use of the test split is recorded
+        raise ModelError(f"--batch {args.batch}: at least 1 image at a time is expected")
+    if args.csv is not None and not args.csv.parent.is_dir():
+        raise ModelError(f"--csv {args.csv}: there is no folder {args.csv.parent}; make it or name another file")
+    args.files = list(dict.fromkeys(args.files))
+    datasets = _datasets(args)
+    start = time.perf_counter()
+    model = _load(args)
+    loaded = time.perf_counter()
+    model.warm_up()
+    traced = time.perf_counter()
+    rows: list[Sequence[object]] = []
+    seconds = 0.0
+    # Data sets last: what cannot be read is refused before a use of a test split is recorded.
+    order = sorted(args.files, key=datasets.__contains__)
+    images = {path: _images(path, datasets.get(path), model, args) for path in order}
+    for path in args.files:
+        some = images[path]
+        before = time.perf_counter()
+        y_prob = model.predict(some.images, batch=args.batch)
+        seconds += time.perf_counter() - before
+        for file, index, row in zip(some.files, some.indices, y_prob, strict=True):
+            rows.append([file, index, model.class_names[row.argmax()], *(f"{value:.6f}" for value in row)])
+    _write_table([["file", "index", "predicted", *(f"p_{name}" for name in model.class_names)], *rows], args.csv)
+    print(
+        f"{len(rows)} images in {seconds:.2f} s, {len(rows) / max(seconds, 1e-9):.1f} images/s; {_latency(model)}; "
+        f"model loaded in {loaded - start:.2f} s, traced in {traced - loaded:.2f} s",
+        file=sys.stderr,
+    )
+    if datasets and _split_name(args) == TEST:
+        report_use(args.model)
+    return 0
+
+
+def _load(args: argparse.Namespace) -> ExportedModel:
+    from seti_model.runtime import prepare_process
+
+    prepare_process(cores() if args.threads is None else args.threads)
+    from seti_model.exported import load_model
+
+    return load_model(args.model)
+
+
+def _datasets(args: argparse.Namespace) -> dict[Path, Dataset]:
+    """Return those of the files that are data sets; a split that cannot be had is refused."""
+    from seti_model.data.dataset import DATASET_FILE, Dataset, DatasetError
+
+    datasets = {path: Dataset.open(path) for path in args.files if (path / DATASET_FILE).is_file()}
+    if args.split is not None and not datasets:
+        raise DatasetError(f"--split {args.split}: there is no data set among the files; leave --split out")
+    for dataset in datasets.values():
+        _refuse_early(dataset, _split_name(args), args)
+    return datasets
+
+
+def _split_name(args: argparse.Namespace) -> str:
+    return "validation" if args.split is None else str(args.split)
+
+
+def _refuse_early(dataset: Dataset, name: str, args: argparse.Namespace) -> None:
+    """Refuse a split that is locked or not there before a model is loaded, which takes seconds."""
+    if not (args.unlock_test and name == TEST and name in dataset.splits):
+        dataset.split(name)
+
+
+def _split(dataset: Dataset, name: str, model: ExportedModel, args: argparse.Namespace, what: str) -> SplitData:
+    """Return what is to be predicted; what would be refused later is refused before a use is recorded."""
+    from seti_model.data.dataset import DatasetError
+
+    if dataset.image_shape != model.shape:
+        raise DatasetError(
+            f"{dataset.path}: images of shape {dataset.image_shape}, the model expects (n_time, n_freq, channels) = "
+            f"{model.shape}; bring them to that shape or take another model"
+        )
+    if name == TEST and args.unlock_test:
+        dataset = unlock_test(dataset, what, model=args.model, weights_digest=model.weights_digest)
+    return dataset.split(name)
+
+
+def _images(path: Path, dataset: Dataset | None, model: ExportedModel, args: argparse.Namespace) -> Unlabelled:
+    from seti_model.data.unlabelled import Unlabelled, read_unlabelled
+
+    if dataset is None:
+        return read_unlabelled(path, model.shape)
+    name = _split_name(args)
+    images = _split(dataset, name, model, args, "predict").images
+    return Unlabelled(images, (path / f"{name}_images.npy",) * len(images), tuple(range(len(images))))
+
+
+def _write_table(rows: Sequence[Sequence[object]], path: Path | None) -> None:
+    if path is None:
+        print(*(",".join(map(str, row)) for row in rows), sep="\n")
+        return
+    temporary = path.with_name(f".writing-{path.name}")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    temporary.replace(path)
+
+
+def _latency(model: ExportedModel) -> str:
+    """Say how long one image alone takes, from its pixels to its probabilities, in a model that is warm."""
+    import numpy as np
+
+    image = np.zeros((1, *model.shape), np.uint8)
+    seconds = []
+    for _ in range(LATENCY_REPEATS):
+        start = time.perf_counter()
+        model.predict(image)
+        seconds.append(time.perf_counter() - start)
+    median, high = np.quantile(seconds, (0.5, 0.95)) * 1000
+    return f"one image alone takes {median:.1f} ms (median of {len(seconds)}; 95 % at most {high:.1f} ms)"

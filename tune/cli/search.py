@@ -1,0 +1,170 @@
+"""The commands `search`, `resume` and `finals`: what they accept and print. They run in a child process."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tune.study import Study
+
+SEARCH_EPILOG = """examples:
+  seti-tune search quickstart                          the shipped study, into runs/quickstart
+  seti-tune search study.toml --dry-run                what it would do: rungs, time, memory, disk
+  seti-tune search study.toml --trials 80              the same study with 80 trials in all
+  seti-tune search study.toml --address 10.0.0.1:6379  on a Ray cluster
+Start the same command again to continue an interrupted run or to see a finished one; `seti-tune resume` needs the
+run folder alone. A changed space file is accepted where it only widens the space; the trials so far are carried over.
+exit codes: 0 finished, 2 a mistake in what was asked for, 3 interrupted and to be continued, 130 Ctrl-C
+"""
+RESUME_EPILOG = """examples:
+  seti-tune resume runs/quickstart                      go on after Ctrl-C, a crash or a power cut
+  seti-tune resume runs/quickstart --trials 40          40 trials in all, also where the run was finished
+  seti-tune resume runs/study --data /new/place         the data set has moved; its digest is compared
+  seti-tune resume runs/study --space wider.toml --trials 80
+The study, its space and its trainable's folder come from the log of the run; the study file is not read.
+exit codes: as of `seti-tune search`
+"""
+
+
+FINALS_EPILOG = """examples:
+  seti-tune finals runs/quickstart                      with the study's numbers of finalists and seeds
+  seti-tune finals runs/quickstart --finalists 5 --seeds 5
+The best configurations of an ended search and the baseline are retrained from fresh seeds, as many at a time as fit.
+The best mean validation objective wins; winner and baseline then predict the test split, and the winner's best
+retraining is written to RUN/final/. Retrainings that were done before are kept. Interrupted: `seti-tune resume RUN`.
+exit codes: as of `seti-tune search`
+"""
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `search`, `resume` and `finals`."""
+    raw = argparse.RawDescriptionHelpFormatter
+    search = commands.add_parser("search", help="run or continue a study", epilog=SEARCH_EPILOG, formatter_class=raw)
+    search.add_argument("study", metavar="STUDY", help="a study file (.toml) or a shipped study's name")
+    search.add_argument(
+        "--run", dest="run_folder", type=Path, metavar="RUN", help="the run folder (default: runs/<name of the study>)"
+    )
+    search.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the study's")
+    search.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
+    search.add_argument("--no-finals", action="store_true", help="search only; `seti-tune finals RUN` does the rest")
+    search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
+    _add_views(search)
+    search.set_defaults(run=_search, supervised=True)
+    resume = commands.add_parser("resume", help="continue or extend a run", epilog=RESUME_EPILOG, formatter_class=raw)
+    resume.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
+    resume.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the run's")
+    resume.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
+    resume.add_argument("--space", type=Path, metavar="FILE", help="a space file that widens the run's space")
+    resume.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
+    _add_views(resume)
+    resume.set_defaults(run=_resume, supervised=True)
+    finals = commands.add_parser(
+        "finals", help="retrain and evaluate the best", epilog=FINALS_EPILOG, formatter_class=raw
+    )
+    finals.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
+    finals.add_argument("--finalists", type=int, metavar="K", help="how many of the best, instead of the study's")
+    finals.add_argument("--seeds", type=int, metavar="N", help="retrainings of each, instead of the study's")
+    finals.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
+    finals.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
+    _add_views(finals)
+    finals.set_defaults(run=_finals, supervised=True)
+
+
+def _add_views(parser: argparse.ArgumentParser) -> None:
+    views = parser.add_mutually_exclusive_group()
+    views.add_argument(
+        "--quiet", action="store_true", help="print the result at the end and nothing before, but errors"
+    )
+    views.add_argument(
+        "--plain", action="store_true", help="print lines, also on a terminal (default: a live view there)"
+    )
+
+
+def _view(options: argparse.Namespace) -> str:
+    from tune.view.terminal import choose_view
+
+    return choose_view(sys.stderr, quiet=options.quiet, plain=options.plain)
+
+
+def _search(options: argparse.Namespace) -> int:
+    from results.log.recorder import LOG_NAME
+    from tune.process.child import given_options, resume_command
+    from tune.process.supervisor import supervise
+    from tune.ray_adapter.cluster import check_address
+    from tune.study import load_study
+
+    study = load_study(options.study)
+    if options.trials is not None:
+        study = study.with_trials(options.trials)
+    study = study.without_finals() if options.no_finals else study
+    run = options.run_folder or Path("runs") / study.study.name
+    if options.address is not None:
+        check_address(options.address)
+    off = ["--no-finals"] if options.no_finals else []
+    arguments = [options.study, *given_options(run=run, trials=study.study.trials, address=options.address), *off]
+    given = given_options(run=options.run_folder, trials=options.trials, address=options.address)
+    again = ["seti-tune", "search", options.study, *given, *off]
+    log = run / LOG_NAME
+    is_new = not log.exists() or not log.stat().st_size
+    if options.dry_run or (is_new and not options.quiet):
+        print(_plan(study, run, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
+    if options.dry_run:
+        return 0
+
+    def way_on() -> str:
+        begun = log.exists() and log.stat().st_size > 0
+        return resume_command(run, trials=options.trials, address=options.address) if begun else shlex.join(again)
+
+    return supervise(arguments, view=_view(options), again=way_on)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from tune.process.child import given_options, resume_command
+    from tune.process.supervisor import supervise
+    from tune.ray_adapter.cluster import check_address
+
+    if options.address is not None:
+        check_address(options.address)
+    given = {name: getattr(options, name) for name in ("trials", "data", "space", "address")}
+    again = resume_command(options.folder, **given)
+    return supervise(["--run", str(options.folder), *given_options(**given)], view=_view(options), again=lambda: again)
+
+
+def _finals(options: argparse.Namespace) -> int:
+    from tune.process.child import finals_command, given_options
+    from tune.process.supervisor import supervise
+    from tune.ray_adapter.cluster import check_address
+    from tune.resume import finals_study
+
+    if options.address is not None:
+        check_address(options.address)
+    wanted = {name: getattr(options, name) for name in ("data", "finalists", "seeds")}
+    finals_study(options.folder, **wanted)  # a mistake is said before a process is started
+    given = given_options(**wanted, address=options.address)
+    again = finals_command(options.folder, **wanted, address=options.address)
+    return supervise(["--run", str(options.folder), "--finals-only", *given], view=_view(options), again=lambda: again)
+
+
+def _plan(study: Study, run: Path, *, local: bool) -> str:
+    from seti_model.data.dataset import Dataset
+    from tune.forecast import forecast, forecast_text, measure_flops
+    from tune.ray_adapter.cluster import concurrency, local_cpus
+
+    shape, n_classes, counts = None, 0, (0, 0)
+    if study.data.simulate is not None:
+        shape, n_classes, counts = (64, 128, 1), 4, (study.data.train, study.data.validation)
+    elif (path := study.dataset_path(run)) is not None:
+        data = Dataset.open(path)
+        shape, n_classes = data.image_shape, len(data.class_names)
+        counts = len(data.split("train").labels), len(data.split("validation").labels)
+    concurrent = study.resources.max_concurrent or 1
+    if local and not study.resources.gpus_per_trial:
+        concurrent = concurrency(study.resources, local_cpus(), 0)
+    plan = forecast(
+        study, shape=shape, n_classes=n_classes, counts=counts, concurrent=concurrent, flops_per_s=measure_flops()
+    )
+    return forecast_text(study, plan, concurrent)

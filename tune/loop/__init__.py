@@ -1,0 +1,1 @@
+"""The search loop; knows no Ray."""

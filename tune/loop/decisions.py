@@ -1,0 +1,114 @@
+"""What a worker's report means for the record: its events and the decision of a rung, as pure functions."""
+
+from __future__ import annotations
+
+import operator
+from pathlib import Path
+from typing import Any
+
+from results.log.records import Checkpoint, Epoch, Event, Rung, TrialEnded, to_line
+from results.log.state import RunState, TrialState
+from results.tables.flags import pack_flags
+from tune.loop.asha import decide, is_exempt
+from tune.study import Study
+from tune.trainable import EpochReport, Task
+
+
+def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) -> list[Event]:
+    """Return the epoch of a report and, where it brings one, its checkpoint.
+
+    Args:
+        run: The run folder, to which paths in the record are relative.
+        task: The attempt that reports.
+        report: What it says.
+        state: The run; right images are recorded where this is the trial's best epoch so far.
+
+    Raises:
+        TypeError: A value that is no number or text.
+        ValueError: The checkpoint lies elsewhere than it must, or there is not one flag for each validation image.
+    """
+    names: dict[str, Any] = {k: getattr(task, k) for k in ("trial", "repeat", "attempt")}
+    names["epoch"] = operator.index(report.epoch)
+    derived = ("epoch", "validation_correct")
+    values = {k: _plain(v) for k, v in vars(report).items() if k not in derived and not k.startswith("checkpoint")}
+    values["validation_accuracy"] = float(report.validation_accuracy)
+    best, flags = state.trials[task.trial, task.repeat].best, report.validation_correct
+    n = state.started.validation_images if state.started else None
+    if flags is not None and n is not None and len(flags) != n:
+        raise ValueError(f"validation_correct holds {len(flags)} flags, the data set {n} validation images")
+    if flags is not None and (best is None or report.validation_accuracy > best.validation_accuracy):
+        values["validation_correct"] = pack_flags(flags)
+    events: list[Event] = [Epoch(**names, **values)]
+    if report.checkpoint is not None:
+        below = _below(Path(report.checkpoint), task.checkpoint_folder)
+        if below is None:
+            raise ValueError(f"checkpoint {report.checkpoint} does not lie below task.checkpoint_folder")
+        checkpoint = Checkpoint(
+            **names,
+            path=(task.checkpoint_folder.relative_to(run) / below).as_posix(),
+            bytes=_plain(report.checkpoint_bytes),
+            digest=report.checkpoint_digest,
+            seconds=_plain(report.checkpoint_seconds),
+        )
+        events.append(checkpoint)
+    for event in events:
+        to_line(event)  # refuses here what a line cannot hold: the log's own refusal would end the study
+    return events
+
+
+def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
+    """Return ASHA's decision on a trial at a rung, from the values that reached this rung before it.
+
+    An exempt trial that an earlier rung would have stopped does not count: it would not have come so far.
+    """
+    others = [t.rungs[epoch].value for t in state.search_trials() if epoch in t.rungs and _would_reach(t, epoch)]
+    decision = decide(trial.value_at(epoch), others, study.asha.reduction_factor)
+    if trial.started.is_baseline or is_exempt(trial.started.trial, study.asha.exempt_fraction):
+        word = "exempt"
+    else:
+        word = "stop" if decision.stop else "go on"
+    return Rung(
+        trial=trial.started.trial,
+        epoch=epoch,
+        value=decision.value,
+        seen=decision.seen,
+        better=decision.better,
+        cutoff=decision.cutoff,
+        decision=word,
+    )
+
+
+def trial_ended(trial: TrialState, status: str, reason: str) -> TrialEnded:
+    """Return the end of a trial with what it reached."""
+    best, last = trial.best, trial.last
+    return TrialEnded(
+        trial=trial.started.trial,
+        repeat=trial.started.repeat,
+        status=status,
+        reason=reason,
+        epochs=len(trial.epochs),
+        best_epoch=best.epoch if best else None,
+        objective=best.validation_accuracy if best else None,
+        weights_digest=last.weights_digest if last else None,
+        best_weights_digest=last.best_weights_digest if last else None,
+    )
+
+
+def why_stopped(rung: Rung) -> str:
+    """Return the reason of a stop in words."""
+    return f"ASHA at epoch {rung.epoch}: {rung.value:.6g} is below {rung.cutoff:.6g} ({rung.seen} seen)"
+
+
+def _would_reach(trial: TrialState, epoch: int) -> bool:
+    return all(rung.is_passed for n, rung in trial.rungs.items() if n < epoch)
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy number as Python's, anything else as it is."""
+    return value.item() if hasattr(value, "item") else value
+
+
+def _below(path: Path, folder: Path) -> Path | None:
+    """Return `path` relative to `folder` if it lies in it, links followed; else None."""
+    path, folder = path.resolve(), folder.resolve()
+    return path.relative_to(folder) if folder in path.parents else None

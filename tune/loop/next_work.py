@@ -1,0 +1,104 @@
+"""What is left to do in a run and with what it is begun, as pure functions of its study and its state."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from results.finals import finalists, is_stale
+from results.log.recorder import LOG_NAME
+from results.log.records import AttemptStarted, TrialStarted, utc_now
+from results.log.state import RunState, TrialState
+from seti_model.runtime import derive_seed
+from tune.initial import initial_model
+from tune.loop.asha import rung_epochs
+from tune.sections import FinalsSection, read_section
+from tune.study import Study
+from tune.trainable import Task
+
+
+def has_work(study: Study, state: RunState) -> bool:
+    """Return whether a run has trials to start, to continue or to retrain."""
+    if any(trial.ended is None for trial in state.trials.values()):
+        return True
+    if len(state.search_trials()) < study.study.trials and within_time(study, state):
+        return True
+    return bool(missing_finals(study.finals, state))
+
+
+def within_time(study: Study, state: RunState) -> bool:
+    """Return whether new trials may start: the time all drivers of the run have spent is below its limit."""
+    limit = study.study.time_limit_h
+    return limit is None or state.spent_s < 3600 * limit
+
+
+def recorded_finals(state: RunState) -> FinalsSection:
+    """Return the section [finals] of the study as it is in the log."""
+    section: FinalsSection = read_section(Path(LOG_NAME), "finals", state.study.get("finals", {"enabled": False}))
+    return section
+
+
+def finals_wait(study: Study, state: RunState) -> bool:
+    """Return whether the study wants finals that the run, as recorded, would not decide."""
+    undecided = not state.decisions or is_stale(state)
+    return study.finals.enabled and undecided and study.finals != recorded_finals(state)
+
+
+def chosen_finalists(finals: FinalsSection, state: RunState) -> list[TrialState]:
+    """Return the trials to retrain as the search stands now; none where there are to be no finals."""
+    return finalists(state, finals.finalists, finals.max_finalists) if finals.enabled else []
+
+
+def missing_finals(finals: FinalsSection, state: RunState) -> list[tuple[TrialState, int]]:
+    """Return the retrainings yet to begin, each a trial and a repeat: one seed of all finalists, then the next."""
+    keys = [(trial, repeat) for repeat in range(finals.seeds) for trial in chosen_finalists(finals, state)]
+    return [(trial, repeat) for trial, repeat in keys if (trial.started.trial, repeat) not in state.trials]
+
+
+def checkpoint_folder(run: Path, started: TrialStarted) -> Path:
+    """Return the folder below which all attempts of a trial write, each into one of its own."""
+    repeat = "" if started.repeat is None else f"-{started.repeat}"
+    return run / "checkpoints" / f"{started.trial:04d}{repeat}"
+
+
+def next_attempt(study: Study, run: Path, trial: TrialState, *, memory_mb: float | None) -> tuple[Task, AttemptStarted]:
+    """Return the next attempt of a trial: from its newest checkpoint that is still there, else from the start."""
+    started = trial.started
+    attempt = max(trial.attempts, default=-1) + 1
+    saved = next((c for c in reversed(trial.checkpoints) if (run / c.path).exists()), None)
+    rungs = rung_epochs(study.asha.grace_epochs, study.asha.reduction_factor, started.max_epochs)
+    task = Task(
+        trial=started.trial,
+        repeat=started.repeat,
+        attempt=attempt,
+        configuration=started.configuration,
+        seed=started.seed,
+        max_epochs=started.max_epochs,
+        checkpoint_folder=checkpoint_folder(run, started) / str(attempt),
+        resume_from=run / saved.path if saved else None,
+        init_from=initial_model(study, run),
+        checkpoint_epochs=(*(rungs if started.repeat is None else ()), started.max_epochs),
+        threads=study.resources.cpus_per_trial,
+        gpus=study.resources.gpus_per_trial,
+        memory_mb=memory_mb,
+    )
+    event = AttemptStarted(
+        trial=started.trial,
+        repeat=started.repeat,
+        attempt=attempt,
+        from_epoch=saved.epoch if saved else 0,
+        resume_from=saved.path if saved else None,
+    )
+    return task, event
+
+
+def retraining(study: Study, trial: TrialState, repeat: int) -> TrialStarted:
+    """Return the start of a trial's retraining in the finals, from a fresh seed of its own."""
+    started = trial.started
+    return dataclasses.replace(
+        started,
+        time=utc_now(),
+        repeat=repeat,
+        parameters=trial.parameters,
+        seed=derive_seed(study.study.seed, started.trial, "final", repeat),
+    )

@@ -1,0 +1,168 @@
+"""The proposer: Optuna behind a pure interface, rebuilt from the trials of the event log.
+
+Trial `n` of the study is trial `n` of Optuna's, and the sampler of each proposal is seeded by (study seed, trial
+number). So a rebuilt proposer proposes what the uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from results.log.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED, Value
+from results.log.state import TrialState as Recorded
+from search_spaces.parameters import Categorical, Float, Int
+from search_spaces.space import Space
+from seti_model.runtime import derive_seed
+
+CONSTRAINT = "trainable"  # above zero where a configuration is not
+
+
+class Proposer:
+    """Proposes configurations and is told how trials ended."""
+
+    def __init__(self, space: Space, *, sampler: str, startup_trials: int, seed: int) -> None:
+        self._space = space
+        self._kind = sampler
+        self._startup_trials = startup_trials
+        self._seed = seed
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(direction="maximize", sampler=self._sampler(0))
+        self._running: dict[int, Trial] = {}
+
+    def rebuild(self, trials: Iterable[Recorded]) -> None:
+        """Take in all recorded trials of the search, in the order of their numbers, running ones too."""
+        for recorded in trials:
+            self.add(recorded)
+
+    def add(self, recorded: Recorded) -> None:
+        """Take in one recorded trial that this proposer did not propose itself: rebuilt ones and the baseline."""
+        self._study.add_trial(frozen_trial(recorded, self._space))
+        if recorded.status == RUNNING:
+            number = recorded.started.trial
+            frozen = self._study.get_trials(deepcopy=False)[number]
+            self._running[number] = Trial(self._study, frozen._trial_id)
+
+    def propose(self, number: int) -> dict[str, Value]:
+        """Return the active parameters of trial `number`, which must be the next one."""
+        self._study.sampler = self._sampler(number)
+        trial = self._study.ask()
+        if trial.number != number:
+            raise RuntimeError(f"trial {number} is {trial.number} for Optuna; the rebuilt study is not whole")
+        values: dict[str, Value] = {}
+        for parameter in self._space.parameters:
+            if parameter in self._space.active(values):
+                values[parameter.name] = _suggest(trial, parameter)
+        self._running[number] = trial
+        return values
+
+    def tell(self, recorded: Recorded) -> None:
+        """Say how a trial ended.
+
+        Completed: COMPLETE with the objective. Stopped: PRUNED with the curve. Diverged or without memory: PRUNED and
+        infeasible, because TPE never looks at FAIL and would propose the same region again. Failed: FAIL.
+        """
+        trial = self._running.pop(recorded.started.trial)
+        for epoch, best in _curve(recorded).items():
+            trial.report(best, epoch)
+        state, value = _outcome(recorded)
+        if is_infeasible(recorded):
+            trial.set_constraint(CONSTRAINT, 1.0)
+        self._study.tell(trial, value, state=state)
+
+    @property
+    def study(self) -> optuna.Study:
+        """Optuna's study, for exports and tests; changing it changes the search."""
+        return self._study
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        seed = derive_seed("sampler", self._seed, number)
+        if self._kind == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        conditional = any(p.when for p in self._space.parameters)
+        with warnings.catch_warnings():
+            # `group` is what makes TPE see conditional parameters together; Optuna calls it experimental since 2.8.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(
+                seed=seed,
+                n_startup_trials=self._startup_trials,
+                multivariate=True,
+                group=conditional,
+                constant_liar=True,
+            )
+
+
+def frozen_trial(recorded: Recorded, space: Space, attributes: Mapping[str, Any] | None = None) -> FrozenTrial:
+    """Return a recorded trial as Optuna has it; `attributes` become its user attributes."""
+    known: dict[str, Any] = dict(recorded.parameters)
+    declared = {p.name: p for p in space.parameters}
+    state, value = _outcome(recorded)
+    curve = _curve(recorded) if recorded.ended else {}
+    if state == TrialState.PRUNED and curve:
+        value = curve[max(curve)]  # as `tell` does it
+    return create_trial(
+        state=state,
+        value=value,
+        params=known,
+        distributions={name: distribution(declared[name]) for name in known},
+        intermediate_values=curve,
+        constraints={CONSTRAINT: 1.0} if is_infeasible(recorded) else None,
+        user_attrs=dict(attributes or {}),
+    )
+
+
+def is_infeasible(recorded: Recorded) -> bool:
+    """Return whether the configuration itself cannot be trained: it diverged or asked for more memory than there is."""
+    return recorded.status == DIVERGED or (recorded.status == FAILED and recorded.lacked_memory)
+
+
+def distribution(parameter: Float | Int | Categorical) -> BaseDistribution:
+    """Return Optuna's distribution for a parameter of the space."""
+    match parameter:
+        case Float():
+            return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+        case Int():
+            return IntDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step or 1)
+        case Categorical():
+            return CategoricalDistribution(parameter.choices)
+
+
+def _suggest(trial: Trial, parameter: Float | Int | Categorical) -> Value:
+    match parameter:
+        case Float():
+            number: float = trial.suggest_float(
+                parameter.name, parameter.low, parameter.high, log=parameter.log, step=parameter.step
+            )
+            return number
+        case Int():
+            whole: int = trial.suggest_int(
+                parameter.name, parameter.low, parameter.high, log=parameter.log, step=parameter.step or 1
+            )
+            return whole
+        case Categorical():
+            choice: Value = trial.suggest_categorical(parameter.name, parameter.choices)
+            return choice
+
+
+def _curve(recorded: Recorded) -> dict[int, float]:
+    """Best value so far by epoch: TPE ranks a pruned trial by the last value of its curve."""
+    return {epoch: recorded.value_at(epoch) for epoch in sorted(recorded.epochs) if recorded.best is not None}
+
+
+def _outcome(recorded: Recorded) -> tuple[TrialState, float | None]:
+    best = recorded.best
+    if recorded.status == COMPLETED and best is not None:
+        return TrialState.COMPLETE, best.validation_accuracy
+    if recorded.status in (STOPPED, DIVERGED) or is_infeasible(recorded):
+        return TrialState.PRUNED, None
+    return (TrialState.RUNNING if recorded.status == RUNNING else TrialState.FAIL), None

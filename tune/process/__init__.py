@@ -1,0 +1,1 @@
+"""The thin parent, the driver's process, signals."""

@@ -1,0 +1,1 @@
+"""Ray: the cluster, and searcher and scheduler as adapters."""

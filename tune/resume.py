@@ -1,0 +1,198 @@
+"""How a run goes on: its study from the log alone, what may differ since it began, and what is written first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from results.log.recorder import LOG_NAME
+from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
+from results.log.state import RunState, load_run
+from search_spaces.parameters import SpaceError
+from search_spaces.space import Space, load_space
+from search_spaces.widening import widen
+from tune.initial import initial_digest, initial_model
+from tune.loop.next_work import within_time
+from tune.study import Study, StudyError, Value
+
+SOURCE = "study.toml"
+COMPARED = ("study", "search", "asha", "fixed", "baseline", "data", "resources")
+# Data and initial model may move, their digests are compared; threads and GPUs of a trial change its results, their
+# number does not.
+MAY_CHANGE = {
+    ("study", "name"),
+    ("study", "space"),
+    ("study", "trials"),
+    ("study", "time_limit_h"),
+    ("study", "max_retries"),
+    ("study", "max_consecutive_failures"),
+    ("study", "init_from"),
+    ("asha", "exempt_fraction"),
+    ("data", "path"),
+    ("resources", "max_concurrent"),
+    ("resources", "memory_mb"),
+}
+
+
+def recorded_study(
+    run: Path, *, trials: int | None = None, data: Path | None = None, space: Path | None = None
+) -> Study:
+    """Return the study of a run as its log has it, the file it came from is not needed.
+
+    Args:
+        run: The run folder.
+        trials: Another total number of trials.
+        data: Where the data set is now.
+        space: A file with a wider space.
+
+    Raises:
+        RecordError: No run folder, or an empty or damaged log.
+        StudyError: The record is refused, or what is asked for.
+        SpaceError: The space cannot be read or does not fit.
+    """
+    state = load_run(run)
+    wider = Space.from_mapping(state.space) if space is None else load_space(space)
+    old: Any = state.study
+    record = dict(old) | _carried_over(state, wider)
+    if space is not None:
+        record["study"] = old["study"] | {"space": str(space.absolute())}
+    source = run / SOURCE
+    text = source.read_text(encoding="utf-8") if source.is_file() else ""
+    study = Study.from_record(record, wider, place=run / LOG_NAME, source=text)
+    copy = initial_model(study, run)
+    study = study if copy is None else study.with_init_from(copy)  # the original may have gone or changed
+    study = study if data is None else study.with_data(data)
+    return study if trials is None else study.with_trials(trials)
+
+
+def finals_study(
+    run: Path, *, data: Path | None = None, finalists: int | None = None, seeds: int | None = None
+) -> Study:
+    """Return the study of a run whose search has ended, with its finals switched on.
+
+    Args:
+        run: The run folder.
+        data: Where the data set is now.
+        finalists: Another number of them.
+        seeds: Another number of retrainings of each.
+
+    Raises:
+        RecordError: No run folder, or an empty or damaged log.
+        StudyError: The search has not ended, or the record or what is asked for is refused.
+    """
+    study = recorded_study(run, data=data).with_finals(finalists=finalists, seeds=seeds)
+    state = load_run(run)
+    trials = state.search_trials()
+    ended = sum(trial.ended is not None for trial in trials)
+    if ended < len(trials) or (ended < study.study.trials and within_time(study, state)):
+        raise StudyError(
+            f"{run}: its search has not ended ({ended} of {study.study.trials} trials); continue it with `seti-tune "
+            f"resume {run}`, the finals follow, or end it there with `seti-tune resume {run} --trials {len(trials)}`"
+        )
+    return study
+
+
+def check_continuation(study: Study, state: RunState, run: Path) -> SpaceWidened | None:
+    """Refuse to continue a run whose trials would not be comparable with new ones.
+
+    Returns:
+        The event that carries the trials over into the study's wider space; None if the space is the same.
+
+    Raises:
+        StudyError: Another study, a space that does not only widen, or a setting that trials depend on.
+    """
+    if state.started is None:
+        return None
+    try:
+        widened = _widened(study.space, state)
+        old: Any = dict(state.study) | _carried_over(state, study.space)
+    except SpaceError as error:
+        raise StudyError(f"{run}: {error} (--run names another folder)") from error
+    new = study.to_mapping()
+    if (0, None) not in state.trials:  # no baseline has run yet, so it may have values for what is new
+        known = state.space["parameters"]
+        old["baseline"] |= {name: value for name, value in new["baseline"].items() if name not in known}
+    for section in COMPARED:
+        for key in sorted({*old[section], *new[section]}):
+            before, now = old[section].get(key), new[section].get(key)
+            if before != now and (section, key) not in MAY_CHANGE:
+                raise StudyError(
+                    f"{run}: holds another study: [{section}] {key} was {before!r}, is now {now!r}; "
+                    "set it back or choose another folder with --run"
+                )
+    return widened
+
+
+def check_digest(run: Path, state: RunState, digest: str | None) -> None:
+    """Refuse a data set that the trials so far have not seen.
+
+    Raises:
+        StudyError: The run began with another one.
+    """
+    if state.started is not None and digest != state.started.data_digest:
+        raise StudyError(
+            f"{run}: its trials saw the data set {state.started.data_digest}, the one given now is {digest}; "
+            "restore the data or choose another folder with --run"
+        )
+
+
+def opening_events(
+    study: Study, state: RunState, run: Path, *, data: tuple[str | None, int | None], provenance: Mapping[str, Any]
+) -> list[Event]:
+    """Return what a driver writes before anything else, in one piece; `data` is its digest and validation images.
+
+    Raises:
+        StudyError: As `check_continuation`.
+        ModelError: The initial model has gone from the run folder.
+    """
+    record = study.to_mapping()
+    if state.started is not None:
+        widened = check_continuation(study, state, run)
+        # The space first: were only one of the two on the disk, the study could still be read with it.
+        return [*([] if widened is None else [widened]), StudyResumed(study=record, provenance=provenance)]
+    return [
+        StudyStarted(
+            study=record,
+            space=study.space.to_mapping(),
+            space_fingerprint=study.space.fingerprint,
+            data_digest=data[0],
+            validation_images=data[1],
+            init_digest=initial_digest(study, run),
+            provenance=provenance,
+        )
+    ]
+
+
+def _widened(space: Space, state: RunState) -> SpaceWidened | None:
+    if space.fingerprint == state.space_fingerprint:
+        return None
+    widening = widen(Space.from_mapping(state.space), space)
+    carried = {
+        str(number): widening.carry(number, trial.parameters, trial.started.configuration)
+        for (number, _), trial in state.trials.items()
+    }
+    return SpaceWidened(
+        space=space.to_mapping(),
+        space_fingerprint=space.fingerprint,
+        changes=widening.changes,
+        carried={number: values for number, values in carried.items() if values},
+    )
+
+
+def _carried_over(state: RunState, space: Space) -> dict[str, dict[str, Value]]:
+    """Return [fixed] and [baseline] as they are recorded, without or with what a wider space makes a parameter of.
+
+    A parameter that is added leaves [fixed]; a baseline that has run has the value it ran with.
+    """
+    study: Any = state.study
+    names = {parameter.name for parameter in space.parameters}
+    fixed = {name: value for name, value in study["fixed"].items() if name not in names}
+    baseline = dict(study["baseline"])
+    first = state.trials.get((0, None))
+    if baseline and first is not None and first.started.is_baseline:
+        baseline = dict(first.parameters)
+        if space.fingerprint != state.space_fingerprint:
+            widening = widen(Space.from_mapping(state.space), space)
+            baseline |= widening.carry(0, first.parameters, first.started.configuration)
+    return {"fixed": fixed, "baseline": baseline}

@@ -1,0 +1,245 @@
+"""What a worker runs: one attempt of one trial, and the contract of anything that can be trained.
+
+A trainable is a function `trainable(task, data, on_epoch)`. It trains `task.configuration` from `task.seed`,
+continues from `task.resume_from` where that is not None, and calls `on_epoch(EpochReport(...))` after each epoch;
+when that returns True it returns at once. In a search a trial that is stopped never returns from `on_epoch`: it is
+left by SystemExit, so what must be tidied up belongs in a `finally`. The function knows no Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from tune.provenance import device_model
+from tune.study import StudyError
+
+if TYPE_CHECKING:
+    from seti_model.data.dataset import TrainingData
+
+Value = bool | int | float | str
+
+
+class Diverged(Exception):  # noqa: N818 - an outcome that is recorded, not an error
+    """Raised by a trainable whose loss or weights are not finite any more."""
+
+
+class CheckpointLost(Exception):  # noqa: N818 - the trial goes on from an earlier one
+    """Raised by a trainable that cannot read `task.resume_from`: it is gone or damaged."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One attempt: everything a worker needs to know, nothing it could look up elsewhere.
+
+    `checkpoint_folder` belongs to this attempt alone; `resume_from` is a checkpoint of an earlier one,
+    `init_from` the model that every trial starts from. After the epochs in `checkpoint_epochs` a checkpoint is needed,
+    after others it saves time if the worker dies. A worker that has grown above `memory_mb` (10**6 bytes) is replaced
+    after an epoch with a checkpoint.
+    """
+
+    trial: int
+    repeat: int | None
+    attempt: int
+    configuration: Mapping[str, Value]
+    seed: int
+    max_epochs: int
+    checkpoint_folder: Path
+    resume_from: Path | None = None
+    init_from: Path | None = None
+    checkpoint_epochs: tuple[int, ...] = ()
+    threads: int = 1
+    gpus: float = 0.0
+    memory_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a trainable says after an epoch (counted from 1). Only the first two fields are required.
+
+    Losses are mean cross-entropies, accuracies fractions, seconds wall time of this epoch. `checkpoint` is a
+    folder or file below `task.checkpoint_folder` from which this very epoch can be continued. `validation_correct`
+    says of each validation image whether it was right, (n_validation,); with it the leaderboard marks ties.
+    """
+
+    epoch: int
+    validation_accuracy: float
+    validation_loss: float | None = None
+    train_accuracy: float | None = None
+    train_loss: float | None = None
+    learning_rate: float | None = None
+    seconds: float | None = None
+    build_seconds: float | None = None
+    images_per_s: float | None = None
+    resident_mb: float | None = None
+    model_parameters: int | None = None
+    weights_digest: str | None = None
+    best_weights_digest: str | None = None
+    validation_correct: Sequence[bool] | None = None
+    checkpoint: Path | None = None
+    checkpoint_bytes: int = 0
+    checkpoint_digest: str = ""
+    checkpoint_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Entered:
+    """A worker entered the training function."""
+
+    node: str
+    pid: int
+    device: str | None = None  # model of the processor or GPU
+
+
+@dataclass(frozen=True)
+class Left:
+    """The training function is over: it returned, diverged or raised."""
+
+    outcome: str  # "returned", "diverged", "failed", "memory", "checkpoint" or "no space"
+    reason: str
+
+
+CHECKPOINT_SHARE = 0.05  # of the time of training may go into checkpoints that nobody asked for by epoch
+_attempts_here = 0  # that this process has begun
+_REPORT_FIELDS = {field.name for field in dataclasses.fields(EpochReport)}
+OnEpoch = Callable[[EpochReport], bool]
+Trainable = Callable[[Task, Any, OnEpoch], None]
+
+
+def load_trainable(name: str, folder: Path | None = None) -> Trainable:
+    """Import `module:function`; `folder`, where the study file lies, is searched as well.
+
+    Raises:
+        StudyError: No such module or function.
+    """
+    module, function = name.split(":")
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    try:
+        found: Trainable = getattr(importlib.import_module(module), function)
+    except Exception as error:  # whatever a user's module does when it is imported
+        raise StudyError(
+            f"[study] trainable = {name!r}: {type(error).__name__}: {error}; correct it, put the module beside the "
+            "study file or install it on every node"
+        ) from error
+    return found
+
+
+def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
+    """Train the course network: the trainable of every study that names no other."""
+    from seti_model.config import Configuration
+    from seti_model.runtime import prepare_process
+
+    prepare_process(task.threads, gpu=task.gpus > 0)
+    from seti_model.training import train as training
+
+    def report(result: training.EpochResult) -> bool:
+        saved = result.checkpoint
+        values = {name: value for name, value in result.to_mapping().items() if name in _REPORT_FIELDS}
+        if saved is not None:
+            values |= {
+                "checkpoint": saved.path,
+                "checkpoint_bytes": saved.bytes,
+                "checkpoint_digest": saved.digest,
+                "checkpoint_seconds": saved.seconds,
+            }
+        return on_epoch(EpochReport(**values, validation_correct=result.validation_correct))
+
+    try:
+        training.train(
+            Configuration.from_mapping(task.configuration),
+            data,
+            seed=task.seed,
+            on_epoch=report,
+            checkpoint_folder=task.checkpoint_folder,
+            init_from=task.init_from,
+            resume_from=task.resume_from,
+            checkpoint_share=CHECKPOINT_SHARE,
+            checkpoint_epochs=task.checkpoint_epochs,
+        )
+    except training.Diverged as error:
+        raise Diverged(str(error)) from error
+    except training.DamagedCheckpointError as error:
+        raise CheckpointLost(str(error)) from error
+
+
+def run_attempt(config: Mapping[str, Any], data: Any, name: str, folder: Path | None) -> None:
+    """Run one attempt on a Ray worker, reporting to the driver; what the trainable raises is reported too."""
+    from ray import tune as ray_tune
+
+    # After "stop" Ray waits this long for the function to return before it gives the worker up; 2 s by default,
+    # too short where several hundred MB are handed back.
+    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "60"
+    task: Task = config["task"]
+    global _attempts_here
+    _attempts_here += 1
+    entered = Entered(node=os.uname().nodename, pid=os.getpid(), device=device_model(gpu=task.gpus > 0))
+    ray_tune.report({"message": entered})
+
+    stopped = False
+
+    def on_epoch(report: EpochReport) -> bool:
+        nonlocal stopped
+        if report.resident_mb is None:
+            report = dataclasses.replace(report, resident_mb=psutil.Process().memory_info().rss / 1e6)
+        try:
+            ray_tune.report({"message": report})
+        except SystemExit:
+            stopped = True  # the driver said "stop": Ray ends this thread from inside report()
+            raise
+        if _has_grown(task, report):
+            os._exit(0)  # the driver knows why from the report; a fresh worker continues from the checkpoint
+        return False
+
+    try:
+        load_trainable(name, folder)(task, data, on_epoch)
+    except Diverged as error:
+        left = Left("diverged", str(error) or "not finite")
+    except CheckpointLost as error:
+        left = Left("checkpoint", str(error) or f"cannot read {task.resume_from}")
+    except SystemExit as error:
+        if stopped:
+            raise
+        left = Left("failed", f"the training function called sys.exit({error.code!r})")
+    except Exception as error:
+        left = Left("no space" if _is_full(error) else "memory" if _is_memory(error) else "failed", _reason(error))
+    else:
+        left = Left("returned", "")
+    ray_tune.report({"message": left})
+
+
+def _reason(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _has_grown(task: Task, report: EpochReport) -> bool:
+    """Return whether this worker is to be replaced; one that has trained nothing else would not come back smaller."""
+    if task.memory_mb is None or report.resident_mb is None or report.checkpoint is None:
+        return False
+    return _attempts_here > 1 and report.epoch < task.max_epochs and report.resident_mb > task.memory_mb
+
+
+def _is_memory(error: Exception) -> bool:
+    """Return whether memory ran out: Python's own error, or TensorFlow's on a processor or GPU."""
+    return isinstance(error, MemoryError) or type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Return whether a full or read-only disk is behind an error: no fault of the configuration."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

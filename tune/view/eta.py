@@ -1,0 +1,98 @@
+"""How fast a search goes and how long it may still take, as an interval."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+
+from results.log.records import ENDED
+from results.log.state import RunState
+from tune.loop.next_work import within_time
+from tune.study import Study
+
+RECENT_EPOCHS = 50
+
+
+class Pace:
+    """Counts the epochs of this driver; `restart` when the first of them is about to begin."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._recent: deque[float] = deque(maxlen=RECENT_EPOCHS)
+        self.epochs = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Count the time from now on."""
+        self._started = self._clock()
+
+    def epoch_done(self) -> None:
+        """Take note of an epoch."""
+        self.epochs += 1
+        self._recent.append(self._clock())
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the start."""
+        return self._clock() - self._started
+
+    @property
+    def epochs_per_s(self) -> float:
+        """Epochs per second since the start; 0 without one."""
+        return self.epochs / max(self.elapsed_s, 1e-3)
+
+    def seconds_left(self, study: Study, state: RunState) -> tuple[float, float] | None:
+        """Return the least and the most time that what is left may take; None before the first epoch.
+
+        The rate is that since the start and that of the last epochs, whichever is faster or slower: trials differ in
+        what an epoch costs.
+        """
+        if not self.epochs:
+            return None
+        least, most = epochs_left(study, state)
+        recent = len(self._recent) / max(self._clock() - self._recent[0], 1e-3)
+        rates = (self.epochs_per_s, recent) if len(self._recent) > 1 else (self.epochs_per_s,)
+        return least / max(rates), most / min(rates)
+
+
+def epochs_left(study: Study, state: RunState) -> tuple[float, float]:
+    """Return the least and the most epochs that a search and its finals still need.
+
+    A search trial is expected to take as many as those that have ended did, without the baseline, which ASHA does not
+    stop. The interval is the prediction interval, at two standard deviations (95 % of normal values), of the mean over
+    the `waiting` trials from the `ended` ones: s * sqrt(1 / waiting + 1 / ended). Before two trials have ended it is
+    from the first rung to all epochs. Retrainings are never stopped. What a retry costs is not in it.
+    """
+    whole = study.study.max_epochs
+    trials = state.search_trials()
+    running = [t for t in trials if t.status not in ENDED]
+    to_start = max(0, study.study.trials - len(trials)) if within_time(study, state) else 0
+    ended = [len(t.epochs) for t in trials if t.status in ENDED and not t.started.is_baseline]
+    low, high = float(min(study.asha.grace_epochs, whole)), float(whole)
+    if len(ended) > 1:
+        mean, waiting = statistics.fmean(ended), max(1, to_start + len(running))
+        half = 2 * statistics.stdev(ended) * math.sqrt(1 / waiting + 1 / len(ended))
+        low, high = max(0.0, mean - half), min(high, mean + half)
+    least, most = to_start * low, to_start * high
+    for trial in running:
+        done, rest = len(trial.epochs), float(whole - len(trial.epochs))
+        least += rest if trial.started.is_baseline else max(0.0, low - done)
+        most += rest if trial.started.is_baseline or done >= high else high - done
+    finals = state.final_trials()
+    retraining = sum(whole - len(t.epochs) for t in finals if t.ended is None)
+    retraining += whole * max(0, study.retrainings - len(finals))
+    return least + retraining, most + retraining
+
+
+def time_left_text(seconds: tuple[float, float] | None) -> str:
+    """Return the interval in words, both ends in the unit of the larger one."""
+    if seconds is None:
+        return "time left unknown before the first epoch"
+    unit, size, digits = next(
+        entry for entry in (("s", 1, 0), ("min", 60, 0), ("h", 3600, 1)) if seconds[1] < 100 * entry[1] or entry[2]
+    )
+    low, high = (f"{s / size:.{digits}f}" for s in seconds)
+    return f"about {high} {unit} left" if low == high else f"{low} to {high} {unit} left"
