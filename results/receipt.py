@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.log.recorder import write_atomically
+from results.log.event_log import write_atomically
 from results.log.records import RecordError, TrialKey, Value
 from results.log.state import RunState, TrialState
 

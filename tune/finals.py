@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from results.final_evaluation import DESCRIPTION, FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
 from results.finals import baseline_of, decide
-from results.log.recorder import EventLog, write_atomically
+from results.log.event_log import EventLog, write_atomically
 from results.log.records import COMPLETED, AttemptEnded, FinalEvaluated, FinalsDecided, TrialKey, utc_now
 from results.log.state import RunState, TrialState
 from results.predictions import Predictions, read_predictions, write_predictions

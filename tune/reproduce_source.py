@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.log.recorder import LOG_NAME
+from results.log.event_log import LOG_NAME
 from results.log.records import RecordError, TrialKey
 from results.log.state import RunState, load_run
 from results.receipt import Environment, Receipt, disagreements, read_receipt, receipt_of, receipt_path

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from results.log.recorder import LOG_NAME
+from results.log.event_log import LOG_NAME
 from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
 from results.log.state import RunState, load_run
 from search_spaces.parameters import SpaceError

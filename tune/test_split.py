@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.log.recorder import LOG_NAME, EventLog, read_events
+from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.records import RecordError, TestUnlocked, utc_now
 from results.log.state import RunState, load_run
 

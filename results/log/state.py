@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from results.log.recorder import LOG_NAME, read_events
+from results.log.event_log import LOG_NAME, read_events
 from results.log.records import (
     FAILED,
     RUNNING,

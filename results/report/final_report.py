@@ -17,7 +17,7 @@ from results.final_evaluation import (
     recall_csv,
 )
 from results.finals import Standing, baseline_of, is_stale, standings
-from results.log.recorder import write_atomically
+from results.log.event_log import write_atomically
 from results.log.records import COMPLETED
 from results.log.state import RunState
 from results.stats.bootstrap import ClassEstimates

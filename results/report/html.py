@@ -13,8 +13,8 @@ from typing import Any
 
 from results.final_evaluation import Tested, compare_delivered, read_tested
 from results.finals import standings
+from results.log.event_log import is_being_written, write_atomically
 from results.log.history import read_history
-from results.log.recorder import is_being_written, write_atomically
 from results.log.state import RunState
 from results.report.html_finals import add_finals
 from results.report.html_search import add_search, resolved_study

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from results.audit import audit, audit_markdown, epochs_spent
 from results.final_evaluation import Tested, read_tested
-from results.log.recorder import write_atomically
+from results.log.event_log import write_atomically
 from results.log.records import COMPLETED, DIVERGED, FAILED, STOPPED
 from results.log.state import RunState
 from results.report.final_report import finals_markdown, finals_sentences

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.log.recorder import write_atomically
+from results.log.event_log import write_atomically
 from results.log.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED, Epoch
 from results.log.state import RunState, TrialState
 from results.receipt import write_receipts

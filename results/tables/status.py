@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from results.audit import epochs_spent
-from results.log.recorder import is_being_written
+from results.log.event_log import is_being_written
 from results.log.records import COMPLETED, ENDED, FAILED, AttemptEnded
 from results.log.state import RunState, TrialState, fold
 from results.stats.intervals import PairedDifference

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, rankdata
 
 from results.audit import Audit, audit, audit_markdown, conclusion
-from results.log.recorder import EventLog
+from results.log.event_log import EventLog
 from results.log.state import RunState, load_run
 from results.report.markdown import write_report
 

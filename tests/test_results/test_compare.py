@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from results.log.recorder import LOG_NAME, EventLog
+from results.log.event_log import LOG_NAME, EventLog
 from results.log.records import RecordError
 from results.tables.compare import compare_runs, comparison_text
 from results.tables.table import TableError, select

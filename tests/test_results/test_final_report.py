@@ -12,7 +12,7 @@ import pytest
 
 from results.final_evaluation import compare_delivered, read_tested, recall_against_physics, recall_csv
 from results.log import records
-from results.log.recorder import EventLog
+from results.log.event_log import EventLog
 from results.log.records import Event, FinalEvaluated, FinalsDecided, RecordError
 from results.log.state import RunState, load_run
 from results.predictions import Predictions, read_predictions, write_predictions

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from whole_run import write_whole_run
 
+from results.log.event_log import EventLog
 from results.log.history import Step, read_history
-from results.log.recorder import EventLog
 from results.log.records import AttemptEnded, AttemptStarted, Epoch, Event, RecordError
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from whole_run import EVIL, write_whole_run
 
-from results.log.recorder import EventLog
+from results.log.event_log import EventLog
 from results.log.records import FinalEvaluated, RecordError
 from results.report.html import write_html_report
 from results.report.importance import read_importance

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 
 from results.audit import epochs_spent
 from results.log import records
-from results.log.recorder import EventLog
+from results.log.event_log import EventLog
 from results.log.records import (
     AttemptRunning,
     AttemptStarted,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import results
-from results.log.recorder import EventLog
+from results.log.event_log import EventLog
 from results.log.records import Epoch, FinalEvaluated, FinalsDecided, RecordError, TrialEnded, TrialStarted
 from results.log.state import load_run
 from results.predictions import Predictions, write_predictions

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from results.log.recorder import LOG_NAME, EventLog, read_events
+from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.records import (
     AttemptEnded,
     AttemptStarted,
@@ -213,7 +213,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 WRITER = """
     import os, pathlib, time
     from results.log.records import AttemptStarted, Epoch, StudyStarted, TrialStarted, to_line
-    from results.log.recorder import EventLog
+    from results.log.event_log import EventLog
     whole = os.write
     def torn(descriptor, data):  # as a kernel may: a part of it now, the rest a moment later
         written = whole(descriptor, data[: max(1, len(data) // 3)])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from results.log.recorder import LOG_NAME, EventLog, is_being_written, read_events, write_atomically
+from results.log.event_log import LOG_NAME, EventLog, is_being_written, read_events, write_atomically
 from results.log.records import Epoch, RecordError, StudyEnded
 from results.log.state import load_run
 
@@ -67,7 +67,7 @@ def test_a_log_that_never_started_a_study_is_refused(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_and_a_dead_one_leaves_no_lock(tmp_path: Path) -> None:
     code = f"""
         import pathlib, sys, time
-        from results.log.recorder import EventLog
+        from results.log.event_log import EventLog
         log = EventLog(pathlib.Path({str(tmp_path)!r}))
         print("locked", flush=True)
         time.sleep(60)
@@ -88,7 +88,7 @@ def test_a_run_is_being_written_exactly_while_its_writer_lives(tmp_path: Path) -
     assert not is_being_written(tmp_path), "there is no log yet"
     code = f"""
         import pathlib, sys
-        from results.log.recorder import EventLog
+        from results.log.event_log import EventLog
         log = EventLog(pathlib.Path({str(tmp_path)!r}))
         print("locked", flush=True)
         sys.stdin.read()
@@ -116,7 +116,7 @@ def test_readers_that_ask_all_the_time_keep_no_writer_from_starting(tmp_path: Pa
     EventLog(tmp_path).close()
     code = f"""
         import pathlib, time
-        from results.log.recorder import is_being_written
+        from results.log.event_log import is_being_written
         print("asking", flush=True)
         while True:
             is_being_written(pathlib.Path({str(tmp_path)!r}))
@@ -160,7 +160,7 @@ def test_a_write_that_the_disk_cuts_short_is_one_line_and_leaves_only_whole_even
     code = f"""
         import pathlib, resource
         from results.log.records import Epoch, RecordError
-        from results.log.recorder import EventLog, LOG_NAME
+        from results.log.event_log import EventLog, LOG_NAME
         run = pathlib.Path({str(tmp_path)!r})
         log = EventLog(run)
         log.append(Epoch(trial=0, attempt=0, epoch=1, validation_accuracy=0.5))

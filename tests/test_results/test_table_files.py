@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.log.recorder import write_atomically
+from results.log.event_log import write_atomically
 from results.log.records import Epoch
 from results.log.state import RunState
 from results.tables.leaderboard import epochs_frame, leaderboard_frame, write_tables

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.log.recorder import EventLog
+from results.log.event_log import EventLog
 from results.log.records import (
     AttemptEnded,
     AttemptStarted,

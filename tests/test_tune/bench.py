@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from results.log.recorder import EventLog, read_events
+from results.log.event_log import EventLog, read_events
 from results.log.records import StudyResumed, StudyStarted
 from results.log.state import RunState
 from seti_model.data.dataset import TrainingData

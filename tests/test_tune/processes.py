@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from results.log.recorder import LOG_NAME, read_events
+from results.log.event_log import LOG_NAME, read_events
 from results.log.records import Epoch
 from results.log.state import load_run
 

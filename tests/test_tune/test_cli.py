@@ -79,7 +79,7 @@ def test_results_load_neither_ray_nor_tensorflow(module: str) -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run of three completed trials and an open one, written by hand."""
-    from results.log.recorder import EventLog
+    from results.log.event_log import EventLog
     from results.log.records import AttemptStarted, Epoch, StudyStarted, TrialEnded, TrialStarted
 
     folder = tmp_path / "hand"

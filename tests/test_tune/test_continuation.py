@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from results.log.recorder import LOG_NAME, EventLog, read_events
+from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.records import SpaceWidened, StudyResumed
 from results.log.state import RunState, fold
 from search_spaces.parameters import SpaceError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from processes import SEARCH, search, values
 
-from results.log.recorder import LOG_NAME, read_events
+from results.log.event_log import LOG_NAME, read_events
 from results.log.records import AttemptRunning, TrialStarted
 from results.log.state import load_run
 from seti_model.data.simulator import simulate_dataset

@@ -17,7 +17,7 @@ import pytest
 from bench import Bench, Crash
 from processes import wait_for
 
-from results.log.recorder import LOG_NAME, EventLog
+from results.log.event_log import LOG_NAME, EventLog
 from results.log.records import RecordError, SpaceWidened
 from results.log.state import RunState, load_run
 from search_spaces.space import Space

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from results.log.recorder import LOG_NAME, read_events
+from results.log.event_log import LOG_NAME, read_events
 from results.log.records import Epoch, TrialStarted
 from results.log.state import load_run
 from seti_model.data.simulator import simulate_dataset

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from processes import SEARCH, alive, descendants, search, started, values, wait_for
 
-from results.log.recorder import LOG_NAME, read_events
+from results.log.event_log import LOG_NAME, read_events
 from results.log.records import Epoch, StudyEnded, StudyResumed
 from results.log.state import load_run
 from tune.ray_adapter.cluster import KILL_NOTICED_S, MemoryKills

@@ -15,7 +15,7 @@ from processes import search, values
 
 from results.final_evaluation import read_tested
 from results.finals import is_stale, standings
-from results.log.recorder import LOG_NAME, EventLog, read_events
+from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed, TrialEnded
 from results.log.state import RunState, load_run
 from results.predictions import read_predictions

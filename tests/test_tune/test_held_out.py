@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from processes import search
 
-from results.log.recorder import LOG_NAME, EventLog
+from results.log.event_log import LOG_NAME, EventLog
 from results.log.records import FinalsDecided, StudyEnded, StudyStarted
 from results.log.state import RunState, load_run
 from seti_model.data.dataset import Dataset, DatasetError, SplitData, write_dataset

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from processes import search
 
-from results.log.recorder import EventLog
+from results.log.event_log import EventLog
 from results.log.state import RunState, fold, load_run
 from seti_model.data.simulator import simulate_dataset
 from seti_model.description import FORMAT

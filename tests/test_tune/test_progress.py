@@ -14,7 +14,7 @@ import pytest
 from processes import SEARCH, search, wait_for
 from rich.console import Console
 
-from results.log.recorder import LOG_NAME
+from results.log.event_log import LOG_NAME
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,

@@ -9,7 +9,7 @@ import pytest
 from bench import Bench
 from processes import wait_for
 
-from results.log.recorder import EventLog, read_events
+from results.log.event_log import EventLog, read_events
 from results.log.records import Epoch, StudyEnded, StudyResumed
 from results.log.state import load_run
 from results.report.importance import read_importance

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from processes import search
 
-from results.log.recorder import EventLog
+from results.log.event_log import EventLog
 from results.log.records import FinalsDecided, RecordError
 from results.log.state import RunState, load_run
 from results.receipt import read_receipt, receipt_path

@@ -14,7 +14,7 @@ import pytest
 from processes import search
 
 import results
-from results.log.recorder import LOG_NAME
+from results.log.event_log import LOG_NAME
 from results.log.records import EVENTS, SCHEMA_VERSION
 from results.receipt import RECEIPT_VERSION
 

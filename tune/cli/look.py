@@ -133,7 +133,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _write(table: Table, path: Path | None) -> None:
-    from results.log.recorder import write_atomically
+    from results.log.event_log import write_atomically
 
     if path is not None:
         write_atomically(path, table.frame().to_csv(index=False))

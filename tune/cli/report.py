@@ -61,7 +61,7 @@ def _seconds(text: str) -> float:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from results.log.recorder import LOG_NAME, is_being_written
+    from results.log.event_log import LOG_NAME, is_being_written
 
     log: Path = options.folder / LOG_NAME
     written: tuple[int, bool] | None = None

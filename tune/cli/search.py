@@ -91,7 +91,7 @@ def _view(options: argparse.Namespace) -> str:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from results.log.recorder import LOG_NAME
+    from results.log.event_log import LOG_NAME
     from tune.process.child import given_options, resume_command
     from tune.process.supervisor import supervise
     from tune.ray_adapter.cluster import check_address

@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 from optuna.storages import InMemoryStorage
 
-from results.log.recorder import LOG_NAME
+from results.log.event_log import LOG_NAME
 from results.log.state import RunState, TrialState, load_run
 from search_spaces.space import Space
 from tune.export.optuna import as_optuna, study_name

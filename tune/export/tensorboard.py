@@ -12,7 +12,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboardX.record_writer import masked_crc32c
 
-from results.log.recorder import write_atomically
+from results.log.event_log import write_atomically
 from results.log.records import COMPLETED, STOPPED, Value
 from results.log.state import RunState, TrialState
 from search_spaces.parameters import Categorical, Float, Int

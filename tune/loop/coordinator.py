@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Container
 from pathlib import Path
 
-from results.log.recorder import EventLog
+from results.log.event_log import EventLog
 from results.log.records import (
     COMPLETED,
     DIVERGED,

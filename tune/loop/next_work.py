@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from results.finals import finalists, is_stale
-from results.log.recorder import LOG_NAME
+from results.log.event_log import LOG_NAME
 from results.log.records import AttemptStarted, TrialStarted, utc_now
 from results.log.state import RunState, TrialState
 from seti_model.runtime import derive_seed

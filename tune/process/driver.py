@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.log.recorder import EventLog, write_atomically
+from results.log.event_log import EventLog, write_atomically
 from results.log.records import Event, StudyEnded, StudyResumed, TrialEnded
 from results.log.state import RunState, fold
 from results.report.markdown import write_report
