@@ -148,6 +148,9 @@ def _type(annotation: str, may_be_missing: bool) -> str:
         word = "object"
     elif plain.startswith("tuple"):
         word = "list"
+    elif isinstance(enum := getattr(records, plain, None), type):
+        words = ", ".join(f'"{one}"' for one in enum)
+        word = f"string ({words})"
     else:
         word = TYPES[plain]
     return f"{word}?" if may_be_missing else f"{word} or null" if plain != annotation else word

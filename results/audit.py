@@ -6,14 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.log.records import COMPLETED, ENDED, STOPPED
+from results.log.records import ENDED, RungDecision, Status
 from results.log.state import RunState, TrialState
 from results.stats.intervals import wilson_interval
 from results.tables.ties import objective
 
 TOP_SHARE = 3  # one exempt trial in three counts as a top one
 MIN_EXEMPT = 3  # with fewer there is no best third
-EXEMPT = "exempt"
 _WIDE = 0.3  # an interval of a share that is wider leaves open whether stopping loses few or many
 
 
@@ -76,13 +75,13 @@ def epochs_spent(state: RunState) -> Economy:
     """Count the epochs of ended trials; diverged and failed ones would not have cost more without stopping."""
     ended = [t for t in state.search_trials() if t.status in ENDED]
     spent = sum(len(t.epochs) for t in ended)
-    whole = sum(t.started.max_epochs if t.status == STOPPED else len(t.epochs) for t in ended)
+    whole = sum(t.started.max_epochs if t.status == Status.STOPPED else len(t.epochs) for t in ended)
     return Economy(spent, whole)
 
 
 def audit(state: RunState) -> Audit:
     """Compare what every rung saw with what the completed trials reached in the end."""
-    completed = [t for t in state.search_trials() if t.status == COMPLETED and t.best is not None]
+    completed = [t for t in state.search_trials() if t.status == Status.COMPLETED and t.best is not None]
     epochs = sorted({epoch for t in state.search_trials() for epoch in t.rungs})
     exempt = [t for t in completed if _is_exempt(t)]
     top = _top(exempt)
@@ -162,7 +161,7 @@ def _count(exempt: Sequence[TrialState], top: set[int], epochs: Sequence[int]) -
 def _is_exempt(trial: TrialState) -> bool:
     """Return whether no rung selected a trial of the search; `exempt_fraction` may change while it trains."""
     decisions = {rung.decision for rung in trial.rungs.values()}
-    return decisions == {EXEMPT} and not trial.started.is_baseline
+    return decisions == {RungDecision.EXEMPT} and not trial.started.is_baseline
 
 
 def _spearman(values: Sequence[float], objectives: Sequence[float]) -> float | None:

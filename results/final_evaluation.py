@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
@@ -34,11 +35,18 @@ NOISE = "noise"  # the class without a signal, by its name
 FALSE_ALARM_RATES = (0.1, 0.01)
 
 
+class Role(StrEnum):
+    """As what a configuration predicted the test split."""
+
+    WINNER = "winner"
+    BASELINE = "baseline"
+
+
 @dataclass(frozen=True)
 class Tested:
     """One configuration on the test split, with all its retrainings; `delivered` is the best of them on validation."""
 
-    role: str  # "winner" or "baseline"
+    role: Role
     trial: int
     repeats: tuple[int, ...]
     predictions: tuple[Predictions, ...]
@@ -88,9 +96,9 @@ def read_tested(run: Path, state: RunState) -> list[Tested]:
     if not state.decisions:
         return []
     decision = state.decisions[-1]
-    roles = {"winner": decision.winner}
+    roles = {Role.WINNER: decision.winner}
     if (baseline := baseline_of(state, decision)) not in (None, decision.winner):
-        roles |= {"baseline": baseline}
+        roles |= {Role.BASELINE: baseline}
     tested = []
     for role, trial in roles.items():
         repeats = tuple(r for r in range(decision.seeds) if (trial, r) in state.finals)
@@ -192,7 +200,7 @@ def recall_csv(found: Mapping[str, Sequence[RecallCurve]]) -> str:
 
 
 def _winner_and_baseline(tested: Sequence[Tested]) -> tuple[Tested, Tested] | None:
-    return (tested[0], tested[1]) if [one.role for one in tested] == ["winner", "baseline"] else None
+    return (tested[0], tested[1]) if [one.role for one in tested] == [Role.WINNER, Role.BASELINE] else None
 
 
 def _read(run: Path, state: RunState, trial: int, repeat: int) -> Predictions:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.log.records import COMPLETED, DIVERGED, FinalsDecided
+from results.log.records import FinalsDecided, Status
 from results.log.state import RunState, TrialState
 from results.tables.leaderboard import rank_trials
 from results.tables.ties import objective
@@ -54,7 +54,9 @@ def finalists(state: RunState, wanted: int, most: int) -> list[TrialState]:
         return []
     last = objective(ranked[min(wanted, len(ranked)) - 1])
     chosen = ranked[:wanted] + [t for t in ranked[wanted:most] if objective(t) == last]
-    baseline = [t for t in state.search_trials() if t.started.is_baseline and t.status in (COMPLETED, DIVERGED)]
+    baseline = [
+        t for t in state.search_trials() if t.started.is_baseline and t.status in (Status.COMPLETED, Status.DIVERGED)
+    ]
     return chosen + [t for t in baseline if t not in chosen]
 
 
@@ -91,7 +93,7 @@ def baseline_of(state: RunState, decision: FinalsDecided) -> int | None:
 def _standing(state: RunState, trial: int, seeds: int) -> Standing:
     of = state.trials[trial, None]
     runs = {repeat: state.trials[trial, repeat] for repeat in range(seeds) if (trial, repeat) in state.trials}
-    done = {repeat: t for repeat, t in runs.items() if t.status == COMPLETED and t.best is not None}
+    done = {repeat: t for repeat, t in runs.items() if t.status == Status.COMPLETED and t.best is not None}
     return Standing(
         trial=trial,
         is_baseline=of.started.is_baseline,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.log.records import COMPLETED
+from results.log.records import Status
 from results.log.state import RunState
 from results.receipt import Environment, Receipt
 from results.stats.seeds import objective_over_retrainings
@@ -87,12 +87,12 @@ def tolerance(receipt: Receipt, setting: Setting, state: RunState | None) -> tup
         return "the run with its finals is not here"
     if receipt.data_digest != setting.data_digest:
         return "its retrainings in the finals saw other data"
-    if receipt.status != COMPLETED:
+    if receipt.status != Status.COMPLETED:
         return f"the trial was {receipt.status} after epoch {receipt.epochs} of {receipt.max_epochs}"
     same = [
         t.best.validation_accuracy
         for t in state.final_trials()
-        if t.started.trial == receipt.trial and t.status == COMPLETED and t.best is not None
+        if t.started.trial == receipt.trial and t.status == Status.COMPLETED and t.best is not None
         if t.started.configuration == receipt.configuration
     ]
     if len(same) < 2:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results.finals import Standing, standings
-from results.log.records import Epoch, FinalEvaluated, FinalsDecided, RecordError, Rung, Value
+from results.log.records import Epoch, FinalEvaluated, FinalsDecided, RecordError, Rung, Status, Value
 from results.log.state import RunState, TrialState, load_run
 from results.receipt import Receipt, receipt_of
 from results.tables.leaderboard import epochs_frame, leaderboard_frame
@@ -32,7 +32,7 @@ class Trial:
     number: int
     repeat: int | None  # None in the search
     is_baseline: bool
-    status: str  # completed, stopped, diverged, failed or running
+    status: Status
     reason: str
     parameters: Mapping[str, Value]
     configuration: Mapping[str, Value]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from results.final_evaluation import DESCRIPTION, FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
 from results.finals import baseline_of, decide
 from results.log.event_log import EventLog, write_atomically
-from results.log.records import COMPLETED, AttemptEnded, FinalEvaluated, FinalsDecided, TrialKey, utc_now
+from results.log.records import AttemptEnded, Cause, FinalEvaluated, FinalsDecided, Status, TrialKey, utc_now
 from results.log.state import RunState, TrialState
 from results.predictions import Predictions, read_predictions, write_predictions
 from results.receipt import receipt_of
@@ -94,10 +94,10 @@ def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
             repeat=trial.started.repeat,
             attempt=max(trial.attempts),
             why="its weights are gone, it is trained again",
-            cause="checkpoint",
+            cause=Cause.CHECKPOINT,
         )
         for trial in state.final_trials()
-        if trial.started.key in needed and trial.status == COMPLETED and _weights(run, trial) is None
+        if trial.started.key in needed and trial.status == Status.COMPLETED and _weights(run, trial) is None
     ]
 
 
@@ -138,7 +138,7 @@ def _to_predict(run: Path, state: RunState, decision: FinalsDecided) -> list[Tri
     trials = dict.fromkeys(n for n in (decision.winner, baseline_of(state, decision)) if n is not None)
     keys = [(trial, repeat) for repeat in range(decision.seeds) for trial in trials]
     done = {key for key, evaluated in state.finals.items() if (run / evaluated.predictions).is_file()}
-    return [key for key in keys if state.trials[key].status == COMPLETED and key not in done]
+    return [key for key in keys if state.trials[key].status == Status.COMPLETED and key not in done]
 
 
 def _best_digest(trial: TrialState) -> str:

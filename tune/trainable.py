@@ -16,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,11 +102,22 @@ class Entered:
     device: str | None = None  # model of the processor or GPU
 
 
+class AttemptOutcome(StrEnum):
+    """How the training function was left."""
+
+    RETURNED = "returned"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    MEMORY = "memory"  # there was none left
+    CHECKPOINT = "checkpoint"  # the one to continue from cannot be read
+    NO_SPACE = "no space"  # on the disk
+
+
 @dataclass(frozen=True)
 class Left:
     """The training function is over: it returned, diverged or raised."""
 
-    outcome: str  # "returned", "diverged", "failed", "memory", "checkpoint" or "no space"
+    outcome: AttemptOutcome
     reason: str
 
 
@@ -204,18 +216,24 @@ def run_attempt(config: Mapping[str, Any], data: Any, name: str, folder: Path | 
     try:
         load_trainable(name, folder)(task, data, on_epoch)
     except Diverged as error:
-        left = Left("diverged", str(error) or "not finite")
+        left = Left(AttemptOutcome.DIVERGED, str(error) or "not finite")
     except CheckpointLost as error:
-        left = Left("checkpoint", str(error) or f"cannot read {task.resume_from}")
+        left = Left(AttemptOutcome.CHECKPOINT, str(error) or f"cannot read {task.resume_from}")
     except SystemExit as error:
         if stopped:
             raise
-        left = Left("failed", f"the training function called sys.exit({error.code!r})")
+        left = Left(AttemptOutcome.FAILED, f"the training function called sys.exit({error.code!r})")
     except Exception as error:
-        left = Left("no space" if _is_full(error) else "memory" if _is_memory(error) else "failed", _reason(error))
+        left = Left(_outcome(error), _reason(error))
     else:
-        left = Left("returned", "")
+        left = Left(AttemptOutcome.RETURNED, "")
     ray_tune.report({"message": left})
+
+
+def _outcome(error: Exception) -> AttemptOutcome:
+    if _is_full(error):
+        return AttemptOutcome.NO_SPACE
+    return AttemptOutcome.MEMORY if _is_memory(error) else AttemptOutcome.FAILED
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.log.records import ENDED, RUNNING, Epoch, Event, RecordError, TrialKey
+from results.log.records import ENDED, Epoch, Event, RecordError, Status, TrialKey
 from results.log.state import RunState, TrialState, fold
 
 FINALS, REPEATED = "finals", "repeated after faults"
@@ -98,7 +98,7 @@ def _costs(state: RunState, reader: _Reader) -> tuple[Cost, ...]:
         return cost(what, len(trials), sum(len(t.epochs) for t in trials), sum(t.seconds for t in trials))
 
     search = state.search_trials()
-    found = [of(status, [t for t in search if t.status == status]) for status in (*ENDED, RUNNING)]
+    found = [of(status, [t for t in search if t.status == status]) for status in (*ENDED, Status.RUNNING)]
     found.append(of(FINALS, state.final_trials()))
     again = {key: reader.epochs[key] - len(trial.epochs) for key, trial in state.trials.items()}
     lost = [key for key, epochs in again.items() if epochs]

@@ -12,14 +12,40 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any, ClassVar
 
 SCHEMA_VERSION = 1
 Value = bool | int | float | str
 TrialKey = tuple[int, int | None]  # (trial, repeat)
 
-COMPLETED, STOPPED, DIVERGED, FAILED, RUNNING = "completed", "stopped", "diverged", "failed", "running"
-ENDED = (COMPLETED, STOPPED, DIVERGED, FAILED)
+
+class Status(StrEnum):
+    """How a trial stands."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"  # early, by ASHA
+    DIVERGED = "diverged"  # not finite any more
+    FAILED = "failed"
+    RUNNING = "running"  # or open: it goes on with the run
+
+
+ENDED = (Status.COMPLETED, Status.STOPPED, Status.DIVERGED, Status.FAILED)
+
+
+class RungDecision(StrEnum):
+    """What a rung decided."""
+
+    GO_ON = "go on"
+    STOP = "stop"
+    EXEMPT = "exempt"  # whatever its value
+
+
+class Cause(StrEnum):
+    """Why an attempt ended, where the record needs to know."""
+
+    MEMORY = "memory"  # its worker was killed for memory or could not get any
+    CHECKPOINT = "checkpoint"  # what it should have continued from cannot be read
 
 
 class RecordError(ValueError):
@@ -134,7 +160,10 @@ class AttemptEnded(Event):
     attempt: int
     why: str
     counts: bool = False
-    cause: str | None = None
+    cause: Cause | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cause", None if self.cause is None else Cause(self.cause))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +217,10 @@ class Rung(Event):
     seen: int
     better: int
     cutoff: float
-    decision: str  # "go on", "stop" or "exempt"
+    decision: RungDecision
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decision", RungDecision(self.decision))
 
     @property
     def is_passed(self) -> bool:
@@ -203,13 +235,18 @@ class TrialEnded(Event):
     kind: ClassVar[str] = "trial_ended"
     trial: int
     repeat: int | None = None
-    status: str
+    status: Status
     reason: str
     epochs: int
     best_epoch: int | None = None
     objective: float | None = None
     weights_digest: str | None = None
     best_weights_digest: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
+        if self.status not in ENDED:
+            raise RecordError(f"status is {str(self.status)!r}, which is no end; {', '.join(ENDED)} are expected")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,7 +373,10 @@ def from_line(line: str) -> Event:
     missing = sorted(name for name, f in known.items() if name not in values and (name == "time" or _is_required(f)))
     if unknown or missing:
         raise RecordError(f"kind {kind!r}: unknown fields {unknown}, missing fields {missing}")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ValueError as error:  # a word that its enum does not know
+        raise RecordError(f"kind {kind!r}: {error}") from error
 
 
 def _is_required(f: dataclasses.Field[Any]) -> bool:

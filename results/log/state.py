@@ -11,11 +11,10 @@ from typing import Any
 
 from results.log.event_log import LOG_NAME, read_events
 from results.log.records import (
-    FAILED,
-    RUNNING,
     AttemptEnded,
     AttemptRunning,
     AttemptStarted,
+    Cause,
     Checkpoint,
     Epoch,
     Event,
@@ -24,6 +23,7 @@ from results.log.records import (
     RecordError,
     Rung,
     SpaceWidened,
+    Status,
     StudyEnded,
     StudyResumed,
     StudyStarted,
@@ -57,9 +57,9 @@ class TrialState:
         self.parameters = dict(self.started.parameters)
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """Completed, stopped, diverged, failed, or running while none of them."""
-        return self.ended.status if self.ended else RUNNING
+        return self.ended.status if self.ended else Status.RUNNING
 
     @property
     def best(self) -> Epoch | None:
@@ -81,7 +81,7 @@ class TrialState:
     def lacked_memory(self) -> bool:
         """Whether the last attempt that ended did so for want of memory."""
         last = max(self.attempts_ended, default=None)
-        return last is not None and self.attempts_ended[last].cause == "memory"
+        return last is not None and self.attempts_ended[last].cause == Cause.MEMORY
 
     @property
     def seconds(self) -> float:
@@ -196,7 +196,7 @@ class RunState:
                 trial.running[event.attempt] = event
             case AttemptEnded():
                 trial.attempts_ended[event.attempt] = event
-                if event.cause == "checkpoint":
+                if event.cause == Cause.CHECKPOINT:
                     begun = trial.attempts.get(event.attempt)
                     trial.lose_checkpoint(begun.resume_from if begun else None)
             case Epoch():
@@ -208,7 +208,7 @@ class RunState:
             case TrialEnded():
                 trial.ended = event
                 if event.repeat is None:
-                    failed = event.status == FAILED and not trial.lacked_memory
+                    failed = event.status == Status.FAILED and not trial.lacked_memory
                     self.failures = [*self.failures, event] if failed else []
 
 

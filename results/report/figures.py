@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from results.log.records import Status
 from results.stats.metrics import ClassificationMetrics, summary_line
 
 mpl.rcParams["svg.fonttype"] = "none"  # text stays text
@@ -30,11 +31,11 @@ mpl.rcParams["svg.hashsalt"] = "seti-tune"  # the same picture gives the same fi
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 INK, GREY, PALE = "#222222", "#8C8C8C", "#E4E4E4"
 STATUS_STYLE: Mapping[str, tuple[str, str, str]] = {  # colour, line, marker at the end
-    "completed": (BLUE, "-", "o"),
-    "stopped": (GREY, "-", "|"),
-    "diverged": (VERMILLION, "--", "x"),
-    "failed": (PURPLE, ":", "X"),
-    "running": (GREEN, "-", ">"),
+    Status.COMPLETED: (BLUE, "-", "o"),
+    Status.STOPPED: (GREY, "-", "|"),
+    Status.DIVERGED: (VERMILLION, "--", "x"),
+    Status.FAILED: (PURPLE, ":", "X"),
+    Status.RUNNING: (GREEN, "-", ">"),
 }
 DPI = 144
 LOG_SCALE_FROM = 30  # largest over smallest loss; a diverging loss would flatten all others on a linear scale
@@ -49,7 +50,7 @@ class CurveRow:
     """The learning curve of one trial: `validation_accuracy` in 0..1 or None, at each of `epochs`."""
 
     trial: int
-    status: str
+    status: Status
     is_baseline: bool
     epochs: tuple[int, ...]
     validation_accuracy: tuple[float | None, ...]
@@ -228,7 +229,7 @@ def _best_value(curve: CurveRow) -> float:
 
 
 def _best_curve(curves: Sequence[CurveRow]) -> CurveRow | None:
-    ended = [curve for curve in curves if curve.status == "completed" and not math.isnan(_best_value(curve))]
+    ended = [curve for curve in curves if curve.status == Status.COMPLETED and not math.isnan(_best_value(curve))]
     return max(ended, key=lambda curve: (_best_value(curve), -curve.trial), default=None)
 
 

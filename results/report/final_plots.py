@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from results.finals import Standing
-from results.log.records import COMPLETED
+from results.log.records import Status
 from results.report.markup import text
 from results.report.plots import BASELINE, STYLE, Layout, Trace
 from results.stats.calibration import CalibrationError
@@ -21,7 +21,7 @@ def retrainings(stand: Sequence[Standing]) -> tuple[list[Trace], Layout]:
     """Return each retraining's objective, the mean and what the search saw, a column a finalist."""
     names = [f"trial {s.trial}{' (baseline)' if s.is_baseline else ''}" for s in stand]
     each = [(name, s, value) for name, s in zip(names, stand, strict=True) for value in s.objectives]
-    colours = [BASELINE if s.is_baseline else STYLE[COMPLETED][0] for _, s, _ in each]
+    colours = [BASELINE if s.is_baseline else STYLE[Status.COMPLETED][0] for _, s, _ in each]
     hover = "%{x}<br>%{y:.4f}<extra>%{fullData.name}</extra>"
     points = {"type": "scatter", "mode": "markers", "hovertemplate": hover}
     traces: list[Trace] = [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from results.final_evaluation import (
     DetectionRow,
+    Role,
     Tested,
     bootstrap_difference,
     compare_configurations,
@@ -18,7 +19,7 @@ from results.final_evaluation import (
 )
 from results.finals import Standing, baseline_of, is_stale, standings
 from results.log.event_log import write_atomically
-from results.log.records import COMPLETED
+from results.log.records import Status
 from results.log.state import RunState
 from results.stats.bootstrap import ClassEstimates
 from results.stats.intervals import LEVEL_P, Estimate
@@ -48,7 +49,7 @@ def finals_sentences(state: RunState, tested: Sequence[Tested]) -> list[str]:
         )
     for one in tested:
         m = one.metrics
-        model = "The delivered model" if one.role == "winner" else "The baseline's best retraining"
+        model = "The delivered model" if one.role == Role.WINNER else "The baseline's best retraining"
         lines.append(
             f"{model} (trial {one.trial}, retraining {one.delivered}) on new images: test accuracy {m.accuracy:.4f}, "
             f"95 % interval {m.accuracy_low:.4f}..{m.accuracy_high:.4f} ({m.n} images)."
@@ -161,7 +162,7 @@ def _without_decision(state: RunState) -> list[str]:
     ended = [t.ended for t in state.final_trials() if t.ended]
     if not ended:
         return []
-    lost = [end for end in ended if end.status != COMPLETED]
+    lost = [end for end in ended if end.status != Status.COMPLETED]
     if len(lost) == len(ended) == len(state.final_trials()):
         return [f"The finals decided nothing: {_retrainings(len(lost))} lost, the first one: {lost[0].reason}"]
     if state.was_tested_before:
@@ -224,7 +225,7 @@ def _tested_markdown(run: Path, one: Tested) -> list[str]:
     matrix, diagram = (final / f"{name}_{one.role}.png" for name in ("confusion_matrix", "reliability"))
     confusion_matrix(metrics, run / matrix)
     reliability_diagram(one.numbers.calibration, run / diagram)
-    heading = "The delivered model on new images" if one.role == "winner" else "The baseline's best retraining"
+    heading = "The delivered model on new images" if one.role == Role.WINNER else "The baseline's best retraining"
     return [
         f"## {heading}: trial {one.trial}, retraining {one.delivered}",
         "",

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from results.final_evaluation import Tested, compare_delivered, read_tested
+from results.final_evaluation import Role, Tested, compare_delivered, read_tested
 from results.finals import standings
 from results.log.event_log import is_being_written, write_atomically
 from results.log.history import read_history
@@ -124,7 +124,7 @@ def _test_cards(tested: Sequence[Tested]) -> list[Card]:
     cards = []
     for one in tested:
         m = one.metrics
-        name = "Test accuracy" if one.role == "winner" else "Baseline on the same images"
+        name = "Test accuracy" if one.role == Role.WINNER else "Baseline on the same images"
         cards.append((name, f"{m.accuracy:.4f}", f"95 % {m.accuracy_low:.3f}..{m.accuracy_high:.3f}, {m.n} images"))
     if (d := compare_delivered(tested)) is not None:
         cards.append(("Difference", f"{d.difference:+.4f}", f"95 % {d.low:+.3f}..{d.high:+.3f}, p = {d.p_value:.3g}"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from results.final_evaluation import (
     VALIDATION_PREDICTIONS,
+    Role,
     Tested,
     detections,
     is_delivered,
@@ -88,7 +89,7 @@ def _standings(page: Page, state: RunState) -> list[str]:
 
 
 def _heading(one: Tested) -> str:
-    who = "The delivered model" if one.role == "winner" else "The baseline's model"
+    who = "The delivered model" if one.role == Role.WINNER else "The baseline's model"
     return f"{who}: trial {one.trial}, retraining {one.delivered}"
 
 

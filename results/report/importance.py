@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from results.log.event_log import write_atomically
-from results.log.records import COMPLETED
+from results.log.records import Status
 from results.log.state import RunState
 
 IMPORTANCE = "importance.json"
@@ -27,7 +27,7 @@ class Importance:
 
 def completed_trials(state: RunState) -> int:
     """Count the completed trials of the search."""
-    return sum(t.status == COMPLETED and t.best is not None for t in state.search_trials())
+    return sum(t.status == Status.COMPLETED and t.best is not None for t in state.search_trials())
 
 
 def write_importance(run: Path, importance: Importance) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from results.audit import audit, audit_markdown, epochs_spent
 from results.final_evaluation import Tested, read_tested
 from results.log.event_log import write_atomically
-from results.log.records import COMPLETED, DIVERGED, FAILED, STOPPED
+from results.log.records import ENDED
 from results.log.state import RunState
 from results.report.final_report import finals_markdown, finals_sentences
 from results.report.model_card import write_model_card
@@ -47,7 +47,7 @@ def headline(state: RunState, tested: Sequence[Tested]) -> list[str]:
 def trial_counts(state: RunState) -> str:
     """Say how many trials of the search ended how."""
     trials = state.search_trials()
-    words = [f"{sum(t.status == s for t in trials)} {s}" for s in (COMPLETED, STOPPED, DIVERGED, FAILED)]
+    words = [f"{sum(t.status == s for t in trials)} {s}" for s in ENDED]
     running = sum(t.ended is None for t in trials)
     words += [f"{running} running"] if running else []
     return f"{len(trials)} trials: {', '.join(words)}."

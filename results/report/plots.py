@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.log.history import History
-from results.log.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED, Value
+from results.log.records import Status, Value
 from results.log.state import RunState, TrialState
 from results.report.markup import text
 from results.tables.table import cell_text, short_name
@@ -20,14 +20,14 @@ Trace = dict[str, Any]
 Layout = dict[str, Any]
 # Readable on white and on black, told apart with every common colour vision; the symbols say the same again.
 STYLE: Mapping[str, tuple[str, str]] = {
-    COMPLETED: ("#3d8fd1", "circle"),
-    STOPPED: ("#8c8c8c", "triangle-down"),
-    DIVERGED: ("#e0701a", "x"),
-    FAILED: ("#c766a0", "square"),
-    RUNNING: ("#1fa37c", "diamond"),
+    Status.COMPLETED: ("#3d8fd1", "circle"),
+    Status.STOPPED: ("#8c8c8c", "triangle-down"),
+    Status.DIVERGED: ("#e0701a", "x"),
+    Status.FAILED: ("#c766a0", "square"),
+    Status.RUNNING: ("#1fa37c", "diamond"),
 }
 BASELINE = "#d9a014"
-_DRAWN_LAST = (STOPPED, DIVERGED, FAILED, RUNNING, COMPLETED)  # the best on top
+_DRAWN_LAST = (Status.STOPPED, Status.DIVERGED, Status.FAILED, Status.RUNNING, Status.COMPLETED)  # the best on top
 _BEST_SHARE, _MOST_BEST = 0.1, 20  # of the completed trials, in colour
 _MANY = 200  # trials, whose lines would cover each other
 _EVERY_EPOCH = 15  # a tick each up to so many
@@ -72,7 +72,8 @@ def best_so_far(history: History, by: str) -> tuple[list[Trace], Layout]:
     steps = history.steps
     unit, scale = ("minutes", 60.0) if by == "hours" and steps[-1].hours < _SHORT_H else (by, 1)
     trace = {
-        "type": "scatter", "mode": "lines+markers", "line": {"shape": "hv", "color": STYLE[COMPLETED][0], "width": 2},
+        "type": "scatter", "mode": "lines+markers",
+        "line": {"shape": "hv", "color": STYLE[Status.COMPLETED][0], "width": 2},
         "x": [getattr(step, by) * scale for step in steps],
         "y": [step.value for step in steps],
         "customdata": [step.trial for step in steps],
@@ -87,13 +88,13 @@ def best_so_far(history: History, by: str) -> tuple[list[Trace], Layout]:
 def parallel_coordinates(state: RunState, parameters: Sequence[str]) -> tuple[list[Trace], Layout]:
     """Return a line for each trial through its scaled parameters and its objective; the best in colour."""
     trials = [t for t in state.search_trials() if t.best is not None]
-    ranked = sorted((t for t in trials if t.status == COMPLETED), key=objective, reverse=True)
+    ranked = sorted((t for t in trials if t.status == Status.COMPLETED), key=objective, reverse=True)
     best = ranked[: min(_MOST_BEST, math.ceil(_BEST_SHARE * len(ranked)))]
     axes = [Axis(state, name, trials) for name in parameters]
     low, high = (edge((objective(t) for t in trials), default=0.0) for edge in (min, max))
     groups = (
-        ("not completed", [t for t in trials if t.status != COMPLETED], STYLE[STOPPED][0], 0.6, 0.35),
-        ("completed", ranked[len(best) :], STYLE[COMPLETED][0], 1.0, 0.55),
+        ("not completed", [t for t in trials if t.status != Status.COMPLETED], STYLE[Status.STOPPED][0], 0.6, 0.35),
+        ("completed", ranked[len(best) :], STYLE[Status.COMPLETED][0], 1.0, 0.55),
         (f"best {len(best)}", best, "#d2452f", 2.0, 1.0),
     )
     traces: list[Trace] = []
@@ -146,7 +147,7 @@ def slice_of(state: RunState, parameter: str) -> tuple[list[Trace], Layout]:
 
 def rung_values(state: RunState) -> tuple[list[Trace], Layout]:
     """Return the objective of the completed trials against what each rung saw of them."""
-    done = [t for t in state.search_trials() if t.status == COMPLETED and t.best is not None]
+    done = [t for t in state.search_trials() if t.status == Status.COMPLETED and t.best is not None]
     traces = []
     colours = ("#8c8c8c", "#3d8fd1", "#1fa37c", "#c766a0", "#e0701a")
     symbols = ("circle", "square", "diamond", "triangle-up", "cross")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from results.audit import epochs_spent
-from results.log.records import ENDED, RUNNING
+from results.log.records import ENDED, Status
 from results.log.state import RunState, TrialState
 from results.tables.compare import Comparison
 from results.tables.status import RunStatus, advantage, leader, lost_attempts, next_steps
@@ -108,7 +108,7 @@ def _rows(table: Table) -> dict[str, Any]:
 
 def _counts(trials: Sequence[TrialState]) -> dict[str, int]:
     counts = Counter(t.status for t in trials)
-    return {"started": len(trials), **{name: counts[name] for name in ENDED}, "open": counts[RUNNING]}
+    return {"started": len(trials), **{name: counts[name] for name in ENDED}, "open": counts[Status.RUNNING]}
 
 
 def _reached(trial: TrialState | None, state: RunState) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.log.event_log import write_atomically
-from results.log.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED, Epoch
+from results.log.records import Epoch, Status
 from results.log.state import RunState, TrialState
 from results.receipt import write_receipts
 from results.stats.intervals import LEVEL_P
@@ -19,7 +19,7 @@ from results.tables.ties import objective, objective_interval, ties, validation_
 if TYPE_CHECKING:
     import pandas as pd
 
-_BELOW = (RUNNING, STOPPED, DIVERGED, FAILED)  # the order of what is not ranked
+_BELOW = (Status.RUNNING, Status.STOPPED, Status.DIVERGED, Status.FAILED)  # the order of what is not ranked
 BEFORE = {  # the parameters of the space
     "rank": "int",
     "trial": "int",
@@ -59,11 +59,11 @@ def rank_trials(state: RunState) -> tuple[list[TrialState], list[TrialState]]:
     """
     trials = state.search_trials()
     ranked = sorted(
-        (t for t in trials if t.status == COMPLETED and t.best is not None),
+        (t for t in trials if t.status == Status.COMPLETED and t.best is not None),
         key=lambda t: (-objective(t), t.started.trial),
     )
     others = sorted(
-        (t for t in trials if t.status != COMPLETED or t.best is None),
+        (t for t in trials if t.status != Status.COMPLETED or t.best is None),
         key=lambda t: (_BELOW.index(t.status) if t.status in _BELOW else len(_BELOW), -objective(t), t.started.trial),
     )
     return ranked, others
@@ -237,7 +237,7 @@ def _where_and_why(trial: TrialState) -> str:
     if trial.ended is None:
         node = trial.running[max(trial.running)].node if trial.running else "no node yet"
         return f"{words}attempt {max(trial.attempts, default=0)}, {node}"
-    if trial.status == STOPPED and (rung := trial.rungs.get(trial.ended.epochs)):
+    if trial.status == Status.STOPPED and (rung := trial.rungs.get(trial.ended.epochs)):
         return f"{words}epoch {rung.epoch}: below {rung.cutoff:.6g} ({rung.seen} seen)"
     last = trial.last
     if last is None:

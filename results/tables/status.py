@@ -12,7 +12,7 @@ from typing import Any
 
 from results.audit import epochs_spent
 from results.log.event_log import is_being_written
-from results.log.records import COMPLETED, ENDED, FAILED, AttemptEnded
+from results.log.records import ENDED, AttemptEnded, Cause, Status
 from results.log.state import RunState, TrialState, fold
 from results.stats.intervals import PairedDifference
 from results.tables.leaderboard import rank_trials
@@ -132,8 +132,8 @@ def advantage(state: RunState) -> PairedDifference | None:
     Without a test of it: the trial was chosen on these images as the best of many.
     """
     best = leader(state)
-    baseline = next((t for t in state.search_trials() if t.started.is_baseline and t.status == COMPLETED), None)
-    if best is None or baseline is None or best.status != COMPLETED or best.started.is_baseline:
+    baseline = next((t for t in state.search_trials() if t.started.is_baseline and t.status == Status.COMPLETED), None)
+    if best is None or baseline is None or best.status != Status.COMPLETED or best.started.is_baseline:
         return None
     return paired_difference(best, baseline, validation_images(state))
 
@@ -151,7 +151,7 @@ def _best(state: RunState) -> str:
     best = leader(state)
     if best is None:
         return "no epoch is recorded yet"
-    if best.status != COMPLETED:
+    if best.status != Status.COMPLETED:
         return f"no trial is completed; highest so far {_reached(best, state)}"
     if best.started.is_baseline:
         return f"{_reached(best, state)}, the baseline"
@@ -168,7 +168,7 @@ def _baseline(state: RunState) -> str:
     baseline = next((t for t in state.search_trials() if t.started.is_baseline), None)
     if baseline is None or baseline.best is None:
         return ""
-    return _reached(baseline, state) + ("" if baseline.status == COMPLETED else f", {baseline.status}")
+    return _reached(baseline, state) + ("" if baseline.status == Status.COMPLETED else f", {baseline.status}")
 
 
 def _reached(trial: TrialState, state: RunState) -> str:
@@ -209,7 +209,7 @@ def _lost(state: RunState) -> Iterator[str]:
     if not lost:
         return
     counts = Counter(_kind(end) for end in lost)
-    failed = sum(t.status == FAILED and bool(t.attempts_ended) for t in state.trials.values())
+    failed = sum(t.status == Status.FAILED and bool(t.attempts_ended) for t in state.trials.values())
     ended = f"; {failed} of them ended {'its trial' if failed == 1 else 'their trials'} as failed" if failed else ""
     yield f"{len(lost)}: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}{ended}"
     for end in lost[-LAST_REASONS:]:
@@ -220,7 +220,7 @@ def _lost(state: RunState) -> Iterator[str]:
 
 def _kind(end: AttemptEnded) -> str:
     if end.cause is not None:
-        return {"memory": "out of memory", "checkpoint": "with an unreadable checkpoint"}.get(end.cause, end.cause)
+        return {Cause.MEMORY: "out of memory", Cause.CHECKPOINT: "with an unreadable checkpoint"}[end.cause]
     return "raised or returned early" if end.counts else "died or interrupted"
 
 

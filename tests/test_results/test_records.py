@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from results.log.records import (
+    ENDED,
     EVENTS,
+    Cause,
     Epoch,
     Event,
     RecordError,
+    RungDecision,
     StudyStarted,
     TrialStarted,
     from_line,
@@ -28,6 +31,9 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "str | None": st.none() | TEXT,
     "int | None": st.none() | st.integers(0, 10**6),
     "float | None": st.none() | st.floats(),
+    "Status": st.sampled_from(ENDED),
+    "RungDecision": st.sampled_from(RungDecision),
+    "Cause | None": st.none() | st.sampled_from(Cause),
     "tuple[int, ...]": st.lists(st.integers(0, 10**6), max_size=3).map(tuple),
     "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
     "Mapping[str, Mapping[str, Value]]": st.dictionaries(TEXT, st.dictionaries(TEXT, VALUES, max_size=2), max_size=2),
@@ -80,6 +86,14 @@ def test_a_required_field_may_be_none_and_comes_back() -> None:
         ('{"v":99,"kind":"epoch"}', "schema version 99, this seti-tune reads 1"),
         ('{"v":1,"kind":"epoch","not_finite":3}', "not_finite is 3, names with nan, inf or -inf are expected"),
         ('{"v":1,"kind":"party"}', "unknown kind 'party'"),
+        (
+            '{"v":1,"kind":"trial_ended","time":"t","trial":1,"status":"complete","reason":"","epochs":1}',
+            "kind 'trial_ended': 'complete' is not a valid Status",
+        ),
+        (
+            '{"v":1,"kind":"trial_ended","time":"t","trial":1,"status":"running","reason":"","epochs":1}',
+            "status is 'running', which is no end; completed, stopped, diverged, failed are expected",
+        ),
         ('{"v":1,"kind":"study_ended","time":"t","finished":true}', r"missing fields \['reason'\]"),
         ('{"v":1,"kind":"study_ended","time":"t","finished":true,"reason":"","x":1}', r"unknown fields \['x'\]"),
     ],

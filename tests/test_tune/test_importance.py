@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results.log.records import COMPLETED, Epoch, Event, StudyStarted, TrialEnded, TrialStarted
+from results.log.records import Epoch, Event, Status, StudyStarted, TrialEnded, TrialStarted
 from results.log.state import RunState
 from results.report.importance import IMPORTANCE, MIN_COMPLETED, needs_importance, read_importance
 from search_spaces.parameters import Categorical, Float
@@ -31,7 +31,7 @@ def run_of(completed: int, *, objective: str = "matters", stopped: int = 0) -> R
     for n in range(completed + stopped):
         point = {"matters": float(rng.uniform()), "idle": float(rng.uniform()), "word": str(rng.choice(["a", "b"]))}
         value = float(point[objective]) if objective else 0.5
-        status = COMPLETED if n < completed else "stopped"
+        status = Status.COMPLETED if n < completed else "stopped"
         events += [
             TrialStarted(trial=n, parameters=point, configuration=point, seed=n, max_epochs=1),
             Epoch(trial=n, attempt=0, epoch=1, validation_accuracy=value),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from results.log.records import COMPLETED, DIVERGED, FAILED, STOPPED, AttemptEnded, Epoch, TrialEnded, TrialStarted
+from results.log.records import AttemptEnded, Epoch, Status, TrialEnded, TrialStarted
 from results.log.state import TrialState
 from search_spaces.space import Space, load_space
 from tune.loop.proposer import Proposer
@@ -34,14 +34,13 @@ def test_every_proposal_is_a_point_of_the_space(name: str, sampler: str) -> None
     for number in range(25):
         values = ours.propose(number)
         space.validate(values)
-        ours.tell(record(number, values, COMPLETED, [rng.random()]))
+        ours.tell(record(number, values, Status.COMPLETED, [rng.random()]))
 
 
 def test_optuna_is_told_what_really_happened() -> None:
     ours = proposer(load_space("baseline"))
-    for number, (status, curve) in enumerate(
-        [(COMPLETED, [0.5, 0.7, 0.6]), (STOPPED, [0.4, 0.3]), (DIVERGED, [0.3]), (FAILED, [])]
-    ):
+    curves = {Status.COMPLETED: [0.5, 0.7, 0.6], Status.STOPPED: [0.4, 0.3], Status.DIVERGED: [0.3], Status.FAILED: []}
+    for number, (status, curve) in enumerate(curves.items()):
         ours.tell(record(number, ours.propose(number), status, curve))
     completed, stopped, diverged, failed = ours.study.trials
     assert (completed.state.name, completed.value) == ("COMPLETE", 0.7)
@@ -54,7 +53,7 @@ def test_a_configuration_that_ran_out_of_memory_is_infeasible_other_failures_are
     ours, rebuilt = proposer(load_space("baseline")), proposer(load_space("baseline"))
     causes = [["memory"], [None, "memory"], ["memory", None], [None]]
     for number, attempts in enumerate(causes):
-        trial = record(number, ours.propose(number), FAILED, [])
+        trial = record(number, ours.propose(number), Status.FAILED, [])
         for attempt, cause in enumerate(attempts):
             trial.attempts_ended[attempt] = AttemptEnded(trial=number, attempt=attempt, why="", cause=cause)
         ours.tell(trial)
@@ -70,10 +69,10 @@ def test_a_rebuilt_proposer_proposes_what_the_first_one_would(name: str) -> None
     first, rng = proposer(space), random.Random(2)
     told = []
     for number in range(18):
-        status = rng.choice([COMPLETED, STOPPED, DIVERGED, FAILED])
+        status = rng.choice([Status.COMPLETED, Status.STOPPED, Status.DIVERGED, Status.FAILED])
         told.append(record(number, first.propose(number), status, [rng.random() for _ in range(3)]))
         first.tell(told[-1])
-    running = record(18, first.propose(18), FAILED, [])
+    running = record(18, first.propose(18), Status.FAILED, [])
     running.ended = None
     second = proposer(space)
     second.rebuild([*told, running])
@@ -111,8 +110,8 @@ def test_tpe_avoids_a_region_told_as_diverged() -> None:
                 x = float(values["x"])
                 over = x > 0.5
                 count += over and number >= 5
-                ours.tell(record(number, values, told_as if over else COMPLETED, [] if over else [x]))
+                ours.tell(record(number, values, told_as if over else Status.COMPLETED, [] if over else [x]))
         return count
 
-    infeasible, failed = diverging(DIVERGED), diverging(FAILED)
+    infeasible, failed = diverging(Status.DIVERGED), diverging(Status.FAILED)
     assert infeasible <= failed / 2, (infeasible, failed)

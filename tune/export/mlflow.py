@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from results.log.records import COMPLETED, STOPPED
+from results.log.records import Status
 from results.log.state import RunState, TrialState
 from tune.export.scalars import run_name, scalars_by_epoch, seconds_of
 from tune.study import StudyError
@@ -122,7 +122,7 @@ def _add(client: Any, experiment: str, trial: TrialState, tags: dict[str, str]) 
     client.log_batch(run.info.run_id, params=parameters, tags=[RunTag(*tag) for tag in said.items()])
     for first in range(0, len(metrics), BATCH):
         client.log_batch(run.info.run_id, metrics=metrics[first : first + BATCH])
-    status = "FINISHED" if trial.status in (COMPLETED, STOPPED) else "FAILED"
+    status = "FINISHED" if trial.status in (Status.COMPLETED, Status.STOPPED) else "FAILED"
     client.set_terminated(run.info.run_id, status=status, end_time=_ms(ended.time) if ended else None)
     client.set_tag(run.info.run_id, VERSION, tags[VERSION])  # last: what has it is whole
 

@@ -13,7 +13,7 @@ from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboardX.record_writer import masked_crc32c
 
 from results.log.event_log import write_atomically
-from results.log.records import COMPLETED, STOPPED, Value
+from results.log.records import Status, Value
 from results.log.state import RunState, TrialState
 from search_spaces.parameters import Categorical, Float, Int
 from search_spaces.space import Space
@@ -83,7 +83,7 @@ def _events(trial: TrialState) -> list[Event]:
         values = [Summary.Value(tag=name, simple_value=number) for name, number in numbers.items()]
         events.append(Event(wall_time=seconds_of(epoch.time), step=epoch.epoch, summary=Summary(value=values)))
     if trial.ended is not None and trial.started.repeat is None:
-        word = "STATUS_SUCCESS" if trial.status in (COMPLETED, STOPPED) else "STATUS_FAILURE"
+        word = "STATUS_SUCCESS" if trial.status in (Status.COMPLETED, Status.STOPPED) else "STATUS_FAILURE"
         end = plugin_hparams_pb2.SessionEndInfo(
             status=api_pb2.Status.Value(word), end_time_secs=seconds_of(trial.ended.time)
         )

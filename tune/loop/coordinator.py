@@ -13,13 +13,12 @@ from pathlib import Path
 
 from results.log.event_log import EventLog
 from results.log.records import (
-    COMPLETED,
-    DIVERGED,
-    FAILED,
-    STOPPED,
     AttemptEnded,
     AttemptRunning,
+    Cause,
     Event,
+    RungDecision,
+    Status,
     TrialKey,
     TrialStarted,
 )
@@ -30,7 +29,7 @@ from tune.loop.decisions import epoch_events, rung, trial_ended, why_stopped
 from tune.loop.next_work import has_work, missing_finals, next_attempt, retraining, within_time
 from tune.loop.proposer import Proposer
 from tune.study import Study, StudyError
-from tune.trainable import Entered, EpochReport, Left, Task
+from tune.trainable import AttemptOutcome, Entered, EpochReport, Left, Task
 
 MAX_DEATHS = 10  # of workers without an epoch in between; a bound, so that no run goes on for ever
 
@@ -125,12 +124,12 @@ class Coordinator:
         if grown is not None and task.memory_mb is not None and grown > task.memory_mb:
             why = f"its worker had grown to {grown:.0f} MB, above {task.memory_mb:.0f} MB, and is replaced"
         elif for_memory:
-            self._failed(key, task, why, cause="memory")
+            self._failed(key, task, why, cause=Cause.MEMORY)
             return
         self._end_attempt(task, why)
         self._deaths[key] += 1
         if self._deaths[key] >= MAX_DEATHS:
-            self._end_trial(key, FAILED, f"{MAX_DEATHS} workers died in a row, the last one: {why}")
+            self._end_trial(key, Status.FAILED, f"{MAX_DEATHS} workers died in a row, the last one: {why}")
 
     def interrupt(self, why: str, *, killed_for_memory: Container[int] = ()) -> bool:
         """End all live attempts in the record; their trials stay open and are continued.
@@ -148,7 +147,7 @@ class Coordinator:
             running = self.state.trials[key].running.get(task.attempt)
             if running is not None and running.pid in killed_for_memory:
                 found = True
-                self._failed(key, task, f"its worker was killed for memory on {running.node}", cause="memory")
+                self._failed(key, task, f"its worker was killed for memory on {running.node}", cause=Cause.MEMORY)
             else:
                 self._end_attempt(task, why)
         return found
@@ -159,7 +158,7 @@ class Coordinator:
         try:
             events = epoch_events(self._run, task, report, self.state)
         except (TypeError, ValueError) as error:
-            self._left(key, task, Left("failed", f"a report that cannot be recorded: {error}"))
+            self._left(key, task, Left(AttemptOutcome.FAILED, f"a report that cannot be recorded: {error}"))
             return True
         # An attempt removes its earlier checkpoint once this returns, so the new one must be known after a power cut.
         self._write(*events, durable=report.checkpoint is not None)
@@ -174,34 +173,34 @@ class Coordinator:
         if last is None:
             return
         if not math.isfinite(last.validation_accuracy):
-            self._end_trial(key, DIVERGED, f"validation accuracy is {last.validation_accuracy}", task)
+            self._end_trial(key, Status.DIVERGED, f"validation accuracy is {last.validation_accuracy}", task)
             return
         if key[1] is None and last.epoch in self._rungs and last.epoch not in trial.rungs:
             self._write(rung(self._study, self.state, trial, last.epoch), durable=True)
-        if last.epoch in trial.rungs and trial.rungs[last.epoch].decision == "stop":
-            self._end_trial(key, STOPPED, why_stopped(trial.rungs[last.epoch]), task)
+        if last.epoch in trial.rungs and trial.rungs[last.epoch].decision == RungDecision.STOP:
+            self._end_trial(key, Status.STOPPED, why_stopped(trial.rungs[last.epoch]), task)
         elif last.epoch >= trial.started.max_epochs:
-            self._end_trial(key, COMPLETED, "all epochs done", task)
+            self._end_trial(key, Status.COMPLETED, "all epochs done", task)
 
     def _left(self, key: TrialKey, task: Task, left: Left) -> None:
-        if left.outcome == "no space":
+        if left.outcome == AttemptOutcome.NO_SPACE:
             raise StudyError(
                 f"{self._run}: a worker could not write ({left.reason}); free some space and start the same command "
                 "again, everything recorded so far is kept"
             )
-        if left.outcome == "diverged":
-            self._end_trial(key, DIVERGED, left.reason, task)
+        if left.outcome == AttemptOutcome.DIVERGED:
+            self._end_trial(key, Status.DIVERGED, left.reason, task)
             return
         trial = self.state.trials[key]
         done = len(trial.epochs)
         reason = left.reason or f"the training function returned after {done} of {task.max_epochs} epochs"
         self._live.pop(key)
-        if left.outcome == "checkpoint" and task.resume_from is not None:
-            self._end_attempt(task, reason, cause="checkpoint")
+        if left.outcome == AttemptOutcome.CHECKPOINT and task.resume_from is not None:
+            self._end_attempt(task, reason, cause=Cause.CHECKPOINT)
         else:
-            self._failed(key, task, reason, cause="memory" if left.outcome == "memory" else None)
+            self._failed(key, task, reason, cause=Cause.MEMORY if left.outcome == AttemptOutcome.MEMORY else None)
 
-    def _failed(self, key: TrialKey, task: Task, reason: str, *, cause: str | None = None) -> None:
+    def _failed(self, key: TrialKey, task: Task, reason: str, *, cause: Cause | None = None) -> None:
         self._end_attempt(task, reason, counts=True, cause=cause)
         self._settle_failures(key)
 
@@ -209,9 +208,9 @@ class Coordinator:
         """End a trial that has used up its retries."""
         counted = [a.why for _, a in sorted(self.state.trials[key].attempts_ended.items()) if a.counts]
         if len(counted) > self._study.study.max_retries:
-            self._end_trial(key, FAILED, counted[-1])
+            self._end_trial(key, Status.FAILED, counted[-1])
 
-    def _end_trial(self, key: TrialKey, status: str, reason: str, task: Task | None = None) -> None:
+    def _end_trial(self, key: TrialKey, status: Status, reason: str, task: Task | None = None) -> None:
         trial = self.state.trials[key]
         if task is not None:
             self._live.pop(key, None)
@@ -278,7 +277,7 @@ class Coordinator:
         if trial.ended is None:
             self._settle_failures(key)
 
-    def _end_attempt(self, task: Task, why: str, *, counts: bool = False, cause: str | None = None) -> None:
+    def _end_attempt(self, task: Task, why: str, *, counts: bool = False, cause: Cause | None = None) -> None:
         self._write(
             AttemptEnded(
                 trial=task.trial, repeat=task.repeat, attempt=task.attempt, why=why, counts=counts, cause=cause

@@ -6,7 +6,7 @@ import operator
 from pathlib import Path
 from typing import Any
 
-from results.log.records import Checkpoint, Epoch, Event, Rung, TrialEnded, to_line
+from results.log.records import Checkpoint, Epoch, Event, Rung, RungDecision, Status, TrialEnded, to_line
 from results.log.state import RunState, TrialState
 from results.tables.flags import pack_flags
 from tune.loop.asha import decide, is_exempt
@@ -64,9 +64,9 @@ def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
     others = [t.rungs[epoch].value for t in state.search_trials() if epoch in t.rungs and _would_reach(t, epoch)]
     decision = decide(trial.value_at(epoch), others, study.asha.reduction_factor)
     if trial.started.is_baseline or is_exempt(trial.started.trial, study.asha.exempt_fraction):
-        word = "exempt"
+        word = RungDecision.EXEMPT
     else:
-        word = "stop" if decision.stop else "go on"
+        word = RungDecision.STOP if decision.stop else RungDecision.GO_ON
     return Rung(
         trial=trial.started.trial,
         epoch=epoch,
@@ -78,7 +78,7 @@ def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
     )
 
 
-def trial_ended(trial: TrialState, status: str, reason: str) -> TrialEnded:
+def trial_ended(trial: TrialState, status: Status, reason: str) -> TrialEnded:
     """Return the end of a trial with what it reached."""
     best, last = trial.best, trial.last
     return TrialEnded(

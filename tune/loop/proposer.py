@@ -19,7 +19,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from results.log.records import COMPLETED, DIVERGED, FAILED, RUNNING, STOPPED, Value
+from results.log.records import Status, Value
 from results.log.state import TrialState as Recorded
 from search_spaces.parameters import Categorical, Float, Int
 from search_spaces.space import Space
@@ -48,7 +48,7 @@ class Proposer:
     def add(self, recorded: Recorded) -> None:
         """Take in one recorded trial that this proposer did not propose itself: rebuilt ones and the baseline."""
         self._study.add_trial(frozen_trial(recorded, self._space))
-        if recorded.status == RUNNING:
+        if recorded.status == Status.RUNNING:
             number = recorded.started.trial
             frozen = self._study.get_trials(deepcopy=False)[number]
             self._running[number] = Trial(self._study, frozen._trial_id)
@@ -123,7 +123,7 @@ def frozen_trial(recorded: Recorded, space: Space, attributes: Mapping[str, Any]
 
 def is_infeasible(recorded: Recorded) -> bool:
     """Return whether the configuration itself cannot be trained: it diverged or asked for more memory than there is."""
-    return recorded.status == DIVERGED or (recorded.status == FAILED and recorded.lacked_memory)
+    return recorded.status == Status.DIVERGED or (recorded.status == Status.FAILED and recorded.lacked_memory)
 
 
 def distribution(parameter: Float | Int | Categorical) -> BaseDistribution:
@@ -161,8 +161,8 @@ def _curve(recorded: Recorded) -> dict[int, float]:
 
 def _outcome(recorded: Recorded) -> tuple[TrialState, float | None]:
     best = recorded.best
-    if recorded.status == COMPLETED and best is not None:
+    if recorded.status == Status.COMPLETED and best is not None:
         return TrialState.COMPLETE, best.validation_accuracy
-    if recorded.status in (STOPPED, DIVERGED) or is_infeasible(recorded):
+    if recorded.status in (Status.STOPPED, Status.DIVERGED) or is_infeasible(recorded):
         return TrialState.PRUNED, None
-    return (TrialState.RUNNING if recorded.status == RUNNING else TrialState.FAIL), None
+    return (TrialState.RUNNING if recorded.status == Status.RUNNING else TrialState.FAIL), None

@@ -60,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, signals: Signals) -> int:
     from results.final_evaluation import read_tested
+    from results.log.records import Status
     from results.report.html import HTML_REPORT
     from results.report.markdown import REPORT, headline
     from results.tables.leaderboard import leaderboard_text
@@ -87,7 +88,7 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
     print("\n" + "\n".join(headline(outcome.state, read_tested(options.run, outcome.state))))
     print(f"\nLeaderboard: {options.run}/leaderboard.csv\nReport: {options.run}/{REPORT}")
     print(f"Page: {options.run}/{HTML_REPORT}")
-    return 0 if any(trial.status == "completed" for trial in outcome.state.search_trials()) else 2
+    return 0 if any(trial.status == Status.COMPLETED for trial in outcome.state.search_trials()) else 2
 
 
 def _study(options: argparse.Namespace) -> Study:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from results.log.records import COMPLETED, ENDED, AttemptEnded, Epoch, Event, Rung, TrialEnded, TrialStarted
+from results.log.records import ENDED, AttemptEnded, Epoch, Event, Rung, RungDecision, Status, TrialEnded, TrialStarted
 from results.log.state import RunState
 from results.tables.table import one_line
 from tune.process.signals import ENDING, Signals
@@ -133,12 +133,12 @@ class Progress:
         match event:
             case TrialStarted():
                 return f"{_name(event)}{' (baseline)' if event.is_baseline else ''} started", ""
-            case Rung() if event.decision != "stop":  # the end of the trial follows
-                passed = "exempt at" if event.decision == "exempt" else "passes"
+            case Rung() if event.decision != RungDecision.STOP:  # the end of the trial follows
+                passed = "exempt at" if event.decision == RungDecision.EXEMPT else "passes"
                 return f"{_name(event)} {passed} rung {event.epoch} with {event.value:.4f} ({event.seen} seen)", "rung"
             case TrialEnded():
                 best = "" if event.objective is None else f", best {event.objective:.4f} at epoch {event.best_epoch}"
-                why = "" if event.status == COMPLETED else f" ({one_line(event.reason)})"
+                why = "" if event.status == Status.COMPLETED else f" ({one_line(event.reason)})"
                 return f"{_name(event)} {event.status}{best}{why}", event.status
             case AttemptEnded() if event.why not in ENDED:
                 return f"{_name(event)} lost attempt {event.attempt} ({one_line(event.why)})", "lost"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from results.log.records import ENDED
+from results.log.records import ENDED, RungDecision, Status
 from results.log.state import RunState, TrialState
 from results.tables.status import duration
 from tune.loop.asha import rung_epochs
@@ -21,7 +21,13 @@ CURVE_WIDTH = (8, 40)  # least and most
 NODE_WIDTH = 16
 FEW_EVENTS, BEST_SHOWN = 3, 5
 SEPARATOR = "  "
-STYLES = {"completed": "green", "stopped": "dim", "diverged": "red", "failed": "red", "lost": "yellow"}
+STYLES = {
+    Status.COMPLETED: "green",
+    Status.STOPPED: "dim",
+    Status.DIVERGED: "red",
+    Status.FAILED: "red",
+    "lost": "yellow",
+}
 # From the one that is dropped last; the curve takes what is left of the width.
 NEEDED_FIRST = ("trial", "epoch", "best", "rung", "now", "images/s", "MB", "node")
 
@@ -127,7 +133,7 @@ class Picture:
         lines = [Text(f"{'finals':{name}}{heads}{'mean':>{cell}}", "bold")]
         for number in sorted(by_trial):
             runs = by_trial[number]
-            reached = [t.best.validation_accuracy for t in runs.values() if t.status == "completed" and t.best]
+            reached = [t.best.validation_accuracy for t in runs.values() if t.status == Status.COMPLETED and t.best]
             cells = [_retraining(runs.get(seed)) for seed in seeds]
             cells.append(f"{sum(reached) / len(reached):.4f}" if reached else "")
             label = f"trial {_number(next(iter(runs.values())), with_repeat=False)}"
@@ -218,7 +224,11 @@ def _rung(trial: TrialState, rungs: Sequence[int]) -> str:
     if coming:
         return f"next {coming[0]}"
     decided = trial.rungs[max(trial.rungs)] if trial.rungs else None
-    return "" if decided is None else f"{'exempt' if decided.decision == 'exempt' else 'passed'} {decided.epoch}"
+    return (
+        ""
+        if decided is None
+        else f"{'exempt' if decided.decision == RungDecision.EXEMPT else 'passed'} {decided.epoch}"
+    )
 
 
 def _retraining(trial: TrialState | None) -> str:
@@ -226,7 +236,7 @@ def _retraining(trial: TrialState | None) -> str:
         return ""
     if trial.ended is None:
         return f"{max(trial.epochs, default=0)}/{trial.started.max_epochs}"
-    return f"{trial.best.validation_accuracy:.4f}" if trial.status == "completed" and trial.best else trial.status
+    return f"{trial.best.validation_accuracy:.4f}" if trial.status == Status.COMPLETED and trial.best else trial.status
 
 
 def _number(trial: TrialState, *, with_repeat: bool = True) -> str:
