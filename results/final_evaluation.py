@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from results.errors import RecordError
 from results.finals import baseline_of, standings
-from results.log.records import FinalsDecided, RecordError
+from results.log.records import FinalsDecided
 from results.log.state import RunState
 from results.predictions import Predictions, read_predictions
 from results.stats.bootstrap import DeliveredEstimates, PairedEstimates, delivered_estimates, paired_estimates

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
-from results.log.records import RecordError
+from results.errors import RecordError
 
+# What pandas and pyarrow were seen to raise for damaged Parquet.
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, NotImplementedError, pa.ArrowException)
 _PROBABILITY, _TRUTH = "p:", "truth:"
 
 
@@ -56,13 +59,21 @@ def read_predictions(path: Path) -> Predictions:
     if not path.is_file():
         raise RecordError(f"{path}: missing; continue the run with `seti-tune resume RUN`, which predicts again")
     try:
-        frame = pd.read_parquet(path)
-        probabilities = frame.filter(regex=f"^{_PROBABILITY}")
-        names = tuple(str(name).removeprefix(_PROBABILITY) for name in probabilities.columns)
-        truth = frame.filter(regex=f"^{_TRUTH}").rename(columns=lambda name: str(name).removeprefix(_TRUTH))
-        return Predictions(frame["y_true"].to_numpy(), probabilities.to_numpy(), names, truth)
-    except (OSError, ValueError, KeyError) as error:
+        return _from_frame(pd.read_parquet(path))
+    except (*_DAMAGED, RecordError) as error:
         raise RecordError(
             f"{path}: cannot be read as predictions ({error}); delete it and continue the run with `seti-tune resume "
             "RUN`, which predicts again"
         ) from error
+
+
+def _from_frame(frame: pd.DataFrame) -> Predictions:
+    columns = frame.filter(regex=f"^{_PROBABILITY}")
+    names = tuple(str(name).removeprefix(_PROBABILITY) for name in columns.columns)
+    y_true, y_prob = frame["y_true"].to_numpy(), columns.to_numpy()
+    if not np.issubdtype(y_true.dtype, np.integer) or not np.all((y_true >= 0) & (y_true < len(names))):
+        raise RecordError(f"y_true holds others than the classes 0..{len(names) - 1}")
+    if not np.issubdtype(y_prob.dtype, np.floating) or not np.all((y_prob >= 0) & (y_prob <= 1)):
+        raise RecordError("a probability outside 0..1")
+    truth = frame.filter(regex=f"^{_TRUTH}").rename(columns=lambda name: str(name).removeprefix(_TRUTH))
+    return Predictions(y_true, y_prob, names, truth)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results.errors import RecordError
 from results.log.event_log import write_atomically
-from results.log.records import RecordError, TrialKey, Value
+from results.log.records import TrialKey, Value
 from results.log.state import RunState, TrialState
 
 RECEIPT_VERSION = 1

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results.errors import RecordError
 from results.finals import Standing, standings
-from results.log.records import Epoch, FinalEvaluated, FinalsDecided, RecordError, Rung, Status, Value
+from results.log.records import Epoch, FinalEvaluated, FinalsDecided, Rung, Status, Value
 from results.log.state import RunState, TrialState, load_run
 from results.receipt import Receipt, receipt_of
 from results.tables.leaderboard import epochs_frame, leaderboard_frame

@@ -14,8 +14,10 @@ Value = bool | int | float | str
 STEP_TOLERANCE = 1e-8
 
 
-class SpaceError(ValueError):
+class SpaceError(Exception):
     """A space or a configuration that cannot be used: the message names the place, the value and the next step."""
+
+    exit_code = 2  # of a command that ends with it
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast, get_type_hints
 
+from seti_model.errors import ConfigError
+
 Value = bool | int | float | str
 MAX_BLOCKS = 4
 PRECISIONS = ("float32", "mixed_bfloat16")
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be trained: the message names the field, its value and what is expected."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from seti_model.config import ConfigError, Configuration
-from seti_model.training.outcome import ModelError, TrainedNetwork
+from seti_model.config import Configuration
+from seti_model.errors import ConfigError, ModelError
+from seti_model.training.outcome import TrainedNetwork
 
 FORMAT = 1
 

@@ -16,12 +16,11 @@ import numpy.typing as npt
 from seti_model.config import Configuration
 from seti_model.data.dataset import Images
 from seti_model.description import describe, description_path, read_description
+from seti_model.errors import ModelError
 from seti_model.network import PixelScale, build_network, named_weights
 from seti_model.training.arrays import digest_arrays
-from seti_model.training.outcome import ModelError, TrainedNetwork
+from seti_model.training.outcome import TrainedNetwork
 from seti_model.training.steps import INFERENCE_BATCH, compile_inference, moving_moments, save_inference, weight_values
-
-__all__ = ["ExportedModel", "ModelError", "as_model", "export_model", "export_saved_model", "load_model"]
 
 
 @dataclass(frozen=True)

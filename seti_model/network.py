@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from seti_model.config import ConfigError, NetworkConfig
+from seti_model.config import NetworkConfig
+from seti_model.errors import ConfigError
 from seti_model.runtime import derive_seed
 
 BATCH_NORM_EPSILON = 1e-3  # Keras's default, as in the course

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from seti_model.errors import ProcessError
 from seti_model.memory import exempt_what_stays, settle_allocator
 
 MAX_THREADS = 1024
@@ -21,10 +22,6 @@ MAX_THREADS = 1024
 _ENVIRONMENT = MappingProxyType({"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"})
 # TensorFlow 2.21 writes these before it reads its log level: information lines, and that there is no GPU driver.
 _CHATTER = re.compile(rb"I\d{4} \d\d:|WARNING: All log messages before absl|E\d{4} .*failed call to cuInit")
-
-
-class ProcessError(RuntimeError):
-    """The process cannot be set up as asked: the message says what it has and what to do."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +101,6 @@ def _set_up(wanted: ProcessSetup) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
         _choose_devices(tf, wanted)
     except RuntimeError as error:
-        if isinstance(error, ProcessError):
-            raise
         raise ProcessError(
             f"TensorFlow was started before its {wanted.threads} threads could be set ({error}); "
             "call prepare_process first, or start a new process"

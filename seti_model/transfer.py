@@ -9,10 +9,10 @@ import keras
 
 from seti_model.config import NetworkConfig
 from seti_model.description import description_path
+from seti_model.errors import ModelError
 from seti_model.exported import load_model
 from seti_model.network import PixelScale, named_weights
 from seti_model.training.arrays import Arrays
-from seti_model.training.outcome import ModelError
 from seti_model.training.steps import weight_values
 
 

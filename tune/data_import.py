@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from seti_model.data.dataset import Dataset, DatasetError, SplitData, require_new, write_dataset
+from seti_model.data.dataset import Dataset, SplitData, require_new, write_dataset
 from seti_model.data.importers import COURSE_CLASS_NAMES, COURSE_USUAL_NAMES, read_csv, read_folder, read_npz
 from seti_model.data.splits import carve_test, split_by_fractions
+from seti_model.errors import DatasetError
 
 _Read = tuple[dict[str, SplitData], tuple[str, ...], dict[str, Any]]  # splits, class names, origin
 

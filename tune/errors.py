@@ -1,4 +1,4 @@
-"""Where errors end: a user's mistake becomes one line and exit code 2, everything else is a bug with its traceback."""
+"""Where errors end: those that explain themselves in one line with their exit code, all others are bugs of ours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+
+
+class TuneError(Exception):
+    """What every error of this package is that a user can act upon; a command ends with `exit_code` for it."""
+
+    exit_code = 2
+
+
+class StudyError(TuneError):
+    """A study that cannot be run: the message names the file and key, the value and what to do."""
+
+
+class InstallationError(TuneError):
+    """The installation is not whole: the message says what stands in the way and what to do."""
 
 
 def guarded(command: Callable[[], int], *, bug: int = 1) -> int:
@@ -19,37 +33,15 @@ def guarded(command: Callable[[], int], *, bug: int = 1) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        if not is_users_mistake(error):
+        code = exit_code_of(error)
+        if code is None:
             traceback.print_exc()
             return bug
         print(f"seti-tune: {' '.join(str(error).split())}", file=sys.stderr)
-        code: int = getattr(error, "exit_code", 2)
         return code
 
 
-def is_users_mistake(error: Exception) -> bool:
-    """Return whether an error explains itself: one of ours, or the disk's."""
-    from results.log.records import RecordError
-    from results.tables.table import TableError
-    from search_spaces.parameters import SpaceError
-    from seti_model.config import ConfigError
-    from seti_model.data.dataset import DatasetError
-    from seti_model.runtime import ProcessError
-    from seti_model.training.checkpoint import CheckpointError
-    from seti_model.training.outcome import ModelError
-    from tune.provenance import InstallationError
-    from tune.study import StudyError
-
-    ours = (
-        RecordError,
-        SpaceError,
-        CheckpointError,
-        ConfigError,
-        DatasetError,
-        ProcessError,
-        ModelError,
-        InstallationError,
-        StudyError,
-        TableError,
-    )
-    return isinstance(error, (*ours, OSError))
+def exit_code_of(error: Exception) -> int | None:
+    """Return the exit code that an error's class carries; None for an error that does not explain itself."""
+    code: int | None = getattr(type(error), "exit_code", None)
+    return code

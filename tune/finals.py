@@ -17,9 +17,10 @@ from results.predictions import Predictions, read_predictions, write_predictions
 from results.receipt import receipt_of
 from results.report.example_images import EXAMPLES, example_images, write_examples
 from results.report.model_card import RECEIPT
+from tune.errors import StudyError
 from tune.loop.next_work import checkpoint_folder, chosen_finalists, missing_finals, recorded_finals
 from tune.resume import check_digest
-from tune.study import Study, StudyError
+from tune.study import Study
 from tune.test_split import unlock_for_finals, uses_of_others
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def _needed(run: Path, state: RunState) -> set[TrialKey]:
 
 
 def _weights(run: Path, trial: TrialState) -> TrainedNetwork | None:
-    from seti_model.training.checkpoint import DamagedCheckpointError, load_best
+    from seti_model.errors import DamagedCheckpointError
+    from seti_model.training.checkpoint import load_best
 
     try:
         return None if trial.checkpoint is None else load_best(run / trial.checkpoint.path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from results.log.records import RecordError
+from results.errors import RecordError
 from results.log.state import RunState
 from results.report.importance import Importance, completed_trials, write_importance
 from search_spaces.space import Space

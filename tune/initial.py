@@ -9,7 +9,8 @@ from pathlib import Path
 from results.log.state import RunState
 from seti_model.config import Configuration
 from seti_model.description import Description, description_path, read_description
-from tune.study import Study, StudyError
+from tune.errors import StudyError
+from tune.study import Study
 
 FOLDER = "init_from"
 

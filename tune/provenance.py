@@ -12,13 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tune.errors import InstallationError
+
 PACKAGES = ("seti-tune", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
 _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 OURS = ("tune", "search_spaces", "seti_model", "results")
-
-
-class InstallationError(RuntimeError):
-    """The installation is not whole: the message says what stands in the way and what to do."""
 
 
 def provenance(cluster: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from results.log.event_log import write_atomically
 from results.receipt import Receipt, read_receipt
 from results.reproduction import Answer, Repetition, Setting, compare, differences, to_mapping, tolerance
-from tune.errors import is_users_mistake
+from tune.errors import StudyError, exit_code_of
 from tune.reproduce_source import Source, initial_weights
-from tune.sections import NETWORK, StudyError
+from tune.sections import NETWORK
 from tune.trainable import CheckpointLost, Diverged, EpochReport, Task, load_trainable
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _train(
             raise
         return _train(source, setting, data, progress, show, afresh=True)
     except Exception as error:
-        if receipt.trainable == NETWORK or is_users_mistake(error):
+        if receipt.trainable == NETWORK or exit_code_of(error) is not None:
             raise
         raise StudyError(
             f"[study] trainable = {receipt.trainable!r}: {type(error).__name__}: {error} after epoch "

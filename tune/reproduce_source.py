@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.errors import RecordError
 from results.log.event_log import LOG_NAME
-from results.log.records import RecordError, TrialKey
+from results.log.records import TrialKey
 from results.log.state import RunState, load_run
 from results.receipt import Environment, Receipt, disagreements, read_receipt, receipt_of, receipt_path
 from results.reproduction import Setting
 from results.tables.leaderboard import rank_trials
+from tune.errors import StudyError
 from tune.initial import FOLDER
 from tune.provenance import device_model, has_gpu, provenance
-from tune.sections import StudyError, simulation_command
+from tune.sections import simulation_command
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import Dataset
@@ -73,7 +75,8 @@ def open_data(source: Source, given: Path | None) -> Dataset | None:
         DatasetError: It is not there or was changed; simulated data is never made again without being asked for.
         StudyError: `given` for a study without data.
     """
-    from seti_model.data.dataset import Dataset, DatasetError
+    from seti_model.data.dataset import Dataset
+    from seti_model.errors import DatasetError
 
     receipt = source.receipt
     path = given if given is not None else _recorded_place(source)

@@ -12,9 +12,10 @@ from results.log.state import RunState, load_run
 from search_spaces.parameters import SpaceError
 from search_spaces.space import Space, load_space
 from search_spaces.widening import widen
+from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
 from tune.loop.next_work import within_time
-from tune.study import Study, StudyError, Value
+from tune.study import Study, Value
 
 SOURCE = "study.toml"
 COMPARED = ("study", "search", "asha", "fixed", "baseline", "data", "resources")

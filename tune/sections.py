@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tune.errors import StudyError
+
 NETWORK = "tune.trainable:train_network"
 Value = bool | int | float | str
-
-
-class StudyError(ValueError):
-    """A study that cannot be run: the message names the file and key, the value and what to do."""
 
 
 @dataclass(frozen=True)

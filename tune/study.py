@@ -11,6 +11,7 @@ from typing import Any
 
 from search_spaces.space import Space, load_space
 from seti_model.config import MAX_BLOCKS, Configuration, field_types
+from tune.errors import StudyError
 from tune.sections import (
     NETWORK,
     SECTIONS,
@@ -24,7 +25,6 @@ from tune.sections import (
     read_section,
 )
 from tune.sections import ResourcesSection as ResourcesSection
-from tune.sections import StudyError as StudyError
 from tune.sections import Value as Value
 
 STUDIES = Path(__file__).parent / "studies"

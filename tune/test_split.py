@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.errors import RecordError
 from results.log.event_log import LOG_NAME, EventLog, read_events
-from results.log.records import RecordError, TestUnlocked, utc_now
+from results.log.records import TestUnlocked, utc_now
 from results.log.state import RunState, load_run
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def record_use(dataset: Path, what: str, *, model: Path, weights_digest: str) ->
         places.insert(0, lambda: _log(run, event))  # first, as the run may be in use
     failures = [failure for place in places for failure in _failure(place)]
     if len(failures) == len(places):
-        from seti_model.data.dataset import DatasetError
+        from seti_model.errors import DatasetError
 
         raise DatasetError(
             f"{dataset}: that its test split is used can be recorded nowhere ({'; '.join(failures)}), so it is not "
@@ -116,7 +117,7 @@ def earlier_uses(dataset: Path) -> tuple[SplitUse, ...]:
         try:
             uses.append(SplitUse(**json.loads(line)))
         except (ValueError, TypeError) as error:
-            from seti_model.data.dataset import DatasetError
+            from seti_model.errors import DatasetError
 
             raise DatasetError(
                 f"{file}, line {number}: damaged ({error}); restore the file from a copy, or remove that line"

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from tune.errors import StudyError
 from tune.provenance import device_model
-from tune.study import StudyError
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData

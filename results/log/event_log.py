@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from results.log.records import Event, RecordError, from_line, to_line
+from results.errors import RecordError
+from results.log.records import Event, from_line, to_line
 
 LOG_NAME = "events.jsonl"
 SYNC_EVERY_S = 1.0

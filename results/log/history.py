@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from results.log.records import ENDED, Epoch, Event, RecordError, Status, TrialKey
+from results.errors import RecordError
+from results.log.records import ENDED, Epoch, Event, Status, TrialKey
 from results.log.state import RunState, TrialState, fold
 
 FINALS, REPEATED = "finals", "repeated after faults"

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from results.errors import RecordError
+
 SCHEMA_VERSION = 1
 Value = bool | int | float | str
 TrialKey = tuple[int, int | None]  # (trial, repeat)
@@ -46,10 +48,6 @@ class Cause(StrEnum):
 
     MEMORY = "memory"  # its worker was killed for memory or could not get any
     CHECKPOINT = "checkpoint"  # what it should have continued from cannot be read
-
-
-class RecordError(ValueError):
-    """A record that cannot be read or written: the message names the file and line and what to do."""
 
 
 def utc_now() -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from results.errors import RecordError
 from results.log.event_log import LOG_NAME, read_events
 from results.log.records import (
     AttemptEnded,
@@ -20,7 +21,6 @@ from results.log.records import (
     Event,
     FinalEvaluated,
     FinalsDecided,
-    RecordError,
     Rung,
     SpaceWidened,
     Status,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from results.log.records import RecordError
+from results.errors import RecordError
 from results.predictions import Predictions
 
 EXAMPLES = "final/example_images.npz"

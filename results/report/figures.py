@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from results.errors import FigureError
 from results.log.records import Status
 from results.stats.metrics import ClassificationMetrics, summary_line
 
@@ -39,10 +40,6 @@ STATUS_STYLE: Mapping[str, tuple[str, str, str]] = {  # colour, line, marker at 
 }
 DPI = 144
 LOG_SCALE_FROM = 30  # largest over smallest loss; a diverging loss would flatten all others on a linear scale
-
-
-class FigureError(ValueError):
-    """Something that cannot be drawn: the message says what was given and what is expected."""
 
 
 @dataclass(frozen=True)

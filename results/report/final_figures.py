@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from results.report.figures import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILLION, FigureError, save_figure
+from results.errors import FigureError
+from results.report.figures import BLUE, GREEN, GREY, INK, ORANGE, PALE, PURPLE, VERMILLION, save_figure
 from results.stats.calibration import CalibrationError
 from results.stats.intervals import Estimate
 from results.stats.physics_recall import RecallCurve

@@ -8,9 +8,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from results.errors import TableError
 from results.log.state import RunState, TrialState, load_run
 from results.tables.leaderboard import BEFORE, column, describe_trial, interval_text, parameter_types, rank_trials
-from results.tables.table import Cell, Table, TableError, cell_text, columns_text, short_name
+from results.tables.table import Cell, Table, cell_text, columns_text, short_name
 from results.tables.ties import objective, validation_images
 
 # As the leaderboard, but for ties, which are those of one run.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from results.log.records import RecordError
+from results.errors import RecordError
 
 
 def pack_flags(flags: Sequence[bool]) -> str:

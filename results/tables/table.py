@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Any
 
+from results.errors import TableError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -28,10 +30,6 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 _CONDITION = re.compile(r"\s*([\w.]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*")
 _BEST_FIRST = ("objective", "objective_low", "objective_high")
-
-
-class TableError(ValueError):
-    """What was asked of a table cannot be given: the message names what was typed and what is possible."""
 
 
 @dataclass(frozen=True)

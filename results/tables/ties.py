@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from results.log.records import RecordError
+from results.errors import RecordError
 from results.log.state import RunState, TrialState
 from results.stats.intervals import LEVEL_P, PairedDifference, paired_difference_interval, wilson_interval
 from results.tables.flags import unpack_flags

@@ -19,12 +19,12 @@ import pandas as pd
 
 from seti_model.data.digest import compute_digest, without_duplicates
 from seti_model.data.split_data import TEST, check_splits
-from seti_model.data.split_data import DatasetError as DatasetError
 from seti_model.data.split_data import Groups as Groups
 from seti_model.data.split_data import Images as Images
 from seti_model.data.split_data import Labels as Labels
 from seti_model.data.split_data import Split as Split
 from seti_model.data.split_data import SplitData as SplitData
+from seti_model.errors import DatasetError
 
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"

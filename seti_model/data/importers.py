@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seti_model.data.dataset import DatasetError, Groups, Images, Labels, SplitData
+from seti_model.data.dataset import Groups, Images, Labels, SplitData
+from seti_model.errors import DatasetError
 
 # The true meaning of the one-hot index in the course files.
 COURSE_CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import fft
 
-from seti_model.data.dataset import DatasetError
+from seti_model.errors import DatasetError
 
 Power = npt.NDArray[np.float32]  # (256, 512): time rows, centred frequency channels; linear units
 Range = tuple[float, float]

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from seti_model.data.dataset import Dataset, DatasetError, Images, Labels, SplitData, require_new, write_dataset
+from seti_model.data.dataset import Dataset, Images, Labels, SplitData, require_new, write_dataset
 from seti_model.data.physics import CLASS_NAMES, PRESETS, SHAPE, Physics, Signal, draw_signal, noisy_power, to_pixels
+from seti_model.errors import DatasetError
 
 SPLITS = ("train", "validation", "test")
 

@@ -9,16 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from seti_model.errors import DatasetError
+
 Images = npt.NDArray[np.uint8]  # (n, n_time, n_freq, channels)
 Labels = npt.NDArray[np.int8]  # (n,)
 Groups = npt.NDArray[np.str_]  # (n,)
 
 TEST = "test"
 SPLITS = ("train", "validation", TEST)
-
-
-class DatasetError(ValueError):
-    """Data that cannot be used: the message names the file and place, what was found and what to do."""
 
 
 @dataclass(frozen=True)

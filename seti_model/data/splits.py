@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from seti_model.data.dataset import DatasetError, SplitData
+from seti_model.data.dataset import SplitData
+from seti_model.errors import DatasetError
 
 _TOLERANCE = 1e-6  # of the sum of fractions, for values such as 0.333333
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seti_model.data.dataset import DatasetError, Images
+from seti_model.data.dataset import Images
 from seti_model.data.importers import load_npz, number_blocks, read_png, to_uint8
+from seti_model.errors import DatasetError
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seti_model.config import ConfigError, Configuration
+from seti_model.config import Configuration
+from seti_model.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from seti_model.training.arrays import Arrays, read_arrays, write_arrays
 from seti_model.training.outcome import CheckpointInfo, EpochResult, TrainedNetwork
 
@@ -38,14 +39,6 @@ _MAY_DIFFER = "training.epochs"
 _LATER: Mapping[str, Any] = {"training.frozen_blocks": 0, "init_digest": None}
 _BESIDE_CONFIGURATION = ("seed", "data_digest", "threads", "init_digest")
 _NETWORK_FIELDS = ("shape", "class_names", "pixel_mean", "pixel_deviation")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be written or continued: the message names the file and what to do."""
-
-
-class DamagedCheckpointError(CheckpointError):
-    """A checkpoint that is gone or damaged: what it held must be trained again."""
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,6 @@ class Diverged(ArithmeticError):  # noqa: N818 - the word of the record, and of 
         return self.message
 
 
-class ModelError(ValueError):
-    """An exported model that cannot be used: the message names the file and what to do."""
-
-
 @dataclass(frozen=True)
 class CheckpointInfo:
     """A complete checkpoint on disk."""

@@ -14,12 +14,11 @@ import psutil
 
 from seti_model.config import Configuration
 from seti_model.data.dataset import TrainingData
+from seti_model.errors import CheckpointError, DamagedCheckpointError
 from seti_model.memory import outside_heap, release_memory, trim_heap
 from seti_model.runtime import process_setup
 from seti_model.training.arrays import Arrays, digest_arrays
 from seti_model.training.checkpoint import (
-    CheckpointError,
-    DamagedCheckpointError,
     Identity,
     TrainingState,
     load_checkpoint,

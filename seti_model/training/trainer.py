@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from seti_model.config import ConfigError, Configuration
+from seti_model.config import Configuration
 from seti_model.data.dataset import Images, Split, TrainingData
+from seti_model.errors import ConfigError
 from seti_model.network import PixelScale, Shape, build_network, named_weights
 from seti_model.training.arrays import Array, Arrays
 from seti_model.training.augment import augment_batch, epoch_order

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from results.errors import RecordError, TableError
 from results.log.event_log import LOG_NAME, EventLog
-from results.log.records import RecordError
 from results.tables.compare import compare_runs, comparison_text
-from results.tables.table import TableError, select
+from results.tables.table import select
 
 A = {"network.blocks": {"type": "int"}, "training.rate": {"type": "float"}}
 B = {"network.blocks": {"type": "int"}, "network.filters_3": {"type": "int", "when": {"network.blocks": [3, 4]}}}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from results.log.records import RecordError
+from results.errors import RecordError
 from results.predictions import Predictions
 from results.report.example_images import example_images, png_uri, read_examples, write_examples
 

@@ -10,10 +10,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from results.errors import FigureError
 from results.report.figures import (
     STATUS_STYLE,
     CurveRow,
-    FigureError,
     confusion_matrix,
     contact_sheet,
     learning_curves,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from results.report.figures import FigureError
+from results.errors import FigureError
 from results.report.final_figures import FinalistRow, finals_overview, recall_curves, reliability_diagram
 from results.stats.calibration import CalibrationError, calibration_error, reliability_bins
 from results.stats.intervals import Estimate

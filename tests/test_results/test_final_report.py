@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from results.errors import RecordError
 from results.final_evaluation import compare_delivered, read_tested, recall_against_physics, recall_csv
 from results.log import records
 from results.log.event_log import EventLog
-from results.log.records import Event, FinalEvaluated, FinalsDecided, RecordError
+from results.log.records import Event, FinalEvaluated, FinalsDecided
 from results.log.state import RunState, load_run
 from results.predictions import Predictions, read_predictions, write_predictions
 from results.report.final_report import finals_sentences
@@ -267,3 +268,23 @@ def test_a_file_that_holds_no_predictions_is_refused(tmp_path: Path, content: by
     (tmp_path / "p.parquet").write_bytes(content)
     with pytest.raises(RecordError, match=r"p\.parquet: cannot be read as predictions \(.*\); delete it and"):
         read_predictions(tmp_path / "p.parquet")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        ("y_true", 2, r"y_true holds others than the classes 0\.\.1"),
+        ("y_true", "noise", r"y_true holds others than the classes 0\.\.1"),
+        ("p:off", float("nan"), r"a probability outside 0\.\.1"),
+        ("p:off", 1.5, r"a probability outside 0\.\.1"),
+        ("p:off", "high", r"a probability outside 0\.\.1"),
+        ("y_true", None, "'y_true'"),
+    ],
+)
+def test_predictions_with_impossible_values_are_refused(tmp_path: Path, column: str, value: object, why: str) -> None:
+    file = tmp_path / "p.parquet"
+    write_predictions(file, predictions(30))
+    frame = pd.read_parquet(file)
+    (frame.drop(columns=column) if value is None else frame.assign(**{column: value})).to_parquet(file)
+    with pytest.raises(RecordError, match=rf"p\.parquet: cannot be read as predictions \({why}\); delete it and"):
+        read_predictions(file)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.log.records import RecordError
+from results.errors import RecordError
 from results.tables.flags import pack_flags, unpack_flags
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from whole_run import write_whole_run
 
+from results.errors import RecordError
 from results.log.event_log import EventLog
 from results.log.history import Step, read_history
-from results.log.records import AttemptEnded, AttemptStarted, Epoch, Event, RecordError
+from results.log.records import AttemptEnded, AttemptStarted, Epoch, Event
 
 
 def written(run: Path, *events: Event) -> Path:

@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 from whole_run import EVIL, write_whole_run
 
+from results.errors import RecordError
 from results.log.event_log import EventLog
-from results.log.records import FinalEvaluated, RecordError
+from results.log.records import FinalEvaluated
 from results.report.html import write_html_report
 from results.report.importance import read_importance
 from results.stats.intervals import wilson_interval
+from tune.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +191,16 @@ def test_finals_that_go_on_and_seconds_nobody_recorded_are_said(hand: Any, tmp_p
     page = write_html_report(tmp_path).read_text()
     assert "The finals are not over: 1 of 1 begun retrainings ended." in page
     assert "No epoch says how long it took." in page
+
+
+def test_damaged_predictions_are_one_line_and_exit_code_2(
+    tmp_path: Path, hand: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_whole_run(tmp_path, hand)
+    file = tmp_path / "final/validation_predictions.parquet"
+    pd.read_parquet(file).assign(**{"p:noise": float("nan")}).to_parquet(file)
+    assert main(["report", str(tmp_path)]) == 2
+    assert re.fullmatch(
+        rf"seti-tune: {file}: cannot be read as predictions \(a probability .*\); delete it and continue the run .*\n",
+        capsys.readouterr().err,
+    )

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import binomtest
 
 from results.audit import epochs_spent
+from results.errors import RecordError
 from results.log import records
 from results.log.event_log import EventLog
 from results.log.records import (
@@ -17,7 +18,6 @@ from results.log.records import (
     Event,
     FinalEvaluated,
     FinalsDecided,
-    RecordError,
     Rung,
     SpaceWidened,
     StudyEnded,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from results.errors import RecordError
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -16,7 +17,6 @@ from results.log.records import (
     Checkpoint,
     Epoch,
     Event,
-    RecordError,
     StudyResumed,
     TrialEnded,
     TrialStarted,

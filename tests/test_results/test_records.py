@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from results.errors import RecordError
 from results.log.records import (
     ENDED,
     EVENTS,
     Cause,
     Epoch,
     Event,
-    RecordError,
     RungDecision,
     StudyStarted,
     TrialStarted,

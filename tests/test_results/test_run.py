@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 import results
+from results.errors import RecordError
 from results.log.event_log import EventLog
-from results.log.records import Epoch, FinalEvaluated, FinalsDecided, RecordError, TrialEnded, TrialStarted
+from results.log.records import Epoch, FinalEvaluated, FinalsDecided, TrialEnded, TrialStarted
 from results.log.state import load_run
 from results.predictions import Predictions, write_predictions
 from results.receipt import receipt_path

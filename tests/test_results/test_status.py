@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from results.errors import RecordError
 from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.records import (
     AttemptEnded,
     AttemptStarted,
     Epoch,
     Event,
-    RecordError,
     StudyEnded,
     StudyResumed,
     TrialEnded,

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from results.errors import RecordError
 from results.log.event_log import LOG_NAME, EventLog, is_being_written, read_events, write_atomically
-from results.log.records import Epoch, RecordError, StudyEnded
+from results.log.records import Epoch, StudyEnded
 from results.log.state import load_run
 
 
@@ -159,7 +160,8 @@ def test_a_write_that_the_disk_cuts_short_is_one_line_and_leaves_only_whole_even
     """A limit on the size of files stands in for a full disk: the kernel takes a part and then refuses."""
     code = f"""
         import pathlib, resource
-        from results.log.records import Epoch, RecordError
+        from results.errors import RecordError
+        from results.log.records import Epoch
         from results.log.event_log import EventLog, LOG_NAME
         run = pathlib.Path({str(tmp_path)!r})
         log = EventLog(run)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.tables.table import Table, TableError, columns_text, find_column, select
+from results.errors import TableError
+from results.tables.table import Table, columns_text, find_column, select
 
 TYPES = {
     "trial": "int",

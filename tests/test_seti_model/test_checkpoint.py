@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
+from seti_model.errors import CheckpointError
 from seti_model.training.arrays import read_arrays, write_arrays
 from seti_model.training.checkpoint import (
-    CheckpointError,
     Identity,
     _digest_of,
     _failed,
@@ -189,7 +189,8 @@ import resource, signal, errno
 from pathlib import Path
 import numpy as np
 from seti_model.training import arrays
-from seti_model.training.checkpoint import CheckpointError, Identity, TrainingState, save_checkpoint
+from seti_model.errors import CheckpointError
+from seti_model.training.checkpoint import Identity, TrainingState, save_checkpoint
 from seti_model.config import Configuration
 from seti_model.training.outcome import EpochResult, TrainedNetwork
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seti_model.config import ConfigError, Configuration, NetworkConfig, TrainingConfig, field_types
+from seti_model.config import Configuration, NetworkConfig, TrainingConfig, field_types
+from seti_model.errors import ConfigError
 
 
 def test_default_is_the_course_network():

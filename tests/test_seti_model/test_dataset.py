@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seti_model.data.dataset import Dataset, DatasetError, Split, SplitData, TrainingData, compute_digest, write_dataset
+from seti_model.data.dataset import Dataset, Split, SplitData, TrainingData, compute_digest, write_dataset
+from seti_model.errors import DatasetError
 
 NAMES = ("tone", "noise")
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from seti_model.errors import ModelError
 from seti_model.exported import export_model, export_saved_model, load_model
-from seti_model.training.outcome import ModelError
 from seti_model.training.train import train
 
 # Importing any of our packages fails.

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seti_model.data.dataset import DatasetError
 from seti_model.data.importers import COURSE_CLASS_NAMES, COURSE_USUAL_NAMES, read_csv
+from seti_model.errors import DatasetError
 
 NAMES = ("a", "b")
 SHAPE = (2, 3)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seti_model.data.dataset import DatasetError
 from seti_model.data.importers import read_folder, read_npz
+from seti_model.errors import DatasetError
 
 # NumPy archives
 

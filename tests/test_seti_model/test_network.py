@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from seti_model.config import ConfigError, NetworkConfig
+from seti_model.config import NetworkConfig
+from seti_model.errors import ConfigError
 from seti_model.network import PixelScale, build_network, named_weights
 from seti_model.training import kernels as forward
 from seti_model.training.steps import compile_inference, moving_moments

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from seti_model.runtime import ProcessError, derive_seed, prepare_process, process_setup
+from seti_model.errors import ProcessError
+from seti_model.runtime import derive_seed, prepare_process, process_setup
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +40,8 @@ def test_impossible_thread_count_is_refused():
 
 def test_absent_gpu_is_an_error_and_nothing_else_is_written_to_standard_error():
     code = """
-from seti_model.runtime import prepare_process, process_setup, ProcessError
+from seti_model.errors import ProcessError
+from seti_model.runtime import prepare_process, process_setup
 try:
     process_setup()
 except ProcessError as error:

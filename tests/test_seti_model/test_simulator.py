@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from seti_model.data.dataset import Dataset, DatasetError
+from seti_model.data.dataset import Dataset
 from seti_model.data.physics import (
     CLASS_NAMES,
     PRESETS,
@@ -23,6 +23,7 @@ from seti_model.data.physics import (
     to_pixels,
 )
 from seti_model.data.simulator import simulate, simulate_dataset
+from seti_model.errors import DatasetError
 
 ROW = 512  # samples that make one row of the power
 SQUIGGLE, NARROWBANDDRD, NARROWBAND, NOISE = range(4)

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seti_model.data.dataset import DatasetError, SplitData
+from seti_model.data.dataset import SplitData
 from seti_model.data.splits import carve_test, split_by_fractions
+from seti_model.errors import DatasetError
 
 NAMES = ("tone", "noise")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seti_model.config import ConfigError
 from seti_model.data.dataset import Split, TrainingData
+from seti_model.errors import ConfigError
 from seti_model.training.arrays import read_arrays, write_arrays
 from seti_model.training.checkpoint import _digest_of
 from seti_model.training.train import Diverged, train

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from seti_model.config import ConfigError, Configuration
+from seti_model.config import Configuration
 from seti_model.data.dataset import Split
+from seti_model.errors import CheckpointError, ConfigError, ModelError
 from seti_model.exported import export_model, load_model
 from seti_model.network import named_weights
 from seti_model.training import kernels as forward
 from seti_model.training.arrays import read_arrays
-from seti_model.training.checkpoint import CheckpointError, _digest_of
-from seti_model.training.outcome import ModelError
+from seti_model.training.checkpoint import _digest_of
 from seti_model.training.train import train
 from seti_model.training.trainer import Session, pixel_scale
 from seti_model.transfer import load_initial

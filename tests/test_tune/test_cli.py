@@ -1,5 +1,6 @@
 """The command line from outside: how fast it starts, what it loads, what its help and the README promise."""
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -237,6 +238,35 @@ def test_a_bug_shows_its_traceback_and_exits_with_1(capsys: pytest.CaptureFixtur
 
     assert guarded(broken) == 1
     assert "KeyError: 'ours'" in capsys.readouterr().err
+
+
+def test_a_file_of_ours_that_is_missing_is_a_bug(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from tune.errors import guarded
+
+    def broken() -> int:
+        return len((tmp_path / "template.html").read_text())
+
+    assert guarded(broken) == 1
+    assert "Traceback" in (said := capsys.readouterr().err)
+    assert "FileNotFoundError" in said
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["results.errors.RecordError", "search_spaces.parameters.SpaceError", "seti_model.errors.DatasetError",
+     "seti_model.errors.ProcessError", "tune.errors.StudyError"],
+)  # fmt: skip
+def test_an_error_that_explains_itself_is_one_line(error: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from tune.errors import guarded
+
+    module, name = error.rsplit(".", maxsplit=1)
+    raised: Exception = getattr(importlib.import_module(module), name)("run:\n  what; do this")
+
+    def command() -> int:
+        raise raised
+
+    assert guarded(command) == 2
+    assert capsys.readouterr().err == "seti-tune: run: what; do this\n"
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:

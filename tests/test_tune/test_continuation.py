@@ -12,9 +12,10 @@ from results.log.records import SpaceWidened, StudyResumed
 from results.log.state import RunState, fold
 from search_spaces.parameters import SpaceError
 from search_spaces.space import load_space
+from tune.errors import StudyError
 from tune.loop.proposer import Proposer
 from tune.resume import check_continuation, opening_events, recorded_study
-from tune.study import Study, StudyError, load_study
+from tune.study import Study, load_study
 
 spec = importlib.util.spec_from_file_location("bench", Path(__file__).parent / "test_coordinator.py")
 assert spec is not None

@@ -19,10 +19,10 @@ from results.log.records import Rung, StudyResumed
 from results.log.state import load_run
 from results.tables.flags import pack_flags
 from results.tables.leaderboard import rank_trials
-from tune.errors import guarded
+from tune.errors import StudyError, guarded
 from tune.loop.coordinator import MAX_DEATHS, HopelessStudyError
 from tune.process.driver import _take_over
-from tune.study import Study, StudyError, load_study
+from tune.study import Study, load_study
 from tune.trainable import EpochReport, Left, Task
 
 

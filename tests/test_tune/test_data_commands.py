@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seti_model.data.dataset import Dataset, DatasetError
+from seti_model.data.dataset import Dataset
 from seti_model.data.physics import CLASS_NAMES
+from seti_model.errors import DatasetError
 from tune.cli.data import add_parser
 
 

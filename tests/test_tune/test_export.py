@@ -16,8 +16,9 @@ from results.log.event_log import EventLog
 from results.log.records import SpaceWidened
 from results.log.state import RunState, fold
 from search_spaces.space import Space
+from tune.errors import StudyError
 from tune.export.optuna import BATCH, JOURNAL, LIMIT, JournalExport, export_journal
-from tune.study import Study, StudyError, load_study
+from tune.study import Study, load_study
 from tune.trainable import Entered, EpochReport, Left, Task
 
 

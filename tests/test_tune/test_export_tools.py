@@ -17,15 +17,17 @@ import pytest
 from bench import Bench, Crash
 from processes import wait_for
 
+from results.errors import RecordError
 from results.log.event_log import LOG_NAME, EventLog
-from results.log.records import RecordError, SpaceWidened
+from results.log.records import SpaceWidened
 from results.log.state import RunState, load_run
 from search_spaces.space import Space
 from tune.cli.main import main
+from tune.errors import StudyError
 from tune.export.dashboard import LogStorage
 from tune.export.scalars import SCALARS
 from tune.export.tensorboard import FILE, export_tensorboard
-from tune.study import Study, StudyError, load_study
+from tune.study import Study, load_study
 
 
 @pytest.fixture

@@ -24,9 +24,10 @@ from results.report.markdown import write_report
 from results.tables.leaderboard import rank_trials
 from seti_model.data.dataset import Dataset
 from seti_model.data.simulator import simulate_dataset
+from tune.errors import StudyError
 from tune.finals import conclude_finals, reopenings
 from tune.loop.next_work import finals_wait, has_work
-from tune.study import NETWORK, Study, StudyError, load_study
+from tune.study import NETWORK, Study, load_study
 
 
 @pytest.fixture

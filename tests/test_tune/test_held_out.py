@@ -15,7 +15,8 @@ from processes import search
 from results.log.event_log import LOG_NAME, EventLog
 from results.log.records import FinalsDecided, StudyEnded, StudyStarted
 from results.log.state import RunState, load_run
-from seti_model.data.dataset import Dataset, DatasetError, SplitData, write_dataset
+from seti_model.data.dataset import Dataset, SplitData, write_dataset
+from seti_model.errors import DatasetError
 from tune.cli.main import main
 from tune.test_split import (
     LEDGER,

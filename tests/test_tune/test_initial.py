@@ -13,13 +13,14 @@ from results.log.event_log import EventLog
 from results.log.state import RunState, fold, load_run
 from seti_model.data.simulator import simulate_dataset
 from seti_model.description import FORMAT
+from seti_model.errors import ModelError
 from seti_model.training.checkpoint import load_best
-from seti_model.training.outcome import ModelError
 from tune.cli.main import main
+from tune.errors import StudyError
 from tune.initial import initial_digest, prepare_initial
 from tune.loop.coordinator import Coordinator
 from tune.resume import opening_events, recorded_study
-from tune.study import Study, StudyError, load_study
+from tune.study import Study, load_study
 
 SPACE = """
 name = "frozen"

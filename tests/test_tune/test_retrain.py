@@ -15,21 +15,23 @@ from typing import Any
 import pytest
 from processes import search
 
+from results.errors import RecordError
 from results.log.event_log import EventLog
-from results.log.records import FinalsDecided, RecordError
+from results.log.records import FinalsDecided
 from results.log.state import RunState, load_run
 from results.receipt import read_receipt, receipt_path
 from results.tables.leaderboard import rank_trials, write_tables
-from seti_model.data.dataset import Dataset, DatasetError, TrainingData
+from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_dataset
+from seti_model.errors import DatasetError
 from tune.cli.main import main
+from tune.errors import StudyError
 from tune.initial import prepare_initial
 from tune.loop.coordinator import Coordinator
 from tune.provenance import device_model, provenance
 from tune.reproduce import retrain
 from tune.reproduce_source import find_source, open_data, setting_here
 from tune.resume import opening_events
-from tune.sections import StudyError
 from tune.study import load_study
 from tune.trainable import Diverged, Entered, EpochReport, Left, load_trainable
 

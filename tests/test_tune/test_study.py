@@ -7,8 +7,10 @@ import pytest
 
 from search_spaces.parameters import SpaceError
 from search_spaces.space import Space
-from seti_model.config import ConfigError, Configuration
-from tune.study import Study, StudyError, load_study, shipped_studies
+from seti_model.config import Configuration
+from seti_model.errors import ConfigError
+from tune.errors import StudyError
+from tune.study import Study, load_study, shipped_studies
 
 GOOD = '[study]\nspace = "baseline"\n[data]\nsimulate = "course"\n'
 

@@ -51,8 +51,10 @@ def import_(args: argparse.Namespace) -> int:
 
 def describe(args: argparse.Namespace) -> int:
     """Print counts, ranges and the verified digest of a data set, and draw examples of each class."""
-    from results.report.figures import FigureError, contact_sheet
-    from seti_model.data.dataset import Dataset, DatasetError
+    from results.errors import FigureError
+    from results.report.figures import contact_sheet
+    from seti_model.data.dataset import Dataset
+    from seti_model.errors import DatasetError
 
     dataset = Dataset.open(args.dataset)
     dataset.verify()

@@ -43,7 +43,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _export(options: argparse.Namespace) -> int:
     from results.log.state import load_run
-    from tune.study import StudyError
+    from tune.errors import StudyError
 
     if not (options.tensorboard or options.mlflow or options.optuna or options.optuna_journal):
         raise StudyError("export: nothing to write; give --tensorboard, --mlflow, --optuna or several of them")

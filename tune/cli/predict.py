@@ -58,7 +58,8 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def _evaluate(args: argparse.Namespace) -> int:
     from results.stats.metrics import classification_metrics, report_text
-    from seti_model.data.dataset import Dataset, DatasetError
+    from seti_model.data.dataset import Dataset
+    from seti_model.errors import DatasetError
 
     dataset = Dataset.open(args.dataset)
     _refuse_early(dataset, args.split, args)
@@ -80,7 +81,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from seti_model.training.outcome import ModelError
+    from seti_model.errors import ModelError
 
     if args.batch is not None and args.batch < 1:  # before a use of the test split is recorded
         raise ModelError(f"--batch {args.batch}: at least 1 image at a time is expected")
@@ -127,7 +128,8 @@ def _load(args: argparse.Namespace) -> ExportedModel:
 
 def _datasets(args: argparse.Namespace) -> dict[Path, Dataset]:
     """Return those of the files that are data sets; a split that cannot be had is refused."""
-    from seti_model.data.dataset import DATASET_FILE, Dataset, DatasetError
+    from seti_model.data.dataset import DATASET_FILE, Dataset
+    from seti_model.errors import DatasetError
 
     datasets = {path: Dataset.open(path) for path in args.files if (path / DATASET_FILE).is_file()}
     if args.split is not None and not datasets:
@@ -149,7 +151,7 @@ def _refuse_early(dataset: Dataset, name: str, args: argparse.Namespace) -> None
 
 def _split(dataset: Dataset, name: str, model: ExportedModel, args: argparse.Namespace, what: str) -> SplitData:
     """Return what is to be predicted; what would be refused later is refused before a use is recorded."""
-    from seti_model.data.dataset import DatasetError
+    from seti_model.errors import DatasetError
 
     if dataset.image_shape != model.shape:
         raise DatasetError(

@@ -54,8 +54,9 @@ def add_command(subparsers: Any, name: str, help_text: str, epilog: str, run: An
 
 
 def _train(args: argparse.Namespace) -> int:
-    from seti_model.config import ConfigError, Configuration
+    from seti_model.config import Configuration
     from seti_model.data.dataset import Dataset
+    from seti_model.errors import ConfigError
     from seti_model.runtime import prepare_process
 
     saved = _saved_settings(args.out, go_on=args.go_on)
@@ -132,7 +133,7 @@ class _Monitor:
 
 def _saved_settings(out: Path, *, go_on: bool) -> Mapping[str, Any]:
     """Return the settings of the training in `out` if it is to be continued; refuse to overwrite one."""
-    from seti_model.config import ConfigError
+    from seti_model.errors import ConfigError
 
     file = out / "settings.json"
     if go_on != file.exists():
@@ -159,7 +160,8 @@ def _start(given: Path | None, saved: Mapping[str, Any]) -> tuple[Path | None, d
 
 
 def _newest(checkpoints: Path) -> Path:
-    from seti_model.training.checkpoint import CheckpointError, newest_checkpoint
+    from seti_model.errors import CheckpointError
+    from seti_model.training.checkpoint import newest_checkpoint
 
     newest = newest_checkpoint(checkpoints)
     if newest is None:
@@ -168,7 +170,8 @@ def _newest(checkpoints: Path) -> Path:
 
 
 def _parsed(settings: Sequence[str]) -> dict[str, object]:
-    from seti_model.config import ConfigError, field_types
+    from seti_model.config import field_types
+    from seti_model.errors import ConfigError
 
     types, values = field_types(), dict[str, object]()
     for setting in settings:

@@ -15,8 +15,8 @@ from optuna.storages import InMemoryStorage
 from results.log.event_log import LOG_NAME
 from results.log.state import RunState, TrialState, load_run
 from search_spaces.space import Space
+from tune.errors import StudyError
 from tune.export.optuna import as_optuna, study_name
-from tune.study import StudyError
 
 HOST = "127.0.0.1"
 PORT = 8080

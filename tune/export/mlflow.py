@@ -8,8 +8,8 @@ from typing import Any
 
 from results.log.records import Status
 from results.log.state import RunState, TrialState
+from tune.errors import StudyError
 from tune.export.scalars import run_name, scalars_by_epoch, seconds_of
-from tune.study import StudyError
 
 INSTALL = "install it with `pip install mlflow-skinny`, or `mlflow` with its viewer"
 BATCH = 1000  # metrics that MLflow takes at once

@@ -18,8 +18,8 @@ from optuna.trial import FrozenTrial
 
 from results.log.state import RunState, TrialState
 from search_spaces.space import Space
+from tune.errors import StudyError
 from tune.loop.proposer import frozen_trial
-from tune.study import StudyError
 
 JOURNAL = "optuna-journal.log"
 BATCH = 20

@@ -17,8 +17,8 @@ from results.log.records import Status, Value
 from results.log.state import RunState, TrialState
 from search_spaces.parameters import Categorical, Float, Int
 from search_spaces.space import Space
+from tune.errors import StudyError
 from tune.export.scalars import OBJECTIVE, SCALARS, run_name, scalars_by_epoch, seconds_of
-from tune.study import StudyError
 
 FILE = "events.out.tfevents.0.seti-tune"  # a name that TensorBoard looks for; times stand in the events
 BASELINE = "baseline"

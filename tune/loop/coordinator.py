@@ -24,11 +24,12 @@ from results.log.records import (
 )
 from results.log.state import RunState
 from seti_model.runtime import derive_seed
+from tune.errors import StudyError
 from tune.loop.asha import rung_epochs
 from tune.loop.decisions import epoch_events, rung, trial_ended, why_stopped
 from tune.loop.next_work import has_work, missing_finals, next_attempt, retraining, within_time
 from tune.loop.proposer import Proposer
-from tune.study import Study, StudyError
+from tune.study import Study
 from tune.trainable import AttemptOutcome, Entered, EpochReport, Left, Task
 
 MAX_DEATHS = 10  # of workers without an epoch in between; a bound, so that no run goes on for ever

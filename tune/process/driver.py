@@ -18,6 +18,7 @@ from results.log.state import RunState, fold
 from results.report.markdown import write_report
 from results.tables.leaderboard import write_tables
 from tune.cli.report import write_whole_report
+from tune.errors import StudyError
 from tune.export.optuna import JOURNAL, JournalExport
 from tune.finals import conclude_finals, drop_training_state, reopenings
 from tune.initial import prepare_initial
@@ -28,7 +29,7 @@ from tune.provenance import provenance
 from tune.ray_adapter import cluster as clusters
 from tune.resume import SOURCE, check_continuation, check_digest, opening_events
 from tune.sections import simulation_command
-from tune.study import Study, StudyError
+from tune.study import Study
 from tune.trainable import load_trainable, run_attempt
 from tune.view.live import Progress
 from tune.view.terminal import PLAIN

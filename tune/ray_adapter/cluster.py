@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tune.study import ResourcesSection, StudyError
+from tune.errors import StudyError
+from tune.study import ResourcesSection
 
 CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 10
