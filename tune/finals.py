@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING
 
 from results.final_evaluation import DESCRIPTION, FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
 from results.finals import baseline_of, decide
-from results.log.event_log import EventLog, write_atomically
-from results.log.records import AttemptEnded, Cause, FinalEvaluated, FinalsDecided, Status, TrialKey, utc_now
+from results.log.event_log import write_atomically
+from results.log.recorder import Recorder
+from results.log.records import (
+    AttemptEnded,
+    Cause,
+    FinalEvaluated,
+    FinalsDecided,
+    Status,
+    TrialKey,
+    TrialStarted,
+    utc_now,
+)
 from results.log.state import RunState, TrialState
 from results.predictions import Predictions, read_predictions, write_predictions
 from results.receipt import receipt_of
@@ -38,31 +48,28 @@ HANDED_ON = (
 )
 
 
-def conclude_finals(
-    study: Study, run: Path, log: EventLog, state: RunState, *, check: Callable[[], None] = lambda: None
-) -> None:
+def conclude_finals(study: Study, recorder: Recorder, *, check: Callable[[], None] = lambda: None) -> None:
     """Decide the finals if all their retrainings have ended, and do what follows from it and is not done yet.
 
     Winner and baseline predict the test split with each of their retrainings; the winner's best one goes to `final/`.
 
     Args:
         study: The study.
-        run: Its run folder.
-        log: Its log, into which a new decision goes before anything predicts the test split.
-        state: The run so far.
+        recorder: Of its run; a new decision is recorded before anything predicts the test split.
         check: Called between two steps; what it raises ends them.
 
     Raises:
         StudyError: The weights of a retrained trial are gone, or the data set is another one than that of the run.
         DatasetError: The data set cannot be used.
     """
+    run, state = recorder.run, recorder.state
     decision = _decision(state)
     if decision is None:
         return
     path = study.dataset_path(run) if study.is_network else None
     if not state.decisions or decision != _terms(state.decisions[-1]):
         others = 0 if path is None else uses_of_others(path, state)
-        _append(log, state, dataclasses.replace(decision, time=utc_now(), earlier_uses=others))
+        recorder.write(dataclasses.replace(decision, time=utc_now(), earlier_uses=others), durable=True)
     if path is None:
         return
     todo = _to_predict(run, state, decision)
@@ -79,7 +86,7 @@ def conclude_finals(
             check()
             evaluated = _evaluate(run, state.trials[key], dataset)
             if key not in state.finals:
-                _append(log, state, evaluated)
+                recorder.write(evaluated, durable=True)
         check()
         _hand_on(run, state, delivered, dataset)
 
@@ -102,19 +109,22 @@ def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
     ]
 
 
-def drop_training_state(run: Path, trial: TrialState) -> None:
+def drop_training_state(run: Path, started: TrialStarted, last: str) -> None:
     """Delete what only continuing needs: checkpoints before the last, and the optimiser's state in that one.
 
     Only for the course network, whose checkpoints have a known form. The best weights and the validation
     probabilities of the trial stay.
+
+    Args:
+        run: The run folder.
+        started: Of a trial that has ended.
+        last: Path of its last checkpoint, relative to the run folder.
     """
-    if trial.ended is None or trial.checkpoint is None:
-        return
-    last = run / trial.checkpoint.path
-    for folder in checkpoint_folder(run, trial.started).glob("*/*"):
-        if folder != last:
+    kept = run / last
+    for folder in checkpoint_folder(run, started).glob("*/*"):
+        if folder != kept:
             shutil.rmtree(folder, ignore_errors=True)
-    (last / "state.npz").unlink(missing_ok=True)
+    (kept / "state.npz").unlink(missing_ok=True)
 
 
 def _decision(state: RunState) -> FinalsDecided | None:
@@ -218,8 +228,3 @@ def _hand_on(run: Path, state: RunState, trial: TrialState, dataset: Dataset) ->
     shutil.rmtree(run / SAVED_MODEL, ignore_errors=True)
     export_saved_model(weights, run / SAVED_MODEL)
     export_model(weights, run / MODEL)
-
-
-def _append(log: EventLog, state: RunState, event: FinalsDecided | FinalEvaluated) -> None:
-    log.append(event, durable=True)
-    state.apply(event)

@@ -122,9 +122,9 @@ class Left:
 
 
 CHECKPOINT_SHARE = 0.05  # of the time of training may go into checkpoints that nobody asked for by epoch
-_attempts_here = 0  # that this process has begun
 _REPORT_FIELDS = {field.name for field in dataclasses.fields(EpochReport)}
 OnEpoch = Callable[[EpochReport], bool]
+Tell = Callable[[Entered | EpochReport | Left], bool]
 Trainable = Callable[[Task, Any, OnEpoch], None]
 
 
@@ -185,49 +185,45 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
         raise CheckpointLost(str(error)) from error
 
 
-def run_attempt(config: Mapping[str, Any], data: Any, name: str, folder: Path | None) -> None:
-    """Run one attempt on a Ray worker, reporting to the driver; what the trainable raises is reported too."""
-    from ray import tune as ray_tune
+def run_attempt(task: Task, data: Any, trainable: Trainable, tell: Tell) -> None:
+    """Run one attempt in this process: all that becomes of it goes to `tell`, what the trainable raises too.
 
-    # After "stop" Ray waits this long for the function to return before it gives the worker up; 2 s by default,
-    # too short where several hundred MB are handed back.
-    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "60"
-    task: Task = config["task"]
-    global _attempts_here
-    _attempts_here += 1
-    entered = Entered(node=os.uname().nodename, pid=os.getpid(), device=device_model(gpu=task.gpus > 0))
-    ray_tune.report({"message": entered})
-
-    stopped = False
+    Args:
+        task: The attempt.
+        data: As the trainable expects it.
+        trainable: From `load_trainable`.
+        tell: Takes a message and returns True when the attempt has to stop; it may leave by SystemExit instead.
+    """
+    tell(Entered(node=os.uname().nodename, pid=os.getpid(), device=device_model(gpu=task.gpus > 0)))
+    is_stopped = False
 
     def on_epoch(report: EpochReport) -> bool:
-        nonlocal stopped
+        nonlocal is_stopped
         if report.resident_mb is None:
             report = dataclasses.replace(report, resident_mb=psutil.Process().memory_info().rss / 1e6)
         try:
-            ray_tune.report({"message": report})
+            is_stopped = tell(report)
         except SystemExit:
-            stopped = True  # the driver said "stop": Ray ends this thread from inside report()
+            is_stopped = True
             raise
-        if _has_grown(task, report):
-            os._exit(0)  # the driver knows why from the report; a fresh worker continues from the checkpoint
-        return False
+        return is_stopped
 
     try:
-        load_trainable(name, folder)(task, data, on_epoch)
+        trainable(task, data, on_epoch)
     except Diverged as error:
         left = Left(AttemptOutcome.DIVERGED, str(error) or "not finite")
     except CheckpointLost as error:
         left = Left(AttemptOutcome.CHECKPOINT, str(error) or f"cannot read {task.resume_from}")
     except SystemExit as error:
-        if stopped:
+        if is_stopped:
             raise
         left = Left(AttemptOutcome.FAILED, f"the training function called sys.exit({error.code!r})")
     except Exception as error:
         left = Left(_outcome(error), _reason(error))
     else:
         left = Left(AttemptOutcome.RETURNED, "")
-    ray_tune.report({"message": left})
+    if not is_stopped:
+        tell(left)
 
 
 def _outcome(error: Exception) -> AttemptOutcome:
@@ -240,13 +236,6 @@ def _reason(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"
-
-
-def _has_grown(task: Task, report: EpochReport) -> bool:
-    """Return whether this worker is to be replaced; one that has trained nothing else would not come back smaller."""
-    if task.memory_mb is None or report.resident_mb is None or report.checkpoint is None:
-        return False
-    return _attempts_here > 1 and report.epoch < task.max_epochs and report.resident_mb > task.memory_mb
 
 
 def _is_memory(error: Exception) -> bool:

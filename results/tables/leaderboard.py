@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from results.log.event_log import write_atomically
 from results.log.records import Epoch, Status
 from results.log.state import RunState, TrialState
-from results.receipt import write_receipts
 from results.stats.intervals import LEVEL_P
 from results.tables.table import Cell, Row, Table, cell_text, columns_text, one_line, short_name
 from results.tables.ties import objective, objective_interval, ties, validation_images
@@ -113,11 +112,10 @@ def epochs_frame(state: RunState) -> pd.DataFrame:
 
 
 def write_tables(run: Path, state: RunState) -> Path:
-    """Write `leaderboard.csv`, `epochs.csv`, `epochs.parquet` and the receipts; return the leaderboard's path.
+    """Write `leaderboard.csv`, `epochs.csv` and `epochs.parquet`; return the leaderboard's path.
 
     Each file is replaced atomically.
     """
-    write_receipts(run, state)
     epochs = epochs_frame(state)
     write_atomically(run / "epochs.csv", epochs.to_csv(index=False))
     write_atomically(run / "epochs.parquet", epochs.to_parquet(index=False))

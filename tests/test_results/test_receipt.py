@@ -25,7 +25,6 @@ from results.log.records import (
 )
 from results.log.state import RunState
 from results.receipt import disagreements, read_receipt, receipt_of, receipt_path, write_receipts
-from results.tables.leaderboard import write_tables
 
 CONFIGURATION = {"network.filters_1": 8, "training.learning_rate": 0.5, "augment.flip": True, "note": "ä"}
 STUDY = {
@@ -78,7 +77,7 @@ def test_a_receipt_holds_what_was_given_and_what_came_out_and_reads_back_equal(h
     [environment] = receipt.environments
     assert (environment.versions, environment.python) == ({"tensorflow": "2.21.0"}, "3.11.7")
     assert environment.device == "a CPU"
-    write_tables(tmp_path, state)
+    write_receipts(tmp_path, state)
     assert receipt_path(tmp_path, (3, None)) == tmp_path / "receipts" / "0003.json"
     assert read_receipt(tmp_path / "receipts" / "0003.json") == receipt
 

@@ -6,11 +6,12 @@ import random
 from pathlib import Path
 from typing import Any
 
-from results.log.event_log import EventLog, read_events
+from results.log.recorder import Recorder
 from results.log.records import StudyResumed, StudyStarted
 from results.log.state import RunState
 from seti_model.data.dataset import TrainingData
 from tune.loop.coordinator import Coordinator
+from tune.loop.plan import SearchPlan
 from tune.study import Study
 from tune.trainable import Entered, EpochReport, Left, Task, train_network
 
@@ -37,8 +38,8 @@ class Bench:
         crash_after: int | None = None,
         data: TrainingData | None = None,
     ) -> None:
-        self.log = EventLog(run)
-        self.state = RunState(read_events(run))
+        self.recorder = Recorder(run)
+        self.state = self.recorder.state
         if self.state.started is None:
             started = StudyStarted(
                 study=study.to_mapping(),
@@ -48,19 +49,18 @@ class Bench:
                 validation_images=len(data.validation.labels) if data else None,
                 provenance={},
             )
-            self.log.append(started)
-            self.state.apply(started)
+            self.recorder.write(started)
         elif self.state.study != (record := study.to_mapping()):
             resumed = StudyResumed(study=record, provenance={})
-            self.log.append(resumed)
-            self.state.apply(resumed)
+            self.recorder.write(resumed)
         self.left = math.inf if crash_after is None else crash_after
+        self.recorder.listen(self._count)
+        self.plan = SearchPlan(study, self.state, run)
         try:
-            self.coordinator = Coordinator(study, self.log, self.state, run=run, on_event=self._count)
+            self.coordinator = Coordinator(self.plan, self.recorder, max_concurrent=workers)
         except Crash:
-            self.log.close()
+            self.recorder.close()
             raise
-        self.coordinator.max_concurrent = workers
         self.study = study
         self._written: dict[str, Path] = {}
         self._older: list[Path] = []
@@ -84,7 +84,7 @@ class Bench:
                     live.remove(worker)
             raise AssertionError("the study does not end")
         finally:
-            self.log.close()
+            self.recorder.close()
 
     def _checkpoint(self, task: Task, epoch: int) -> Path | None:
         """Write one where it is needed and now and then besides, and remove the one before it."""

@@ -202,7 +202,7 @@ def test_the_baseline_must_keep_the_value_it_ran_with(path: Path, run: Path) -> 
 
 def test_before_the_first_trial_the_baseline_may_have_any_value_for_what_is_new(path: Path, tmp_path: Path) -> None:
     run = tmp_path / "empty"
-    bench.Bench(load_study(path), run).log.close()
+    bench.Bench(load_study(path), run).recorder.close()
     make_y_a_parameter(path, baseline=0.7)
     assert check_continuation(load_study(path), fold(run), run) is not None
     state = go_on(path, run, 3)
@@ -232,11 +232,11 @@ def test_the_course_networks_fixed_values_may_become_parameters(tmp_path: Path) 
     run = tmp_path / "run"
     started = bench.Bench(load_study(file), run)
     started.coordinator.next_task()
-    started.log.close()
+    started.recorder.close()
     space.write_text(text + more)
     file.write_text(file.read_text().replace('"network.dense_units" = 128', ""))
     resume(load_study(file), run)
     state = fold(run)
     assert state.trials[0, None].parameters["network.dense_units"] == 128
     assert recorded_study(run).has_baseline
-    bench.Bench(recorded_study(run), run).log.close()
+    bench.Bench(recorded_study(run), run).recorder.close()

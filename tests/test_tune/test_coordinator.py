@@ -51,7 +51,7 @@ def test_diverged_trials_end_at_once_and_are_infeasible_for_optuna(
     assert by_word
     assert by_value
     assert all(len(t.epochs) == 2 for t in by_value), "a trial ran past the epoch in which it diverged"
-    for trial in bench.coordinator._proposer.study.trials:
+    for trial in bench.plan.proposer.study.trials:
         recorded = state.trials[trial.number, None]
         expected = {"completed": "COMPLETE", "stopped": "PRUNED", "diverged": "PRUNED"}[recorded.status]
         assert trial.state.name == expected
@@ -140,7 +140,7 @@ def test_what_raises_is_retried_and_then_failed_with_its_reason(study: Study, tm
     ended = bench.state.trials[0, None].ended
     assert ended is not None
     assert (ended.status, ended.reason) == ("failed", "ValueError: no")
-    assert bench.coordinator._proposer.study.trials[0].state.name == "FAIL"
+    assert bench.plan.proposer.study.trials[0].state.name == "FAIL"
 
 
 def test_returning_before_the_last_epoch_is_a_failure_that_says_so(study: Study, tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_a_configuration_without_memory_is_retried_then_failed_and_infeasible(st
     assert trial.ended is not None
     assert (trial.ended.status, trial.ended.reason) == ("failed", "MemoryError: no 9 GB")
     assert [a.cause for a in trial.attempts_ended.values()] == ["memory"] * 3
-    told = bench.coordinator._proposer.study.trials[0]
+    told = bench.plan.proposer.study.trials[0]
     assert (told.state.name, told.constraints) == ("PRUNED", {"trainable": 1.0})
     assert not bench.state.failures, "what cannot be trained does not make a study hopeless"
 
@@ -287,10 +287,10 @@ def test_a_study_whose_trials_fail_one_after_another_ends_with_the_first_error(s
     ):
         fail(task)
     assert len(bench.state.search_trials()) == 5
-    bench.log.close()
+    bench.recorder.close()
     resumed = Bench(study, tmp_path / "run")
     event = StudyResumed(study=study.to_mapping(), provenance={})
-    resumed.log.append(event)
+    resumed.recorder.write(event)
     resumed.state.apply(event)
     assert len(resumed.run().search_trials()) == study.study.trials
 
@@ -303,7 +303,7 @@ def test_a_failure_that_was_not_recorded_whole_is_settled_without_another_attemp
     for _ in range(study.study.max_retries + 1):
         bench.coordinator.receive(task, Left("failed", "ValueError: no"))
         task = bench.coordinator.next_task() or task
-    bench.log.close()
+    bench.recorder.close()
     lines = (tmp_path / "run" / LOG_NAME).read_text().splitlines(keepends=True)
     end = next(i for i, line in enumerate(lines) if '"kind":"trial_ended"' in line)
     (tmp_path / "run" / LOG_NAME).write_text("".join(lines[: end + 1 - last_ones_missing]))
@@ -423,7 +423,7 @@ def test_numbers_of_numpy_are_recorded_as_numbers(study: Study, tmp_path: Path) 
     bench, task = start(study, tmp_path / "run")
     report = EpochReport(epoch=np.int64(1), validation_accuracy=np.float32(0.5), seconds=np.float64(0.25))
     assert not bench.coordinator.receive(task, report)
-    bench.log.close()
+    bench.recorder.close()
     (epoch,) = load_run(tmp_path / "run").trials[0, None].epochs.values()
     assert (epoch.epoch, epoch.validation_accuracy, epoch.seconds) == (1, 0.5, 0.25)
 

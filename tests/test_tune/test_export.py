@@ -35,7 +35,7 @@ def read(path: Path) -> optuna.Study:
 def searched(study: Study, run: Path) -> tuple[RunState, optuna.Study]:
     """A whole search, and the study that its proposer had in memory."""
     ours = bench.Bench(study, run)
-    return ours.run(), ours.coordinator._proposer.study
+    return ours.run(), ours.plan.proposer.study
 
 
 def test_a_journal_says_what_the_proposer_was_told(study: Study, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_search_keeps_its_journal_up_to_date_in_batches(study: Study, tmp_path
                 journal._writing.result()
                 seen.add(len(read(run / JOURNAL).trials))
 
-        ours.coordinator._on_event = on_event
+        ours.recorder.listen(on_event)
         ours.run()
     assert seen == {BATCH}
     assert len(read(run / JOURNAL).trials) == 30
@@ -220,6 +220,6 @@ def test_of_thirty_trials_ten_diverge_at_once_and_are_infeasible_and_none_runs_o
     diverged = {t.started.trial for t in state.search_trials() if t.status == "diverged"}
     assert diverged == set(TEN)
     assert all(max(state.trials[n, None].epochs, default=0) <= diverging_epoch(n) for n in TEN)
-    for optunas in (ours.coordinator._proposer.study, read(tmp_path / "optuna.log")):
+    for optunas in (ours.plan.proposer.study, read(tmp_path / "optuna.log")):
         assert {t.number for t in optunas.trials if any(v > 0 for v in t.constraints.values())} == set(TEN)
         assert {t.state.name for t in optunas.trials} == {"COMPLETE", "PRUNED"}

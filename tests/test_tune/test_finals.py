@@ -16,6 +16,7 @@ from processes import search, values
 from results.final_evaluation import read_tested
 from results.finals import is_stale, standings
 from results.log.event_log import LOG_NAME, EventLog, read_events
+from results.log.recorder import Recorder
 from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed, TrialEnded
 from results.log.state import RunState, load_run
 from results.predictions import read_predictions
@@ -36,9 +37,8 @@ def study(quick_study: Callable[..., Path]) -> Study:
 
 
 def conclude(study: Study, run: Path) -> RunState:
-    with EventLog(run) as log:
-        state = load_run(run)
-        conclude_finals(study, run, log, state)
+    with Recorder(run) as recorder:
+        conclude_finals(study, recorder)
     return load_run(run)
 
 

@@ -10,6 +10,7 @@ import pytest
 from processes import search
 
 from results.log.event_log import EventLog
+from results.log.recorder import Recorder
 from results.log.state import RunState, fold, load_run
 from seti_model.data.simulator import simulate_dataset
 from seti_model.description import FORMAT
@@ -19,6 +20,7 @@ from tune.cli.main import main
 from tune.errors import StudyError
 from tune.initial import initial_digest, prepare_initial
 from tune.loop.coordinator import Coordinator
+from tune.loop.plan import SearchPlan
 from tune.resume import opening_events, recorded_study
 from tune.study import Study, load_study
 
@@ -173,9 +175,9 @@ def test_a_moved_run_goes_on_from_its_own_copy(write: Callable[..., Path], tmp_p
     put_model(model, "b" * 64)  # another training's by now
     run = shutil.move(tmp_path / "run", tmp_path / "elsewhere")
     study = recorded_study(run)
-    with EventLog(run) as log:
-        prepare_initial(study, run, fold(run))
-        task = Coordinator(study, log, fold(run), run=run).next_task()
+    with Recorder(run) as recorder:
+        prepare_initial(study, run, recorder.state)
+        task = Coordinator(SearchPlan(study, recorder.state, run), recorder).next_task()
     assert task is not None
     assert task.init_from == run / "init_from" / "model.keras"
     assert initial_digest(study, run) == "a" * 64

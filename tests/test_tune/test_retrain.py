@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 import signal
@@ -17,9 +16,10 @@ from processes import search
 
 from results.errors import RecordError
 from results.log.event_log import EventLog
+from results.log.recorder import Recorder
 from results.log.records import FinalsDecided
 from results.log.state import RunState, load_run
-from results.receipt import read_receipt, receipt_path
+from results.receipt import read_receipt, receipt_path, write_receipts
 from results.tables.leaderboard import rank_trials, write_tables
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_dataset
@@ -27,13 +27,15 @@ from seti_model.errors import DatasetError
 from tune.cli.main import main
 from tune.errors import StudyError
 from tune.initial import prepare_initial
+from tune.loop import executor
 from tune.loop.coordinator import Coordinator
-from tune.provenance import device_model, provenance
+from tune.loop.plan import SearchPlan
+from tune.provenance import provenance
 from tune.reproduce import retrain
 from tune.reproduce_source import find_source, open_data, setting_here
 from tune.resume import opening_events
 from tune.study import load_study
-from tune.trainable import Diverged, Entered, EpochReport, Left, load_trainable
+from tune.trainable import EpochReport, load_trainable
 
 COUNTS = {"train": 96, "validation": 40, "test": 8}
 SPACE = """
@@ -261,22 +263,15 @@ def test_a_trial_that_started_from_an_earlier_model_is_repeated_with_the_runs_co
 
 def run_here(study_file: Path, run: Path, data: TrainingData | None = None) -> RunState:
     """Run a whole study in this process, without Ray: the coordinator and one worker by turns."""
-    study, state = load_study(study_file), RunState()
-    with EventLog(run) as log:
+    study = load_study(study_file)
+    with Recorder(run) as recorder:
+        state = recorder.state
         prepare_initial(study, run, state)
         seen = (None, None) if data is None else (data.digest, len(data.validation.labels))
-        opening = opening_events(study, state, run, data=seen, provenance=provenance())
-        log.append(*opening)
-        for event in opening:
-            state.apply(event)
-        coordinator = Coordinator(study, log, state, run=run)
-        trainable = load_trainable(study.study.trainable, study.folder)
-        while (task := coordinator.next_task()) is not None:
-            coordinator.receive(task, Entered("here", os.getpid(), device_model(gpu=False)))
-            try:
-                trainable(task, data, lambda report, task=task: coordinator.receive(task, report))
-            except Diverged as error:
-                coordinator.receive(task, Left("diverged", str(error)))
+        recorder.write(*opening_events(study, state, run, data=seen, provenance=provenance()))
+        coordinator = Coordinator(SearchPlan(study, state, run), recorder)
+        executor.run_here(coordinator, data, load_trainable(study.study.trainable, study.folder))
+    write_receipts(run, state)
     write_tables(run, state)
     return state
 

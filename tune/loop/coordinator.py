@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Container
-from pathlib import Path
+from collections.abc import Container
 
-from results.log.event_log import EventLog
+from results.log.recorder import Recorder
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -20,16 +19,11 @@ from results.log.records import (
     RungDecision,
     Status,
     TrialKey,
-    TrialStarted,
 )
-from results.log.state import RunState
-from seti_model.runtime import derive_seed
 from tune.errors import StudyError
-from tune.loop.asha import rung_epochs
-from tune.loop.decisions import epoch_events, rung, trial_ended, why_stopped
-from tune.loop.next_work import has_work, missing_finals, next_attempt, retraining, within_time
-from tune.loop.proposer import Proposer
-from tune.study import Study
+from tune.loop.decisions import epoch_events, trial_ended, why_stopped
+from tune.loop.next_work import next_attempt
+from tune.loop.plan import Plan
 from tune.trainable import AttemptOutcome, Entered, EpochReport, Left, Task
 
 MAX_DEATHS = 10  # of workers without an epoch in between; a bound, so that no run goes on for ever
@@ -40,35 +34,22 @@ class HopelessStudyError(StudyError):
 
 
 class Coordinator:
-    """One study in progress. `on_event` is called with every event after it is in the log."""
+    """One run in progress, whichever executor trains its attempts.
+
+    `max_concurrent` attempts live at once; a worker that has grown above `memory_mb` (10**6 bytes) is replaced.
+    """
 
     def __init__(
-        self,
-        study: Study,
-        log: EventLog,
-        state: RunState,
-        *,
-        run: Path,
-        on_event: Callable[[Event], None] = lambda event: None,
+        self, plan: Plan, recorder: Recorder, *, max_concurrent: int = 1, memory_mb: float | None = None
     ) -> None:
-        self.state = state
-        self._study = study
-        self._log = log
-        self._run = run
-        self.max_concurrent = 1  # as many attempts live at once
-        self.memory_mb: float | None = None  # a worker that has grown above it is replaced
-        self._on_event = on_event
-        self._rungs = rung_epochs(study.asha.grace_epochs, study.asha.reduction_factor, study.study.max_epochs)
+        self.max_concurrent = max_concurrent
+        self.memory_mb = memory_mb
+        self.state = recorder.state
+        self._plan = plan
+        self._recorder = recorder
         self._live: dict[TrialKey, Task] = {}
         self._deaths: Counter[TrialKey] = Counter()
-        self._proposer = Proposer(
-            study.space,
-            sampler=study.search.sampler,
-            startup_trials=study.search.startup_trials,
-            seed=study.study.seed,
-        )
-        self._proposer.rebuild(state.search_trials())
-        for key in list(state.trials):
+        for key in list(self.state.trials):
             self._recover(key)
 
     # What the searcher asks ---------------------------------------------------------------------------------
@@ -83,15 +64,16 @@ class Coordinator:
         waiting = [key for key, trial in self.state.trials.items() if trial.ended is None and key not in self._live]
         if waiting:
             return self._start_attempt(min(waiting, key=lambda key: (-1 if key[1] is None else key[1], key[0])))
-        if len(self.state.search_trials()) < self._study.study.trials and within_time(self._study, self.state):
-            return self._start_attempt(self._start_trial())
-        if not self._live_search() and (key := self._start_final()) is not None:
-            return self._start_attempt(key)
-        return None
+        started = self._plan.next_trial(self._live)
+        if started is None:
+            return None
+        self._write(started, durable=True)
+        self._plan.note_begun(self.state.trials[started.key])
+        return self._start_attempt(started.key)
 
     def is_finished(self) -> bool:
         """Whether nothing is running and nothing will be handed out any more."""
-        return not self._live and not has_work(self._study, self.state)
+        return not self._live and not self._plan.has_work()
 
     # What the workers say -----------------------------------------------------------------------------------
 
@@ -157,7 +139,7 @@ class Coordinator:
 
     def _epoch(self, key: TrialKey, task: Task, report: EpochReport) -> bool:
         try:
-            events = epoch_events(self._run, task, report, self.state)
+            events = epoch_events(self._recorder.run, task, report, self.state)
         except (TypeError, ValueError) as error:
             self._left(key, task, Left(AttemptOutcome.FAILED, f"a report that cannot be recorded: {error}"))
             return True
@@ -176,18 +158,19 @@ class Coordinator:
         if not math.isfinite(last.validation_accuracy):
             self._end_trial(key, Status.DIVERGED, f"validation accuracy is {last.validation_accuracy}", task)
             return
-        if key[1] is None and last.epoch in self._rungs and last.epoch not in trial.rungs:
-            self._write(rung(self._study, self.state, trial, last.epoch), durable=True)
+        if last.epoch not in trial.rungs and (rung := self._plan.rung(trial, last.epoch)) is not None:
+            self._write(rung, durable=True)
         if last.epoch in trial.rungs and trial.rungs[last.epoch].decision == RungDecision.STOP:
             self._end_trial(key, Status.STOPPED, why_stopped(trial.rungs[last.epoch]), task)
-        elif last.epoch >= trial.started.max_epochs:
+        elif last.epoch >= self._plan.terms(trial).max_epochs:
             self._end_trial(key, Status.COMPLETED, "all epochs done", task)
 
     def _left(self, key: TrialKey, task: Task, left: Left) -> None:
+        run = self._recorder.run
         if left.outcome == AttemptOutcome.NO_SPACE:
             raise StudyError(
-                f"{self._run}: a worker could not write ({left.reason}); free some space and start the same command "
-                "again, everything recorded so far is kept"
+                f"{run}: a worker could not write ({left.reason}); free some space and start the same command again, "
+                "everything recorded so far is kept"
             )
         if left.outcome == AttemptOutcome.DIVERGED:
             self._end_trial(key, Status.DIVERGED, left.reason, task)
@@ -208,7 +191,7 @@ class Coordinator:
     def _settle_failures(self, key: TrialKey) -> None:
         """End a trial that has used up its retries."""
         counted = [a.why for _, a in sorted(self.state.trials[key].attempts_ended.items()) if a.counts]
-        if len(counted) > self._study.study.max_retries:
+        if len(counted) > self._plan.max_retries:
             self._end_trial(key, Status.FAILED, counted[-1])
 
     def _end_trial(self, key: TrialKey, status: Status, reason: str, task: Task | None = None) -> None:
@@ -217,49 +200,14 @@ class Coordinator:
             self._live.pop(key, None)
             self._end_attempt(task, status)
         self._write(trial_ended(trial, status, reason), durable=True)
-        if key[1] is None:
-            self._proposer.tell(trial)
+        self._plan.note_ended(trial)
         failures = self.state.failures
-        if len(failures) >= self._study.study.max_consecutive_failures:
+        if len(failures) >= self._plan.max_consecutive_failures:
+            run, first = self._recorder.run, failures[0]
             raise HopelessStudyError(
-                f"{self._run}: {len(failures)} trials in a row failed, the first one, trial {failures[0].trial}: "
-                f"{failures[0].reason}; correct the cause and continue with `seti-tune resume {self._run}`"
+                f"{run}: {len(failures)} trials in a row failed, the first one, trial {first.trial}: {first.reason}; "
+                f"correct the cause and continue with `seti-tune resume {run}`"
             )
-
-    # Starting -----------------------------------------------------------------------------------------------
-
-    def _start_trial(self) -> TrialKey:
-        number = len(self.state.search_trials())
-        baseline = self._study.baseline_parameters() if number == 0 else None
-        parameters = self._proposer.propose(number) if baseline is None else baseline
-        self._write(
-            TrialStarted(
-                trial=number,
-                parameters=parameters,
-                configuration=self._study.configuration(parameters),
-                seed=derive_seed(self._study.study.seed, number),
-                is_baseline=baseline is not None,
-                max_epochs=self._study.study.max_epochs,
-            ),
-            durable=True,
-        )
-        if baseline is not None:
-            self._proposer.add(self.state.trials[number, None])
-        return number, None
-
-    def _start_attempt(self, key: TrialKey) -> Task:
-        task, event = next_attempt(self._study, self._run, self.state.trials[key], memory_mb=self.memory_mb)
-        self._write(event, durable=True)
-        self._live[key] = task
-        return task
-
-    def _start_final(self) -> TrialKey | None:
-        missing = missing_finals(self._study.finals, self.state)
-        if not missing:
-            return None
-        event = retraining(self._study, *missing[0])
-        self._write(event, durable=True)
-        return event.key
 
     # The record ---------------------------------------------------------------------------------------------
 
@@ -278,6 +226,13 @@ class Coordinator:
         if trial.ended is None:
             self._settle_failures(key)
 
+    def _start_attempt(self, key: TrialKey) -> Task:
+        trial = self.state.trials[key]
+        task, event = next_attempt(self._recorder.run, trial, self._plan.terms(trial), memory_mb=self.memory_mb)
+        self._write(event, durable=True)
+        self._live[key] = task
+        return task
+
     def _end_attempt(self, task: Task, why: str, *, counts: bool = False, cause: Cause | None = None) -> None:
         self._write(
             AttemptEnded(
@@ -286,11 +241,4 @@ class Coordinator:
         )
 
     def _write(self, *events: Event, durable: bool = False) -> None:
-        self._log.append(*events, durable=durable)
-        for event in events:
-            self.state.apply(event)
-        for event in events:
-            self._on_event(event)
-
-    def _live_search(self) -> bool:
-        return any(repeat is None for _, repeat in self._live)
+        self._recorder.write(*events, durable=durable)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from results.finals import finalists, is_stale
 from results.log.event_log import LOG_NAME
-from results.log.records import AttemptStarted, TrialStarted, utc_now
+from results.log.records import AttemptStarted, TrialStarted, Value, utc_now
 from results.log.state import RunState, TrialState
 from seti_model.runtime import derive_seed
-from tune.initial import initial_model
-from tune.loop.asha import rung_epochs
 from tune.sections import FinalsSection, read_section
 from tune.study import Study
 from tune.trainable import Task
@@ -61,25 +61,38 @@ def checkpoint_folder(run: Path, started: TrialStarted) -> Path:
     return run / "checkpoints" / f"{started.trial:04d}{repeat}"
 
 
-def next_attempt(study: Study, run: Path, trial: TrialState, *, memory_mb: float | None) -> tuple[Task, AttemptStarted]:
+@dataclass(frozen=True)
+class Terms:
+    """What every attempt at a trial is given, see `tune.trainable.Task`."""
+
+    configuration: Mapping[str, Value]
+    max_epochs: int
+    checkpoint_epochs: tuple[int, ...]
+    threads: int = 1
+    gpus: float = 0.0
+    init_from: Path | None = None
+
+
+def next_attempt(
+    run: Path, trial: TrialState, terms: Terms, *, memory_mb: float | None = None
+) -> tuple[Task, AttemptStarted]:
     """Return the next attempt of a trial: from its newest checkpoint that is still there, else from the start."""
     started = trial.started
     attempt = max(trial.attempts, default=-1) + 1
     saved = next((c for c in reversed(trial.checkpoints) if (run / c.path).exists()), None)
-    rungs = rung_epochs(study.asha.grace_epochs, study.asha.reduction_factor, started.max_epochs)
     task = Task(
         trial=started.trial,
         repeat=started.repeat,
         attempt=attempt,
-        configuration=started.configuration,
+        configuration=terms.configuration,
         seed=started.seed,
-        max_epochs=started.max_epochs,
+        max_epochs=terms.max_epochs,
         checkpoint_folder=checkpoint_folder(run, started) / str(attempt),
         resume_from=run / saved.path if saved else None,
-        init_from=initial_model(study, run),
-        checkpoint_epochs=(*(rungs if started.repeat is None else ()), started.max_epochs),
-        threads=study.resources.cpus_per_trial,
-        gpus=study.resources.gpus_per_trial,
+        init_from=terms.init_from,
+        checkpoint_epochs=terms.checkpoint_epochs,
+        threads=terms.threads,
+        gpus=terms.gpus,
         memory_mb=memory_mb,
     )
     event = AttemptStarted(

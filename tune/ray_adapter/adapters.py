@@ -6,6 +6,7 @@ Ray calls the scheduler first, then the searcher, then callbacks, so reports go 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray import tune as ray_tune
@@ -15,6 +16,8 @@ from ray.tune.search import Searcher
 
 from tune.loop.coordinator import Coordinator
 from tune.ray_adapter.cluster import MemoryKills
+from tune.ray_adapter.worker import run_on_worker
+from tune.study import Study
 from tune.trainable import Task
 
 
@@ -30,7 +33,7 @@ class LogSearcher(_NotPickled, Searcher):
 
     def __init__(self, coordinator: Coordinator, interrupted: Callable[[], bool]) -> None:
         super().__init__(metric=None, mode=None)
-        self._coordinator = coordinator
+        self.coordinator = coordinator
         self._interrupted = interrupted
         self.memory_kills = MemoryKills()
         self.tasks: dict[str, Task] = {}  # by Ray's trial id
@@ -46,12 +49,12 @@ class LogSearcher(_NotPickled, Searcher):
         if self.is_over:
             return Searcher.FINISHED
         try:
-            task = self._coordinator.next_task()
+            task = self.coordinator.next_task()
         except Exception as error:
             self.error = error
             return Searcher.FINISHED
         if task is None:
-            return Searcher.FINISHED if self._coordinator.is_finished() else None
+            return Searcher.FINISHED if self.coordinator.is_finished() else None
         self.tasks[trial_id] = task
         return {"task": task}
 
@@ -63,7 +66,7 @@ class LogSearcher(_NotPickled, Searcher):
         for_memory = error and self.memory_kills.is_recent()
         died = "its worker was killed for memory" if for_memory else "its worker or node died"
         try:
-            self._coordinator.attempt_died(task, died if error else "its worker ended early", for_memory=for_memory)
+            self.coordinator.attempt_died(task, died if error else "its worker ended early", for_memory=for_memory)
         except Exception as problem:
             self.error = problem
 
@@ -80,9 +83,8 @@ class LogSearcher(_NotPickled, Searcher):
 class LogScheduler(_NotPickled, FIFOScheduler):
     """Passes reports to the coordinator and its decision back."""
 
-    def __init__(self, coordinator: Coordinator, searcher: LogSearcher) -> None:
+    def __init__(self, searcher: LogSearcher) -> None:
         super().__init__()
-        self._coordinator = coordinator
         self._searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
@@ -91,7 +93,7 @@ class LogScheduler(_NotPickled, FIFOScheduler):
         if task is None or self._searcher.is_over:
             return FIFOScheduler.STOP
         try:
-            stop = self._coordinator.receive(task, result["message"])
+            stop = self._searcher.coordinator.receive(task, result["message"])
         except Exception as error:
             self._searcher.error = error
             return FIFOScheduler.STOP
@@ -115,3 +117,36 @@ class Interruptible(_NotPickled, ray_tune.Stopper):
         self._on_step()
         self._searcher.memory_kills.look()
         return is_over
+
+
+def make_tuner(
+    study: Study, searcher: LogSearcher, data: Any, *, folder: Path, on_step: Callable[[], None]
+) -> ray_tune.Tuner:
+    """Return a Tuner whose trials are the attempts of a study.
+
+    Args:
+        study: What a trial is given.
+        searcher: Of the coordinator.
+        data: What trials may see; into Ray's object store once, read by all without a copy.
+        folder: For Ray's own files.
+        on_step: Called ten times a second.
+    """
+    resources: dict[str, float] = {"cpu": study.resources.cpus_per_trial, "gpu": study.resources.gpus_per_trial}
+    trainable = ray_tune.with_parameters(run_on_worker, data=data, name=study.study.trainable, folder=study.folder)
+    return ray_tune.Tuner(
+        ray_tune.with_resources(trainable, resources),
+        tune_config=ray_tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=LogScheduler(searcher),
+            num_samples=-1,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+        ),
+        run_config=ray_tune.RunConfig(
+            name="tune",
+            storage_path=str(folder),
+            stop=Interruptible(searcher, on_step),
+            failure_config=ray_tune.FailureConfig(max_failures=0),
+            verbose=0,
+        ),
+    )
