@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from results.log.records import FinalsDecided, Status
 from results.log.state import RunState, TrialState
+from results.stats.intervals import Estimate
+from results.stats.seeds import objective_over_retrainings
 from results.tables.leaderboard import rank_trials
 from results.tables.ties import objective
 
@@ -31,6 +33,16 @@ class Standing:
     def mean(self) -> float:
         """Mean objective over the completed retrainings; NaN without one."""
         return statistics.fmean(self.objectives) if self.objectives else math.nan
+
+    @property
+    def over_seeds(self) -> Estimate:
+        """The mean with Student's interval, cut off at 0 and 1 where every objective is a share of images."""
+        if not self.objectives:
+            return Estimate(math.nan, math.nan, math.nan)
+        mean = objective_over_retrainings(self.objectives).mean
+        if math.isnan(mean.low) or not all(0 <= objective <= 1 for objective in self.objectives):
+            return mean
+        return replace(mean, low=max(0.0, mean.low), high=min(1.0, mean.high))
 
     @property
     def optimism(self) -> float:

@@ -59,7 +59,7 @@ class Study:
 
     @property
     def retrainings(self) -> int:
-        """Trainings of the finals, without ties: those of the best, and of the baseline beside them."""
+        """The most trainings that the finals take, without ties: the baseline may be among the best, or beside them."""
         best = min(self.finals.finalists, self.study.trials)
         beside = self.has_baseline and self.study.trials > best
         return (best + beside) * self.finals.seeds if self.finals.enabled else 0

@@ -131,13 +131,13 @@ def _run_of(model: Path) -> Path | None:
 
 
 def report_use(model: Path) -> None:
-    """Write the report of the model's run again, where it has one, so that it counts the use just recorded."""
-    from results.report.markdown import write_report
+    """Write the reports of the model's run again, where it has one, so that they count the use just recorded."""
+    from tune.derived import refresh
 
     run = _run_of(model)
     try:
         if run is not None:
-            write_report(run, load_run(run))
+            refresh(run, load_run(run))
     except RecordError as error:
         print(f"note: the report of {run} does not count this use yet: {error}", file=sys.stderr)
 

@@ -114,7 +114,7 @@ class RunState:
         self.study: Mapping[str, object] = {}
         self.space: Mapping[str, Any] = {}  # as it is now, and its fingerprint
         self.space_fingerprint = ""
-        self.provenance: Mapping[str, Any] = {}  # of the latest driver
+        self.drivers: list[Mapping[str, Any]] = []  # the provenance of each, in turn
         self.trials: dict[TrialKey, TrialState] = {}
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.decisions: list[FinalsDecided] = []  # each is one use of the test split
@@ -127,6 +127,11 @@ class RunState:
         self.last_event: datetime | None = None
         for event in events:
             self.apply(event)
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What the latest driver was made from and ran on."""
+        return self.drivers[-1] if self.drivers else {}
 
     @property
     def begun(self) -> str:
@@ -150,11 +155,12 @@ class RunState:
         self._count_time(event)
         match event:
             case StudyStarted():
-                self.started, self.study, self.provenance = event, event.study, event.provenance
+                self.started, self.study = event, event.study
+                self.drivers.append(event.provenance)
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
             case StudyResumed():
                 self.study, self.ended, self.failures = event.study, None, []
-                self.provenance = event.provenance
+                self.drivers.append(event.provenance)
             case SpaceWidened():
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
                 for (number, _), trial in self.trials.items():

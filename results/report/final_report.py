@@ -22,9 +22,8 @@ from results.log.event_log import write_atomically
 from results.log.records import Status
 from results.log.state import RunState
 from results.stats.bootstrap import ClassEstimates
-from results.stats.intervals import LEVEL_P, Estimate
+from results.stats.intervals import LEVEL_P
 from results.stats.metrics import confusion_markdown, markdown_table, write_confusion_csv
-from results.stats.seeds import objective_over_retrainings
 
 RECALL_TABLE = "final/recall.csv"
 
@@ -32,7 +31,7 @@ RECALL_TABLE = "final/recall.csv"
 def finals_sentences(state: RunState, tested: Sequence[Tested]) -> list[str]:
     """Return who won the finals and what the test split said, in a few sentences."""
     if not state.decisions:
-        return _without_decision(state)
+        return [*_without_decision(state), *uses_sentences(state)]
     decision = state.decisions[-1]
     stand = standings(state, decision.finalists, decision.seeds)
     winner = next(s for s in stand if s.trial == decision.winner)
@@ -84,22 +83,14 @@ def finals_markdown(run: Path, state: RunState, tested: Sequence[Tested]) -> lis
     return lines
 
 
-def interval(estimate: Estimate, digits: int = 3) -> str:
-    """Return a number with its interval, as far as they are known."""
-    if math.isnan(estimate.value):
-        return "-"
-    value = f"{estimate.value:.{digits}f}"
-    return value if math.isnan(estimate.low) else f"{value} ({estimate.low:.{digits}f}..{estimate.high:.{digits}f})"
-
-
 def numbers_markdown(one: Tested) -> list[str]:
     """Return every number of the delivered model with its interval, as Markdown."""
     numbers, error = one.numbers, one.numbers.calibration
     heads = ["class", "images", "precision", "recall", "F1", "AUC, one against the rest"]
     return [
-        f"Accuracy {interval(numbers.accuracy)}, macro F1 {interval(numbers.macro_f1)}, macro AUC "
-        f"{interval(numbers.macro_auc)}, cross-entropy {one.metrics.loss:.3f}, calibration error "
-        f"{interval(error.corrected)}, {numbers.n} images; 95 % intervals in brackets.",
+        f"Accuracy {numbers.accuracy:.3f}, macro F1 {numbers.macro_f1:.3f}, macro AUC "
+        f"{numbers.macro_auc:.3f}, cross-entropy {one.metrics.loss:.3f}, calibration error "
+        f"{error.corrected:.3f}, {numbers.n} images; 95 % intervals in brackets.",
         "",
         *markdown_table(heads, [_class_row(each) for each in numbers.classes]),
     ]
@@ -113,7 +104,7 @@ def configuration_sentences(tested: Sequence[Tested]) -> list[str]:
         if over is not None:
             lines.append(
                 f"The configuration of the {one.role} (trial {one.trial}), trained again: test accuracy "
-                f"{interval(over.accuracy, 4)} over {over.n_seeds} seeds and {over.n_images} images together; "
+                f"{over.accuracy:.4f} over {over.n_seeds} seeds and {over.n_images} images together; "
                 f"deviation between seeds beyond the chance of the images {over.seed_deviation:.4f}."
             )
     difference = compare_configurations(tested)
@@ -141,20 +132,21 @@ def caveats(state: RunState, tested: Sequence[Tested]) -> list[str]:
         f"Trial {s.trial}: {len(s.lost)} of {_retrainings(decision.seeds)} did not complete ({'; '.join(s.lost)})."
         for s in lost
     ]
-    return [*lines, uses_sentence(state)] if tested else lines
+    return [*lines, *uses_sentences(state)] if tested else lines
 
 
-def uses_sentence(state: RunState) -> str:
+def uses_sentences(state: RunState) -> list[str]:
     """Count the uses of the test split: decisions of this run, unlocked ones, and those of others before."""
     counts = {
         "by finals of this run": len(state.decisions) + state.was_tested_before,
         "unlocked for a model of this run": len(state.unlocks),
-        "by others before": state.decisions[-1].earlier_uses,
+        "by others before": state.decisions[-1].earlier_uses if state.decisions else 0,
     }
-    if sum(counts.values()) == 1:
-        return "The test split has been used once."
+    used = sum(counts.values())
+    if used < 2:
+        return ["The test split has been used once."] * used
     words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
-    return f"The test split has been used {sum(counts.values())} times ({words}): every use makes it less of a test."
+    return [f"The test split has been used {used} times ({words}): every use makes it less of a test."]
 
 
 def _without_decision(state: RunState) -> list[str]:
@@ -190,19 +182,16 @@ def _compared_models(tested: Sequence[Tested]) -> list[str]:
 
 
 def _standings_markdown(stand: Sequence[Standing]) -> list[str]:
-    heads = ["place", "trial", "in the search", "retrainings", "mean", "95 % interval", "optimism", "lost"]
+    heads = ["place", "trial", "in the search", "retrainings", "mean (95 % interval)", "optimism", "lost"]
     rows = []
     for place, s in enumerate(stand, start=1):
-        over = objective_over_retrainings(s.objectives).mean if s.objectives else None
-        known = over is not None and not math.isnan(over.low)
         rows.append(
             [
                 str(place),
                 f"{s.trial}{' (baseline)' if s.is_baseline else ''}",
                 _number(s.searched),
                 ", ".join(f"{value:.4f}" for value in s.objectives),
-                _number(s.mean),
-                f"{max(0, over.low):.3f}..{min(1, over.high):.3f}" if over is not None and known else "-",
+                f"{s.over_seeds:.4f}",
                 "-" if math.isnan(s.optimism) else f"{s.optimism:+.4f}",
                 "; ".join(s.lost) or "-",
             ]
@@ -252,7 +241,7 @@ def _pair_markdown(tested: Sequence[Tested]) -> list[str]:
 
 
 def _class_row(each: ClassEstimates) -> list[str]:
-    return [each.class_name, str(each.n), *(interval(e) for e in (each.precision, each.recall, each.f1, each.auc))]
+    return [each.class_name, str(each.n), *(f"{e:.3f}" for e in (each.precision, each.recall, each.f1, each.auc))]
 
 
 def _detection_markdown(rows: Sequence[DetectionRow]) -> list[str]:
@@ -274,9 +263,9 @@ def _detection_markdown(rows: Sequence[DetectionRow]) -> list[str]:
                 f"{d.threshold.rate:g}",
                 f"{d.threshold.score:.4f}",
                 f"{d.threshold.n_noise} ({d.threshold.needed.precise})",
-                interval(d.false_alarms),
-                interval(d.recall),
-                *(interval(each.recall) for each in d.classes),
+                f"{d.false_alarms:.3f}",
+                f"{d.recall:.3f}",
+                *(f"{each.recall:.3f}" for each in d.classes),
             ]
             for d in found
         ]

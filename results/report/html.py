@@ -16,6 +16,7 @@ from results.finals import standings
 from results.log.event_log import is_being_written, write_atomically
 from results.log.history import read_history
 from results.log.state import RunState
+from results.report.content import provenance
 from results.report.html_finals import add_finals
 from results.report.html_search import add_search, resolved_study
 from results.report.importance import read_importance
@@ -27,7 +28,6 @@ HTML_REPORT = "report.html"
 Card = tuple[str, str, str]  # what, its number, what belongs to it
 # Nine public copies of the course's network, a VGG16 and an EfficientNet; on its 800 validation images.
 PUBLISHED_LOW, PUBLISHED_HIGH = 0.74, 0.77
-COURSE_CLASSES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
 # Plotly writes styles into its elements; nothing may be fetched or sent.
 _POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
@@ -83,7 +83,7 @@ def _hashes(*scripts: str) -> str:
 
 def _result(run: Path, state: RunState, tested: Sequence[Tested]) -> list[str]:
     cards = [*_winner_card(state), *(_test_cards(tested) if tested else _search_cards(state))]
-    if _is_course_data(state, tested):
+    if _is_course_recipe(state):
         band = f"{PUBLISHED_LOW:.2f} to {PUBLISHED_HIGH:.2f}"
         cards.append(
             ("Published", band, "networks on the course's 800 validation images; comparable on that data only")
@@ -105,10 +105,10 @@ def _is_running(run: Path, state: RunState) -> bool:
     return state.ended is None and is_being_written(run)
 
 
-def _is_course_data(state: RunState, tested: Sequence[Tested]) -> bool:
-    """Return whether the data are the course's by their recipe or, where they were imported, by their classes."""
+def _is_course_recipe(state: RunState) -> bool:
+    """Return whether the images were simulated as the course's were; nothing proves it of images from elsewhere."""
     data: Any = state.study.get("data", {})
-    return data.get("simulate") == "course" or bool(tested and tested[0].of_delivered.class_names == COURSE_CLASSES)
+    return bool(data.get("simulate") == "course")
 
 
 def _winner_card(state: RunState) -> list[Card]:
@@ -144,21 +144,7 @@ def _search_cards(state: RunState) -> list[Card]:
 
 
 def _provenance(state: RunState) -> list[str]:
-    if state.started is None:
-        return []
-    come_from = state.provenance or state.started.provenance
-    machine = come_from.get("machine", {})
-    nodes = sorted({entered.node for t in state.trials.values() for entered in t.running.values()})
-    rows: list[list[object]] = [
-        ["started", state.started.time],
-        ["data set digest", state.started.data_digest],
-        ["digest of the initial weights", state.started.init_digest],
-        ["space fingerprint", state.space_fingerprint],
-        ["commit", come_from.get("commit") or "not run from a checkout"],
-        ["Python", come_from.get("python")],
-        *([name, version] for name, version in come_from.get("versions", {}).items()),
-        ["machine", ", ".join(f"{name} {value}" for name, value in machine.items())],
-        ["nodes", ", ".join(nodes)],
+    return [
+        table("Where the run comes from", ["what", "value"], provenance(state), kind="facts"),
+        resolved_study(state),
     ]
-    known = [row for row in rows if row[1]]
-    return [table("Where the run comes from", ["what", "value"], known, kind="facts"), resolved_study(state)]

@@ -18,10 +18,9 @@ from results.finals import standings
 from results.log.state import RunState
 from results.report.example_images import EXAMPLES, ExampleImages, png_uri, read_examples
 from results.report.final_plots import recall, reliability, retrainings
-from results.report.final_report import configuration_sentences, finals_sentences, interval
+from results.report.final_report import configuration_sentences, finals_sentences
 from results.report.markup import Page, bullets, details, paragraph, table, text
 from results.stats.metrics import ClassificationMetrics
-from results.stats.seeds import objective_over_retrainings
 
 
 def add_finals(page: Page, run: Path, state: RunState, tested: Sequence[Tested]) -> None:
@@ -70,7 +69,7 @@ def _standings(page: Page, state: RunState) -> list[str]:
     stand = standings(state, decision.finalists, decision.seeds)
     rows = []
     for s in stand:
-        over = interval(objective_over_retrainings(s.objectives).mean, 4) if s.objectives else "-"
+        over = f"{s.over_seeds:.4f}"
         objectives = ", ".join(f"{value:.4f}" for value in s.objectives)
         name = f"trial {s.trial}{' (baseline)' if s.is_baseline else ''}"
         searched = "-" if math.isnan(s.searched) else f"{s.searched:.4f}"
@@ -97,19 +96,19 @@ def _model(page: Page, one: Tested) -> list[str]:
     numbers = one.numbers
     error = numbers.calibration
     rows = [
-        [c.class_name, c.n, interval(c.precision), interval(c.recall), interval(c.f1), interval(c.auc)]
+        [c.class_name, c.n, f"{c.precision:.3f}", f"{c.recall:.3f}", f"{c.f1:.3f}", f"{c.auc:.3f}"]
         for c in numbers.classes
     ]
     heads = ["class", "images", "precision", "recall", "F1", "AUC, one against the rest"]
-    bins = [[f"{b.confidence:.3f}", b.n, interval(b.accuracy)] for b in error.bins]
+    bins = [[f"{b.confidence:.3f}", b.n, f"{b.accuracy:.3f}"] for b in error.bins]
     caption = (
-        f"Reliability diagram: accuracy against confidence. Expected calibration error {interval(error.corrected)}, "
+        f"Reliability diagram: accuracy against confidence. Expected calibration error {error.corrected:.3f}, "
         f"corrected for its bias; {error.plain:.3f} as summed up"
     )
     return [
         paragraph(
-            f"Accuracy {interval(numbers.accuracy, 4)}, macro F1 {interval(numbers.macro_f1)}, macro AUC "
-            f"{interval(numbers.macro_auc)}, cross-entropy {one.metrics.loss:.3f}; {numbers.n} images, 95 % intervals."
+            f"Accuracy {numbers.accuracy:.4f}, macro F1 {numbers.macro_f1:.3f}, macro AUC "
+            f"{numbers.macro_auc:.3f}, cross-entropy {one.metrics.loss:.3f}; {numbers.n} images, 95 % intervals."
         ),
         '<div class="pair"><div>',
         confusion_table(one.metrics),
@@ -131,8 +130,8 @@ def _detection(run: Path, state: RunState, winner: Tested) -> list[str]:
         return notes
     heads = ["wanted rate", "threshold", "false alarms", "all signals", *(c.class_name for c in found[0].classes)]
     cells = [
-        [f"{d.threshold.rate:g}", d.threshold.score, interval(d.false_alarms), interval(d.recall)]
-        + [interval(c.recall) for c in d.classes]
+        [f"{d.threshold.rate:g}", d.threshold.score, f"{d.false_alarms:.3f}", f"{d.recall:.3f}"]
+        + [f"{c.recall:.3f}" for c in d.classes]
         for d in found
     ]
     words = (
@@ -154,7 +153,7 @@ def _recall(page: Page, winner: Tested) -> list[str]:
             for kind, words in (("class", "Share predicted as its class"), ("signal", "Share predicted as any signal"))
         )
         rows = [
-            [curve.class_name, f"{b.low:.4g}..{b.high:.4g}", b.n, interval(b.recall), interval(b.detected)]
+            [curve.class_name, f"{b.low:.4g}..{b.high:.4g}", b.n, f"{b.recall:.3f}", f"{b.detected:.3f}"]
             for curve in curves
             for b in curve.bins
         ]

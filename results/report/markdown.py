@@ -10,8 +10,10 @@ from results.final_evaluation import Tested, read_tested
 from results.log.event_log import write_atomically
 from results.log.records import ENDED
 from results.log.state import RunState
+from results.report.content import provenance
 from results.report.final_report import finals_markdown, finals_sentences
 from results.report.model_card import write_model_card
+from results.stats.metrics import markdown_table
 from results.tables.leaderboard import leaderboard_text, rank_trials
 
 REPORT = "report.md"
@@ -96,19 +98,4 @@ def write_report(run: Path, state: RunState) -> Path:
 
 
 def _provenance(state: RunState) -> list[str]:
-    if state.started is None:
-        return []
-    come_from = state.started.provenance
-    versions = ", ".join(f"{name} {version}" for name, version in come_from.get("versions", {}).items())
-    machine = come_from.get("machine", {})
-    return [
-        "## Provenance",
-        "",
-        f"* Data set digest: `{state.started.data_digest}`",
-        *([f"* Digest of the initial weights: `{state.started.init_digest}`"] if state.started.init_digest else []),
-        f"* Space fingerprint: `{state.space_fingerprint}`",
-        f"* Versions: Python {come_from.get('python')}, {versions}",
-        f"* Commit: {come_from.get('commit') or 'not run from a checkout'}",
-        f"* Machine: {machine.get('system')}, {machine.get('processor')}, {machine.get('cpus')} CPUs",
-        "",
-    ]
+    return ["## Provenance", "", *markdown_table(["what", "value"], provenance(state)), ""]

@@ -22,13 +22,21 @@ class IntervalError(ValueError):
 class Estimate:
     """A number and the interval `low..high` that covers the truth with probability `level`.
 
-    `low` and `high` are NaN where nothing says how sure the number is, all three where it has no meaning.
+    `low` and `high` are NaN where nothing says how sure the number is, all three where it has no meaning. Formatted,
+    as in f"{estimate:.3f}", it is what all reports print: value (low..high), as far as these are known, or "-".
     """
 
     value: float
     low: float
     high: float
     level: float = 0.95
+
+    def __format__(self, form: str) -> str:
+        """Return the value and the limits, each in the format of a number."""
+        if math.isnan(self.value):
+            return "-"
+        value = format(self.value, form)
+        return value if math.isnan(self.low) else f"{value} ({format(self.low, form)}..{format(self.high, form)})"
 
 
 @dataclass(frozen=True)

@@ -83,8 +83,8 @@ def test_the_delivered_model_is_compared_with_the_baselines_best_retraining_on_t
 
 def test_the_report_has_every_number_with_its_interval_and_its_pictures(events: list[Event], tmp_path: Path) -> None:
     text = write_report(tmp_path, with_test_split(tmp_path, events)).read_text()
-    assert "| 1 | 1 | 0.9000 | 0.7000, 0.8000 | 0.7500 |" in text
-    assert "| 2 | 0 (baseline) | 0.6000 | 0.5500, 0.5000 | 0.5250 |" in text
+    assert "| 1 | 1 | 0.9000 | 0.7000, 0.8000 | 0.7500 (0.1147..1.0000) |" in text
+    assert "| 2 | 0 (baseline) | 0.6000 | 0.5500, 0.5000 | 0.5250 (0.2073..0.8427) |" in text
     low, high = wilson_interval(32, 40)
     assert f"Accuracy 0.800 ({low:.3f}..{high:.3f}), macro F1 0.800" in text
     assert "| on | 20 | 0.800 (0.584..0.919) |" in text

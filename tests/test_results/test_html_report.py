@@ -13,10 +13,13 @@ import pytest
 from whole_run import EVIL, write_whole_run
 
 from results.errors import RecordError
+from results.finals import standings
 from results.log.event_log import EventLog
-from results.log.records import FinalEvaluated
+from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed
+from results.log.state import RunState, load_run
 from results.report.html import write_html_report
 from results.report.importance import read_importance
+from results.report.markdown import write_report
 from results.stats.intervals import wilson_interval
 from tune.cli.main import main
 
@@ -171,9 +174,11 @@ def test_an_empty_log_and_predictions_that_do_not_fit_are_refused(run: Path, tmp
         write_html_report(copy)
 
 
-def test_the_published_band_stands_beside_a_search_on_data_of_the_courses_recipe_alone(
-    hand: Any, tmp_path: Path
-) -> None:
+def test_the_published_band_stands_beside_data_of_the_courses_recipe_alone(hand: Any, tmp_path: Path) -> None:
+    write_whole_run(tmp_path / "finals", hand, recipe="wide")
+    page = write_html_report(tmp_path / "finals").read_text()
+    assert "Test accuracy 0.8500" in visible(page)
+    assert "Published" not in visible(page), "its four classes are called as the course's"
     for recipe in ("course", "wide"):
         study = hand.study()
         with EventLog(tmp_path / recipe) as log:
@@ -182,6 +187,46 @@ def test_the_published_band_stands_beside_a_search_on_data_of_the_courses_recipe
         assert ("Published 0.74 to 0.77" in visible(write_html_report(tmp_path / recipe).read_text())) is (
             recipe == "course"
         )
+
+
+def test_both_reports_name_the_versions_and_the_commit_of_every_driver(hand: Any, tmp_path: Path) -> None:
+    first = {"versions": {"ray": "2.60.0", "keras": "3.15.0"}, "commit": "a" * 40, "python": "3.11.9", "machine": {}}
+    later = first | {"versions": {"ray": "2.60.1", "keras": "3.15.0"}, "commit": "b" * 40}
+    study = hand.study(provenance=first)
+    with EventLog(tmp_path) as log:
+        log.append(study, StudyResumed(study=study.study, provenance=later), *hand.trial(0, [0.7]))
+    page = visible(write_html_report(tmp_path).read_text())
+    text = write_report(tmp_path, load_run(tmp_path)).read_text()
+    for what, value in (
+        ("commit", f"{'a' * 40}, later {'b' * 40}"),
+        ("ray", "2.60.0, later 2.60.1"),
+        ("keras", "3.15.0"),
+        ("Python", "3.11.9"),
+    ):
+        assert f" {what} {value} " in page
+        assert f"| {what} | {value} |" in text
+
+
+def test_both_reports_cut_the_interval_of_a_mean_accuracy_off_where_none_can_be(hand: Any, tmp_path: Path) -> None:
+    """By hand: 0.4 and 0.6312 are 0.1156 from their mean; Student's t of one degree of freedom is 12.7062."""
+    again = [
+        dataclasses.replace(event, repeat=n)
+        for n, value in enumerate((0.4, 0.6312))
+        for event in hand.trial(0, [value])
+    ]
+    decision = FinalsDecided(finalists=(0,), seeds=2, search_trials=1, winner=0, delivered=1)
+    with EventLog(tmp_path) as log:
+        log.append(hand.study(), *hand.trial(0, [0.5]), *again, decision)
+    page = visible(write_html_report(tmp_path).read_text())
+    text = write_report(tmp_path, load_run(tmp_path)).read_text()
+    assert " 0.4000, 0.6312 0.5156 (0.0000..1.0000) -0.0156 " in page
+    assert "| 0.4000, 0.6312 | 0.5156 (0.0000..1.0000) | -0.0156 |" in text
+
+
+def test_an_objective_that_is_no_share_of_images_keeps_its_interval(hand: Any) -> None:
+    again = [dataclasses.replace(event, repeat=n) for n in (0, 1) for event in hand.trial(0, [-3.0 - n])]
+    [stand] = standings(RunState([hand.study(), *hand.trial(0, [-2.0]), *again]), [0], 2)
+    assert f"{stand.over_seeds:.2f}" == "-3.50 (-9.85..2.85)"
 
 
 def test_finals_that_go_on_and_seconds_nobody_recorded_are_said(hand: Any, tmp_path: Path) -> None:

@@ -40,11 +40,12 @@ SPACE = {
 N = 200
 
 
-def write_whole_run(run: Path, hand: Any) -> None:
+def write_whole_run(run: Path, hand: Any, *, recipe: str = "course") -> None:
     """Write 30 trials: 20 completed, 6 stopped, 2 failed, 1 diverged, 1 running; trial 7 wins the finals."""
     with EventLog(run) as log:
         study = hand.study(name=EVIL, trials=30, space=SPACE, validation_images=800)
-        log.append(dataclasses.replace(study, study=study.study | {"resources": {"cpus_per_trial": 2}}))
+        data = {"simulate": recipe, "seed": 0, "train": 3200, "validation": 800, "test": N}
+        log.append(dataclasses.replace(study, study=study.study | {"resources": {"cpus_per_trial": 2}, "data": data}))
         for number in range(30):
             log.append(*_trial(hand, number))
         log.append(*_finals(hand, run))

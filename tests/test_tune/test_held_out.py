@@ -267,13 +267,16 @@ def test_runs_are_told_apart_by_when_they_began_not_by_their_name(data: Path, tm
     assert (uses_of_others(data, alice), uses_of_others(data, bob)) == (1, 2)
 
 
-def test_an_unlocked_use_is_in_the_report_at_once_and_none_of_others(
+def test_an_unlocked_use_is_in_both_reports_at_once_and_none_of_others(
     run: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert use_test("evaluate", in_run(run), data, "--unlock-test") == 0
-    assert (run / "report.md").stat().st_size > 0
+    assert "The test split has been used once." in (run / "report.md").read_text()
+    assert use_test("evaluate", in_run(run), data, "--unlock-test") == 0
+    for report in ("report.md", "report.html"):
+        assert "used 2 times (2 unlocked for a model of this run)" in (run / report).read_text()
     state = load_run(run)
-    assert len(state.unlocks) == 1
+    assert len(state.unlocks) == 2
     assert uses_of_others(data, state) == 0
 
 

@@ -1,5 +1,6 @@
 """What the live view holds at a given width and height, and how long it says a search may still take."""
 
+import dataclasses
 import random
 from collections.abc import Callable, Sequence
 
@@ -141,6 +142,33 @@ def test_the_totals_count_ends_epochs_and_core_hours(study: Study, busy: RunStat
     assert "3/12 trials ended, 1 completed, 1 stopped, 1 diverged, 3/12 retrainings ended, 4 running" in text
     assert "39 epochs, 19.5 core-hours" in text
     assert "best 0.9000 (trial 2 at epoch 2, diverged), baseline 0.5000" in text
+
+
+@pytest.mark.parametrize(
+    ("finals", "objectives", "retrained", "said"),
+    [
+        ({}, (0.9, 0.8, 0.7, 0.6), (0, 1, 2), "9/9"),  # the baseline is among the best three
+        ({}, (0.5, 0.8, 0.7, 0.6), (0, 1, 2, 3), "12/12"),  # and here beside them
+        ({"finalists": 1, "seeds": 3}, (0.9, 0.8, 0.7, 0.6), (0,), "3/3"),
+        ({"finalists": 1, "seeds": 1}, (0.5, 0.8, 0.8, 0.8), (0, 1, 2, 3), "4/4"),  # three are tied
+        ({"finalists": 1, "seeds": 1, "max_finalists": 2}, (0.5, 0.8, 0.8, 0.8), (0, 1, 2), "3/3"),
+    ],
+)
+def test_a_finished_search_has_done_the_retrainings_that_were_wanted(
+    study: Study, finals: dict[str, int], objectives: tuple[float, ...], retrained: tuple[int, ...], said: str
+) -> None:
+    wanted = dataclasses.replace(
+        study,
+        study=dataclasses.replace(study.study, trials=len(objectives)),
+        finals=dataclasses.replace(study.finals, **finals),
+    )
+    now = state(*(trial(n, [objective] * 9, "completed") for n, objective in enumerate(objectives)))
+    for repeat in range(wanted.finals.seeds):
+        for number in retrained:
+            for event in trial(number, [0.5] * 9, "completed", repeat=repeat):
+                now.apply(event)
+    assert f", {said} retrainings ended, " in Picture(wanted, now, Pace()).summary(is_last=True)
+    assert epochs_left(wanted, now) == (0, 0)
 
 
 def test_more_running_trials_than_lines_are_counted(study: Study) -> None:

@@ -7,10 +7,6 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from results.log.state import RunState
 
 _LONGEST_S = 86400
 EPILOG = """Needs the run folder alone, neither its data set nor a network. Without --watch it is written once.
@@ -34,22 +30,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     report.set_defaults(run=_report)
 
 
-def write_whole_report(run: Path, state: RunState, out: Path | None = None) -> Path:
-    """Bring the importance of the parameters up to date, then write the page; return its path.
-
-    Raises:
-        RecordError: A damaged log, damaged predictions, or the page cannot be written.
-    """
-    from results.report.html import write_html_report
-    from results.report.importance import needs_importance
-
-    if needs_importance(run, state):
-        from tune.importance import store_importance  # Optuna takes its time
-
-        store_importance(run, state)
-    return write_html_report(run, out)
-
-
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -70,8 +50,9 @@ def _report(options: argparse.Namespace) -> int:
         running, size = is_being_written(options.folder), log.stat().st_size if log.exists() else 0
         if (size, running) != written:
             from results.log.state import load_run
+            from tune.derived import write_page
 
-            path = write_whole_report(options.folder, load_run(options.folder), options.out)
+            path = write_page(options.folder, load_run(options.folder), options.out)
             print(f"written: {path}", file=sys.stderr)
             written = (size, running)
         if not (options.watch and running):

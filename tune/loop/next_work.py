@@ -19,11 +19,16 @@ from tune.trainable import Task
 
 def has_work(study: Study, state: RunState) -> bool:
     """Return whether a run has trials to start, to continue or to retrain."""
-    if any(trial.ended is None for trial in state.trials.values()):
-        return True
-    if len(state.search_trials()) < study.study.trials and within_time(study, state):
+    if any(trial.ended is None for trial in state.final_trials()) or is_searching(study, state):
         return True
     return bool(missing_finals(study.finals, state))
+
+
+def is_searching(study: Study, state: RunState) -> bool:
+    """Return whether a run has trials of the search to start or to continue."""
+    trials = state.search_trials()
+    more = len(trials) < study.study.trials and within_time(study, state)
+    return more or any(trial.ended is None for trial in trials)
 
 
 def within_time(study: Study, state: RunState) -> bool:
@@ -53,6 +58,14 @@ def missing_finals(finals: FinalsSection, state: RunState) -> list[tuple[TrialSt
     """Return the retrainings yet to begin, each a trial and a repeat: one seed of all finalists, then the next."""
     keys = [(trial, repeat) for repeat in range(finals.seeds) for trial in chosen_finalists(finals, state)]
     return [(trial, repeat) for trial, repeat in keys if (trial.started.trial, repeat) not in state.trials]
+
+
+def wanted_retrainings(study: Study, state: RunState) -> int:
+    """Return how many retrainings there will be in all; while the search goes on it is not known who is retrained."""
+    begun = len(state.final_trials())
+    if is_searching(study, state):
+        return max(begun, study.retrainings)
+    return begun + len(missing_finals(study.finals, state))
 
 
 def checkpoint_folder(run: Path, started: TrialStarted) -> Path:

@@ -15,9 +15,8 @@ from results.log.recorder import Recorder
 from results.log.records import StudyEnded, StudyResumed
 from results.log.state import RunState
 from results.receipt import write_receipts
-from results.report.markdown import write_report
 from results.tables.leaderboard import write_tables
-from tune.cli.report import write_whole_report
+from tune.derived import refresh
 from tune.errors import StudyError
 from tune.finals import conclude_finals, reopenings
 from tune.initial import prepare_initial
@@ -110,10 +109,10 @@ class Driver:
             if self.state.started is None:
                 raise
             if self.state.ended is None:  # else nothing has been begun since
-                self._end(f"interrupted by {interrupted.name}", finished=False)
+                self._end_unfinished(f"interrupted by {interrupted.name}")
             return Outcome(self.state, signal=interrupted.name)
         except (HopelessStudyError, RayLostError) as error:
-            self._end(str(error), finished=False)
+            self._end_unfinished(str(error))
             raise
         return Outcome(self.state)
 
@@ -134,17 +133,11 @@ class Driver:
         if state.ended is None or not state.ended.finished:
             done, wanted = len(state.search_trials()), study.study.trials
             reason = "all trials ended" if done >= wanted else f"time limit reached after {done} of {wanted} trials"
-            self._end(reason, finished=True)
-        else:
-            self._write_tables()
-        write_report(run, state)
-        write_whole_report(run, state)
+            self.recorder.write(StudyEnded(finished=True, reason=reason), durable=True)
+        refresh(run, state)
 
-    def _end(self, reason: str, *, finished: bool) -> None:
-        self.recorder.write(StudyEnded(finished=finished, reason=reason), durable=True)
-        self._write_tables()
-
-    def _write_tables(self) -> None:
+    def _end_unfinished(self, reason: str) -> None:
+        self.recorder.write(StudyEnded(finished=False, reason=reason), durable=True)
         write_receipts(self.run, self.state)
         write_tables(self.run, self.state)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from results.log.records import ENDED
 from results.log.state import RunState
-from tune.loop.next_work import within_time
+from tune.loop.next_work import wanted_retrainings, within_time
 from tune.study import Study
 
 RECENT_EPOCHS = 50
@@ -83,7 +83,7 @@ def epochs_left(study: Study, state: RunState) -> tuple[float, float]:
         most += rest if trial.started.is_baseline or done >= high else high - done
     finals = state.final_trials()
     retraining = sum(whole - len(t.epochs) for t in finals if t.ended is None)
-    retraining += whole * max(0, study.retrainings - len(finals))
+    retraining += whole * (wanted_retrainings(study, state) - len(finals))
     return least + retraining, most + retraining
 
 

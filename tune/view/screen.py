@@ -12,6 +12,7 @@ from results.log.records import ENDED, RungDecision, Status
 from results.log.state import RunState, TrialState
 from results.tables.status import duration
 from tune.loop.asha import rung_epochs
+from tune.loop.next_work import wanted_retrainings
 from tune.process.signals import ENDING
 from tune.study import Study
 from tune.view.eta import Pace, time_left_text
@@ -76,7 +77,7 @@ class Picture:
         finals = self.state.final_trials()
         if finals:
             done = sum(t.ended is not None for t in finals)
-            yield f"{done}/{max(len(finals), self.study.retrainings)} retrainings ended"
+            yield f"{done}/{wanted_retrainings(self.study, self.state)} retrainings ended"
         if self._open():
             yield f"{len(self._open())} {still}"
 
