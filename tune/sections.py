@@ -88,13 +88,6 @@ class FinalsSection:
     seeds: int = 3
 
 
-@dataclass(frozen=True)
-class ExportSection:
-    """What other tools may read; the event log stays the truth."""
-
-    optuna_journal: bool = False  # `optuna-journal.log` in the run folder, kept up to date for optuna-dashboard
-
-
 SECTIONS: Mapping[str, type] = {
     "study": StudySection,
     "search": SearchSection,
@@ -102,7 +95,6 @@ SECTIONS: Mapping[str, type] = {
     "asha": AshaSection,
     "resources": ResourcesSection,
     "finals": FinalsSection,
-    "export": ExportSection,
 }
 
 

@@ -17,7 +17,6 @@ from tune.sections import (
     SECTIONS,
     AshaSection,
     DataSection,
-    ExportSection,
     FinalsSection,
     SearchSection,
     StudySection,
@@ -28,6 +27,7 @@ from tune.sections import ResourcesSection as ResourcesSection
 from tune.sections import Value as Value
 
 STUDIES = Path(__file__).parent / "studies"
+EXPORT = "export"  # a section that runs recorded once have; it said nothing of their trials
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,6 @@ class Study:
     asha: AshaSection
     resources: ResourcesSection
     finals: FinalsSection
-    export: ExportSection
     fixed: Mapping[str, Value] = field(default_factory=dict)
     baseline: Mapping[str, Value] = field(default_factory=dict)
     folder: Path = Path()
@@ -115,7 +114,7 @@ class Study:
             if isinstance(section, Mapping)
             else section
             for name, section in record.items()
-            if name != "folder"
+            if name not in ("folder", EXPORT)
         }
         return _build(place, values, space=space, folder=Path(record["folder"]), source=source)
 
@@ -192,6 +191,11 @@ def load_study(name_or_path: str | Path) -> Study:
         raise StudyError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"{path}: invalid TOML: {error}; correct that line") from error
+    if EXPORT in values:
+        raise StudyError(
+            f"{path}: [{EXPORT}] is no section any more; remove it and write Optuna's journal with "
+            "`seti-tune export RUN --optuna`"
+        )
     return _build(path, values, space=None, folder=path.parent.absolute(), source=source)
 
 

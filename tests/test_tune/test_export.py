@@ -1,8 +1,7 @@
-"""Optuna's journal of a run: derived from the log alone, only ever added to, never in the way of the search."""
+"""Optuna's journal of a run: derived from the log alone, only ever added to."""
 
 import json
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from results.log.records import SpaceWidened
 from results.log.state import RunState, fold
 from search_spaces.space import Space
 from tune.errors import StudyError
-from tune.export.optuna import BATCH, JOURNAL, LIMIT, JournalExport, export_journal
+from tune.export.optuna import export_journal
 from tune.study import Study, load_study
 from tune.trainable import Entered, EpochReport, Left, Task
 
@@ -121,56 +120,6 @@ def test_a_file_that_is_no_journal_of_ours_is_not_replaced(study: Study, tmp_pat
     with pytest.raises(StudyError, match=r"mine\.log: is there and no journal of seti-tune, so it is not replaced; na"):
         export_journal(fold(tmp_path / "run"), path)
     assert path.read_text() == text
-
-
-def test_a_search_keeps_its_journal_up_to_date_in_batches(study: Study, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    ours = bench.Bench(study, run)
-    seen: set[int] = set()
-    with JournalExport(ours.state, run / JOURNAL, trials=30, wanted=True) as journal:
-
-        def on_event(event: object) -> None:
-            journal.trial_ended()
-            if journal._writing is not None:
-                journal._writing.result()
-                seen.add(len(read(run / JOURNAL).trials))
-
-        ours.recorder.listen(on_event)
-        ours.run()
-    assert seen == {BATCH}
-    assert len(read(run / JOURNAL).trials) == 30
-
-
-def test_an_export_that_fails_is_one_line_and_the_search_goes_on(
-    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    state, _ = searched(study, tmp_path / "run")
-    (tmp_path / "file").write_text("in the way")
-    with (
-        warnings.catch_warnings(),
-        JournalExport(state, tmp_path / "file" / JOURNAL, trials=30, wanted=True) as journal,
-    ):
-        warnings.simplefilter("error")
-        journal.trial_ended()
-    err = capsys.readouterr().err
-    assert "optuna-journal.log: not written any more: " in err
-    assert len(err.splitlines()) == 1
-
-
-def test_a_long_study_keeps_no_journal_and_says_so(
-    study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    state, _ = searched(study, tmp_path / "run")
-    with JournalExport(state, tmp_path / JOURNAL, trials=LIMIT + 1, wanted=True) as journal:
-        journal.trial_ended()
-    assert capsys.readouterr().err == (
-        f"no Optuna journal is kept for a study of more than 1000 trials; `seti-tune export {tmp_path} "
-        "--optuna-journal FILE` writes one at any time\n"
-    )
-    with JournalExport(state, tmp_path / JOURNAL, trials=30, wanted=False) as journal:
-        journal.trial_ended()
-    assert capsys.readouterr().err == ""
-    assert not (tmp_path / JOURNAL).exists()
 
 
 def test_times_of_trials_are_those_of_the_log(study: Study, tmp_path: Path) -> None:

@@ -1,32 +1,24 @@
-"""A run in TensorBoard, MLflow and optuna-dashboard: each derived from the log alone, and brought up to date."""
+"""A run in TensorBoard and MLflow: each derived from the log alone, and brought up to date."""
 
 import json
-import signal
-import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import optuna
-import psutil
 import pytest
 from bench import Bench, Crash
-from processes import wait_for
 
-from results.errors import RecordError
-from results.log.event_log import LOG_NAME, EventLog
+from results.log.event_log import EventLog
 from results.log.records import SpaceWidened
 from results.log.state import RunState, load_run
 from search_spaces.space import Space
 from tune.cli.main import main
 from tune.errors import StudyError
-from tune.export.dashboard import LogStorage
 from tune.export.scalars import SCALARS
-from tune.export.tensorboard import FILE, export_tensorboard
+from tune.export.tensorboard import export_tensorboard
 from tune.study import Study, load_study
 
 
@@ -64,17 +56,17 @@ def widen(study: Study, run: Path) -> RunState:
     return load_run(run)
 
 
-def events(file: Path) -> list[Any]:
-    """What TensorFlow, which checks the checksums, reads from an event file."""
+def events(folder: Path) -> list[Any]:
+    """What TensorFlow, which checks the checksums, reads from the event files of a trial."""
     import tensorflow as tf
 
-    records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
-    return [tf.compat.v1.Event.FromString(record) for record in records]
+    records = tf.data.TFRecordDataset([str(file) for file in sorted(folder.glob("events.out.tfevents.*"))])
+    return [tf.compat.v1.Event.FromString(record) for record in records.as_numpy_iterator()]
 
 
 def curves(folder: Path) -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = {}
-    for event in events(folder / FILE):
+    for event in events(folder):
         for value in event.summary.value:
             if not value.HasField("metadata"):
                 found.setdefault(value.tag, {})[event.step] = value.simple_value
@@ -86,7 +78,7 @@ def hparams(folder: Path) -> dict[str, Any]:
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
     found = {}
-    for event in events(folder / FILE):
+    for event in events(folder):
         for value in event.summary.value:
             if value.metadata.plugin_data.plugin_name == "hparams":
                 name = value.tag.removeprefix("_hparams_/")
@@ -112,41 +104,32 @@ def test_tensorboard_compares_the_trials_of_the_search_by_their_parameters(
 ) -> None:
     state, out = widen(study, run), tmp_path / "out"
     export_tensorboard(state, out)
-    experiment = hparams(out)["experiment"]
-    x, y, baseline = experiment.hparam_infos
-    assert (x.name, x.domain_interval.min_value, x.domain_interval.max_value) == ("x", 0.0, 1.0)
-    assert (y.name, list(y.domain_discrete), baseline.name) == ("y", ["a", "b"], "baseline")
-    assert [metric.name.tag for metric in experiment.metric_infos] == ["objective", *SCALARS]
     for trial in state.search_trials():
         said = hparams(out / f"trial-{trial.started.trial:04d}")
         values = said["session_start_info"].hparams
         assert values["x"].number_value == trial.parameters["x"]
         assert values["y"].string_value == "b"
         assert values["baseline"].bool_value == (trial.started.trial == 0)
-        succeeded = trial.status in ("completed", "stopped")
-        assert said["session_end_info"].status == (1 if succeeded else 2)
+        assert values["status"].string_value == trial.status
+        assert ("session_end_info" in said) == (trial.status in ("completed", "stopped"))
     assert hparams(next(out.glob("final-*"))) == {}
 
 
-def test_tensorboards_files_only_grow_while_the_run_goes_on(study: Study, begun: Path, tmp_path: Path) -> None:
+def test_an_export_again_writes_only_the_trials_that_went_on(study: Study, begun: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     export_tensorboard(load_run(begun), out)
-    before = {file: (file.stat().st_ino, file.read_bytes()) for file in out.rglob("events.*")}
+    before = {file: file.read_bytes() for file in out.rglob("events.*")}
+    ended = [trial for trial in load_run(begun).search_trials() if trial.ended is not None]
     Bench(study, begun).run()
     state = load_run(begun)
     export_tensorboard(state, out)
-    alone = tmp_path / "alone"
-    export_tensorboard(state, alone)
-    assert {f.relative_to(out) for f in out.rglob("*")} == {f.relative_to(alone) for f in alone.rglob("*")}
-    for file, (inode, data) in before.items():
-        now = file.read_bytes()
-        assert now == (alone / file.relative_to(out)).read_bytes()
-        if now.startswith(data):
-            assert file.stat().st_ino == inode, "a TensorBoard that reads it would not see what came"
-    damaged = out / "trial-0001" / FILE
-    damaged.write_bytes(damaged.read_bytes()[:-3] + b"???")
-    export_tensorboard(state, out)
-    assert damaged.read_bytes() == (alone / "trial-0001" / FILE).read_bytes()
+    assert all(file.read_bytes() == data for file, data in before.items()), "a TensorBoard that reads it would stop"
+    once = {folder.name for folder in out.glob("trial-*") if len(list(folder.iterdir())) == 1}
+    assert once >= {f"trial-{trial.started.trial:04d}" for trial in ended}
+    for trial in state.search_trials():
+        folder = out / f"trial-{trial.started.trial:04d}"
+        assert set(curves(folder).get("learning_rate", trial.epochs)) == set(trial.epochs)
+        assert hparams(folder)["session_start_info"].hparams["status"].string_value == trial.status
 
 
 def test_a_folder_of_something_else_is_not_written_to(run: Path, tmp_path: Path) -> None:
@@ -178,26 +161,14 @@ def test_an_export_of_nothing_says_what_there_is(run: Path, capsys: pytest.Captu
     assert "nothing to write; give --tensorboard, --mlflow, --optuna or several of them" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("module", "arguments", "message"),
-    [
-        ("mlflow", ["export", "--mlflow"], "install it with `pip install mlflow-skinny`, or `mlflow` with its viewer"),
-        ("optuna_dashboard", ["dashboard"], "install it with `pip install optuna-dashboard`"),
-    ],
-)
 def test_a_tool_that_is_not_installed_is_one_line_with_the_command(
-    run: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    module: str,
-    arguments: list[str],
-    message: str,
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
-    assert main([arguments[0], str(run), *arguments[1:]]) == 2
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    assert main(["export", str(run), "--mlflow"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "which is not part of seti-tune" in line
-    assert line.endswith(message)
+    assert line.endswith("install it with `pip install mlflow-skinny`, or `mlflow` with its viewer")
 
 
 def export_to_mlflow(run: Path) -> str:
@@ -261,60 +232,3 @@ def test_a_file_that_is_no_store_of_mlflow_is_one_line(run: Path, capfd: pytest.
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "mlflow.db: no store of MLflow that can be used (" in done.stderr.splitlines()[-1]
-
-
-def test_the_dashboard_shows_the_log_as_it_is_now_running_trials_too(study: Study, begun: Path) -> None:
-    storage = LogStorage(begun)
-    shown = optuna.load_study(storage=storage, study_name="quick")
-    state = load_run(begun)
-    before = shown.get_trials()
-    assert [t.number for t in before] == [t.started.trial for t in state.search_trials()]
-    running = [t for t in before if t.state == optuna.trial.TrialState.RUNNING]
-    assert running
-    assert all(len(t.intermediate_values) == len(state.trials[t.number, None].epochs) for t in running)
-    Bench(study, begun).run()
-    after = shown.get_trials()
-    assert len(after) == 12
-    assert all(t.state.is_finished() for t in after)
-    best = max(
-        t.best.validation_accuracy for t in load_run(begun).search_trials() if t.status == "completed" and t.best
-    )
-    assert shown.best_value == best
-    with pytest.raises(RecordError, match="no run folder"):
-        LogStorage(begun.parent)
-
-
-def get(address: str) -> Any:
-    with urllib.request.urlopen(address, timeout=20) as answer:  # noqa: S310 - an address of our own
-        return json.loads(answer.read())
-
-
-def test_the_real_dashboard_answers_on_loopback_follows_and_leaves_with_ctrl_c(study: Study, begun: Path) -> None:
-    pytest.importorskip("optuna_dashboard")
-    command = [sys.executable, "-m", "tune.cli.main", "dashboard", str(begun), "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        address = process.stderr.readline().split()[0]
-        assert address.startswith("http://127.0.0.1:")
-        [summary] = get(f"{address}api/studies")["study_summaries"]
-        trials = f"{address}api/studies/{summary['study_id']}?after=0"
-        assert len(get(trials)["trials"]) == len(load_run(begun).search_trials())
-        assert len(psutil.Process(process.pid).net_connections()) == 1
-        Bench(study, begun).run()
-        wait_for(lambda: len(get(trials)["trials"]) == 12, process)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=20) == 130
-        assert process.stderr.read() == ""
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def test_a_port_that_is_taken_is_one_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("optuna_dashboard")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        assert main(["dashboard", str(run), "--port", str(port)]) == 2
-    assert f"--port {port}: cannot be listened on" in capsys.readouterr().err
-    assert (run / LOG_NAME).exists()

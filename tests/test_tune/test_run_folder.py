@@ -37,8 +37,6 @@ grace_epochs = 1
 finalists = 1
 max_finalists = 1
 seeds = 1
-[export]
-optuna_journal = true
 [fixed]
 "network.dense_units" = 8
 """

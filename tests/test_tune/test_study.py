@@ -57,6 +57,7 @@ def test_a_space_file_is_looked_for_beside_the_study(quick_study: Callable[..., 
     [
         ("[study", StudyError, "invalid TOML"),
         ("[data]\npath = 'x'\n", StudyError, r"\[study\] has no space; add e\.g\. space = \"baseline\""),
+        (GOOD + "[export]\n", StudyError, r"\[export\] is no section any more; .* `seti-tune export RUN --optuna`"),
         (GOOD + "[extra]\n", StudyError, r"unknown section \[extra\]; known: study, search"),
         (GOOD + "[asha]\ngrace = 1\n", StudyError, r"\[asha\] has an unknown key 'grace'; known: grace_epochs"),
         (GOOD + "[asha]\ngrace_epochs = 1.5\n", StudyError, r"grace_epochs = 1\.5 is of type float, expected int"),
@@ -165,10 +166,10 @@ def test_a_record_without_its_folder_names_the_command_that_continues(tmp_path: 
         Study.from_record(record, study.space, place=Path("run"))
 
 
-def test_a_section_that_an_earlier_version_did_not_write_has_its_default(tmp_path: Path) -> None:
+def test_a_record_that_still_has_the_section_export_is_read_without_it(tmp_path: Path) -> None:
     study = load_study(write(tmp_path, GOOD))
-    record = {key: value for key, value in study.to_mapping().items() if key != "export"}
-    assert not Study.from_record(record, study.space, place=Path("run")).export.optuna_journal
+    record = study.to_mapping() | {"export": {"optuna_journal": True}}
+    assert Study.from_record(record, study.space, place=Path("run")) == dataclasses.replace(study, source="")
 
 
 def test_data_can_be_given_a_new_place_unless_it_is_simulated(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands `export` and `dashboard`: a run in the form of another tool, and in Optuna's dashboard."""
+"""The command `export`: a run in the form of another tool."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ EXPORT_EPILOG = """examples:
   seti-tune export runs/quickstart --tensorboard     also while the search runs; again for what came since
   seti-tune export runs/quickstart --mlflow --optuna --out exports
 Each viewer is a package of its own: pip install tensorboard, mlflow, optuna-dashboard.
-`--optuna-journal FILE` names the journal itself. `[export] optuna_journal = true` in the study file keeps one during
-the search, RUN/optuna-journal.log.
-"""
-DASHBOARD_EPILOG = """examples:
-  seti-tune dashboard runs/quickstart                also while the search runs, which it follows
-Needs optuna-dashboard, which is not part of seti-tune: pip install optuna-dashboard
+`--optuna-journal FILE` names the journal itself; `optuna-dashboard FILE` shows it.
 """
 EXPORTS = "exports"
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `export` and `dashboard`."""
+    """Add `export`."""
     raw = argparse.RawDescriptionHelpFormatter
     export = commands.add_parser(
         "export", help="write a run for other tools", epilog=EXPORT_EPILOG, formatter_class=raw
@@ -33,12 +28,6 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     export.add_argument("--out", type=Path, metavar="DIR", help=f"where to (default: RUN/{EXPORTS})")
     export.add_argument("--optuna-journal", type=Path, metavar="FILE", help="Optuna's journal, as this file")
     export.set_defaults(run=_export)
-    dashboard = commands.add_parser(
-        "dashboard", help="show a run in optuna-dashboard", epilog=DASHBOARD_EPILOG, formatter_class=raw
-    )
-    dashboard.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
-    dashboard.add_argument("--port", type=int, default=8080, help="on this machine only (default: 8080; 0: a free one)")
-    dashboard.set_defaults(run=_dashboard)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -68,10 +57,3 @@ def _export(options: argparse.Namespace) -> int:
 
 def _say(what: str, viewer: str) -> None:
     print(f"{what}; look at it with `{viewer}`", file=sys.stderr)
-
-
-def _dashboard(options: argparse.Namespace) -> int:
-    from tune.export.dashboard import serve_dashboard
-
-    serve_dashboard(options.folder, options.port)
-    return 0

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -21,9 +18,6 @@ from search_spaces.space import Space
 from tune.errors import StudyError
 from tune.loop.proposer import frozen_trial
 
-JOURNAL = "optuna-journal.log"
-BATCH = 20
-LIMIT = 1000  # trials; above it Optuna's journal takes longer to read than it tells
 ORIGIN = "seti-tune"  # the study attribute that says which run and space a journal is of
 
 
@@ -39,72 +33,13 @@ def export_journal(state: RunState, path: Path) -> int:
         StudyError: The file is there and no journal that came from a run.
         OSError: It cannot be written.
     """
+    study: Any = state.study
     trials = _ended_trials(state)
-    return len(trials) - _open(path.absolute(), study_name(state), _origin(state), trials)[1]
+    return len(trials) - _known(path.absolute(), str(study["study"]["name"]), _origin(state), trials)
 
 
-class JournalExport:
-    """Keeps a journal up to date while a search runs, in batches and in a thread of its own.
-
-    Whatever goes wrong is one line of warning and the end of the export, never of the search.
-    """
-
-    def __init__(self, state: RunState, path: Path, *, trials: int, wanted: bool) -> None:
-        self._state = state
-        self._path = path
-        self._wanted = wanted and trials <= LIMIT
-        self._exported = 0
-        self._study: optuna.Study | None = None
-        self._pool = ThreadPoolExecutor(max_workers=1)
-        self._writing: Future[None] | None = None
-        if wanted and not self._wanted:
-            print(
-                f"no Optuna journal is kept for a study of more than {LIMIT} trials; "
-                f"`seti-tune export {path.parent} --optuna-journal FILE` writes one at any time",
-                file=sys.stderr,
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.finish()
-
-    def trial_ended(self) -> None:
-        """Write a batch if enough trials have ended and none is being written."""
-        if not self._wanted or (self._writing is not None and not self._writing.done()):
-            return
-        ended = sum(1 for _ in _ended(self._state))
-        if ended - self._exported >= BATCH:
-            self._submit(ended)
-
-    def finish(self) -> None:
-        """Write what is missing and wait for it."""
-        if self._wanted and self._state.started is not None:
-            self._submit(sum(1 for _ in _ended(self._state)))
-        self._pool.shutdown()
-
-    def _submit(self, ended: int) -> None:
-        # Read here, as the state changes while the thread writes.
-        name, origin, trials = study_name(self._state), _origin(self._state), _ended_trials(self._state, self._exported)
-        self._writing = self._pool.submit(self._try, name, origin, trials)
-        self._exported = ended
-
-    def _try(self, name: str, origin: str, trials: list[FrozenTrial]) -> None:
-        try:
-            if self._study is not None:
-                self._study.add_trials(trials)
-            elif self._wanted:
-                self._study, _ = _open(self._path, name, origin, trials)
-        except Exception as error:  # a derived file must not end a search
-            self._wanted, self._study = False, None
-            print(f"{self._path}: not written any more: {type(error).__name__}: {error}", file=sys.stderr)
-
-
-def _open(path: Path, name: str, origin: str, trials: list[FrozenTrial]) -> tuple[optuna.Study, int]:
-    """Return the study in a journal, with all of `trials`, and how many of them were there before."""
+def _known(path: Path, name: str, origin: str, trials: list[FrozenTrial]) -> int:
+    """Bring a journal up to `trials`; return how many of them were there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not _is_ours(path):
         raise StudyError(f"{path}: is there and no journal of seti-tune, so it is not replaced; name another file")
@@ -112,7 +47,7 @@ def _open(path: Path, name: str, origin: str, trials: list[FrozenTrial]) -> tupl
     if study is not None:
         known = len(study.get_trials(deepcopy=False))
         study.add_trials(trials[known:])
-        return study, known
+        return known
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.unlink(missing_ok=True)
@@ -122,7 +57,7 @@ def _open(path: Path, name: str, origin: str, trials: list[FrozenTrial]) -> tupl
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return optuna.load_study(storage=_storage(path), study_name=name), 0
+    return 0
 
 
 def _is_ours(path: Path) -> bool:
@@ -150,28 +85,19 @@ def _storage(path: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(path)))
 
 
-def study_name(state: RunState) -> str:
-    """Return the name of a run's study."""
-    study: Any = state.study
-    return str(study["study"]["name"])
-
-
 def _origin(state: RunState) -> str:
     started = state.started.time if state.started else ""
     return f"run of {started}, space {state.space_fingerprint}"
 
 
-def _ended(state: RunState) -> itertools.takewhile[TrialState]:
-    """Yield trials in the order of their numbers up to the first that runs: so Optuna's numbers are ours."""
-    return itertools.takewhile(lambda trial: trial.ended is not None, state.search_trials())
-
-
-def _ended_trials(state: RunState, first: int = 0) -> list[FrozenTrial]:
+def _ended_trials(state: RunState) -> list[FrozenTrial]:
+    """Return trials in the order of their numbers up to the first that runs: so Optuna's numbers are ours."""
     space = Space.from_mapping(state.space)
-    return [as_optuna(trial, space) for trial in itertools.islice(_ended(state), first, None)]
+    ended = itertools.takewhile(lambda trial: trial.ended is not None, state.search_trials())
+    return [_as_optuna(trial, space) for trial in ended]
 
 
-def as_optuna(trial: TrialState, space: Space) -> FrozenTrial:
+def _as_optuna(trial: TrialState, space: Space) -> FrozenTrial:
     """Return a trial as Optuna has it, with its times and with what we call it and its end as user attributes."""
     attributes: dict[str, Any] = {"trial": trial.started.trial, "status": trial.status, "epochs": len(trial.epochs)}
     if trial.ended is not None:
