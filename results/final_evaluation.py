@@ -22,10 +22,17 @@ from results.log.records import FinalsDecided
 from results.log.state import RunState
 from results.predictions import Predictions, read_predictions
 from results.stats.bootstrap import DeliveredEstimates, PairedEstimates, delivered_estimates, paired_estimates
-from results.stats.detection import Detection, DetectionError, detection_at_threshold, signal_scores, threshold_at_rate
+from results.stats.detection import (
+    Detection,
+    DetectionError,
+    RecallCurve,
+    detection_at_threshold,
+    recall_by_quantity,
+    signal_scores,
+    threshold_at_rate,
+)
 from results.stats.intervals import Estimate, PairedDifference, paired_difference_interval
 from results.stats.metrics import ClassificationMetrics, classification_metrics
-from results.stats.physics_recall import RecallCurve, recall_by_quantity
 from results.stats.seeds import RetrainedAccuracy, accuracy_over_retrainings, difference_over_retrainings
 
 FINAL = "final"

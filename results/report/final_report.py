@@ -62,7 +62,7 @@ def finals_markdown(run: Path, state: RunState, tested: Sequence[Tested]) -> lis
     Raises:
         RecordError: Stored predictions are missing or damaged.
     """
-    from results.report.final_figures import FinalistRow, finals_overview
+    from results.report.figures import FinalistRow, finals_overview
 
     if not state.decisions:
         return []
@@ -206,8 +206,7 @@ def _standings_markdown(stand: Sequence[Standing]) -> list[str]:
 
 
 def _tested_markdown(run: Path, one: Tested) -> list[str]:
-    from results.report.figures import confusion_matrix
-    from results.report.final_figures import reliability_diagram
+    from results.report.figures import confusion_matrix, reliability_diagram
 
     metrics, final = one.metrics, Path("final")
     write_confusion_csv(metrics, run / final / f"confusion_matrix_{one.role}.csv")
@@ -274,7 +273,7 @@ def _detection_markdown(rows: Sequence[DetectionRow]) -> list[str]:
 
 
 def _physics_markdown(run: Path, winner: Tested) -> list[str]:
-    from results.report.final_figures import recall_curves
+    from results.report.figures import recall_curves
 
     lines, found = [], recall_against_physics(winner.of_delivered)
     if found:

@@ -17,9 +17,9 @@ from results.final_evaluation import (
 from results.finals import standings
 from results.log.state import RunState
 from results.report.example_images import EXAMPLES, ExampleImages, png_uri, read_examples
-from results.report.final_plots import recall, reliability, retrainings
 from results.report.final_report import configuration_sentences, finals_sentences
 from results.report.markup import Page, bullets, details, paragraph, table, text
+from results.report.plots import recall, reliability, retrainings
 from results.stats.metrics import ClassificationMetrics
 
 

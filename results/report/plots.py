@@ -1,6 +1,6 @@
-"""The interactive pictures of a search, as traces and layouts of Plotly; its library is not imported for that.
+"""The interactive pictures of a search and its finals, as traces and layouts of Plotly.
 
-Plotly takes some tags in its texts for markup, so every name passes `text`.
+Its library is not imported for that. Plotly takes some tags in its texts for markup, so every name passes `text`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from results.finals import Standing
 from results.log.history import History
 from results.log.records import Status, Value
 from results.log.state import RunState, TrialState
 from results.report.markup import text
+from results.stats.calibration import CalibrationError
+from results.stats.detection import RecallCurve
+from results.stats.intervals import Estimate
 from results.tables.table import cell_text, short_name
 from results.tables.ties import objective
 
@@ -27,6 +31,9 @@ STYLE: Mapping[str, tuple[str, str]] = {
     Status.RUNNING: ("#1fa37c", "diamond"),
 }
 BASELINE = "#d9a014"
+_COLOURS = ("#3d8fd1", "#e0701a", "#1fa37c", "#c766a0", BASELINE)
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
+_INK = "#8c8c8c"
 _DRAWN_LAST = (Status.STOPPED, Status.DIVERGED, Status.FAILED, Status.RUNNING, Status.COMPLETED)  # the best on top
 _BEST_SHARE, _MOST_BEST = 0.1, 20  # of the completed trials, in colour
 _MANY = 200  # trials, whose lines would cover each other
@@ -149,11 +156,9 @@ def rung_values(state: RunState) -> tuple[list[Trace], Layout]:
     """Return the objective of the completed trials against what each rung saw of them."""
     done = [t for t in state.search_trials() if t.status == Status.COMPLETED and t.best is not None]
     traces = []
-    colours = ("#8c8c8c", "#3d8fd1", "#1fa37c", "#c766a0", "#e0701a")
-    symbols = ("circle", "square", "diamond", "triangle-up", "cross")
-    for number_, epoch in enumerate(sorted({epoch for t in done for epoch in t.rungs})):
+    for number, epoch in enumerate(sorted({epoch for t in done for epoch in t.rungs})):
         of = [t for t in done if epoch in t.rungs]
-        style = colours[number_ % len(colours)], symbols[number_ % len(symbols)]
+        style = _COLOURS[number % len(_COLOURS)], _SYMBOLS[number % len(_SYMBOLS)]
         trace = _markers(f"rung {epoch}", [t.rungs[epoch].value for t in of], [objective(t) for t in of], style)
         trace["text"] = [f"trial {t.started.trial}, {t.rungs[epoch].decision}" for t in of]
         trace["hovertemplate"] = "%{text}<br>%{x:.4f} at the rung, %{y:.4f} in the end<extra>%{fullData.name}</extra>"
@@ -231,3 +236,70 @@ def _markers(name: str, x: Sequence[Any], y: Sequence[Any], style: tuple[str, st
 
 def _axes(x: str, y: str) -> Layout:
     return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
+
+
+def retrainings(stand: Sequence[Standing]) -> tuple[list[Trace], Layout]:
+    """Return each retraining's objective, the mean and what the search saw, a column a finalist."""
+    names = [f"trial {s.trial}{' (baseline)' if s.is_baseline else ''}" for s in stand]
+    each = [(name, s, value) for name, s in zip(names, stand, strict=True) for value in s.objectives]
+    colours = [BASELINE if s.is_baseline else STYLE[Status.COMPLETED][0] for _, s, _ in each]
+    hover = "%{x}<br>%{y:.4f}<extra>%{fullData.name}</extra>"
+    points = {"type": "scatter", "mode": "markers", "hovertemplate": hover}
+    traces: list[Trace] = [
+        points | {"name": "retraining, fresh seed", "x": [e[0] for e in each], "y": [e[2] for e in each]}
+        | {"marker": {"color": colours, "size": 9, "opacity": 0.8}},
+        points | {"name": "mean of them", "x": names, "y": [s.mean for s in stand]}
+        | {"marker": {"symbol": "line-ew-open", "size": 34, "color": _INK, "line": {"width": 3}}},
+        points | {"name": "in the search", "x": names, "y": [s.searched for s in stand]}
+        | {"marker": {"symbol": "diamond-open", "size": 10, "color": _INK}},
+    ]  # fmt: skip
+    return traces, {"xaxis": {"type": "category"}, "yaxis": {"title": {"text": "validation accuracy"}}, "height": 340}
+
+
+def reliability(calibration: CalibrationError) -> tuple[list[Trace], Layout]:
+    """Return accuracy against confidence with its intervals, and the diagonal of a well calibrated network."""
+    bins = calibration.bins
+    start = min(min(b.confidence, b.accuracy.low) for b in bins)
+    line = {"dash": "dash", "color": _INK, "width": 1}
+    traces: list[Trace] = [
+        {"type": "scatter", "mode": "lines", "name": "as often right as it says", "hoverinfo": "skip"}
+        | {"x": [start, 1], "y": [start, 1], "line": line},
+        _with_bars("found", [b.confidence for b in bins], [b.accuracy for b in bins], [b.n for b in bins], 0),
+    ]
+    layout = {
+        "xaxis": {"title": {"text": "confidence (largest probability)"}},
+        "yaxis": {"title": {"text": "accuracy"}},
+    }
+    return traces, layout | {"height": 340, "showlegend": False}
+
+
+def recall(
+    curves: Sequence[RecallCurve], quantity: str, class_names: Sequence[str], *, of_class: bool
+) -> tuple[list[Trace], Layout]:
+    """Return the share of each class found as itself, or with `of_class` false as any signal, at each bin's median."""
+    traces = [
+        _with_bars(
+            text(curve.class_name),
+            [b.median for b in curve.bins],
+            [b.recall if of_class else b.detected for b in curve.bins],
+            [b.n for b in curve.bins],
+            class_names.index(curve.class_name),
+        )
+        | {"mode": "lines+markers", "showlegend": True}
+        for curve in curves
+    ]
+    title = "predicted as its class" if of_class else "predicted as any signal"
+    y = {"title": {"text": title}, "range": [-0.03, 1.05]}
+    return traces, {"xaxis": {"title": {"text": text(f"|{quantity}|")}}, "yaxis": y, "height": 340}
+
+
+def _with_bars(name: str, x: Sequence[float], of: Sequence[Estimate], images: Sequence[int], number: int) -> Trace:
+    colour = _COLOURS[number % len(_COLOURS)]
+    bars = {"type": "data", "symmetric": False, "thickness": 1.5, "width": 3}
+    bars |= {"array": [max(0.0, e.high - e.value) for e in of], "arrayminus": [max(0.0, e.value - e.low) for e in of]}
+    words = [f"{e.value:.3f} ({e.low:.3f}..{e.high:.3f}), {n} images" for e, n in zip(of, images, strict=True)]
+    return {
+        "type": "scatter", "mode": "markers", "name": name, "x": x, "y": [e.value for e in of], "error_y": bars,
+        "marker": {"color": colour, "size": 8, "symbol": _SYMBOLS[number % len(_SYMBOLS)]}, "line": {"color": colour},
+        "text": words, "hovertemplate": "%{x:.4g}<br>%{text}<extra>%{fullData.name}</extra>",
+    }  # fmt: skip

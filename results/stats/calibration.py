@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from results.stats.binning import equal_count_groups
-from results.stats.intervals import Estimate, check_level, wilson_estimate, wilson_interval
+from results.stats.intervals import Estimate, check_level, equal_count_groups, wilson_estimate, wilson_interval
 from results.stats.metrics import check_predictions
 
 BINS = 10

@@ -112,13 +112,11 @@ def epochs_frame(state: RunState) -> pd.DataFrame:
 
 
 def write_tables(run: Path, state: RunState) -> Path:
-    """Write `leaderboard.csv`, `epochs.csv` and `epochs.parquet`; return the leaderboard's path.
+    """Write `leaderboard.csv` and `epochs.csv`; return the leaderboard's path.
 
     Each file is replaced atomically.
     """
-    epochs = epochs_frame(state)
-    write_atomically(run / "epochs.csv", epochs.to_csv(index=False))
-    write_atomically(run / "epochs.parquet", epochs.to_parquet(index=False))
+    write_atomically(run / "epochs.csv", epochs_frame(state).to_csv(index=False))
     path = run / "leaderboard.csv"
     write_atomically(path, leaderboard_frame(state).to_csv(index=False))
     return path

@@ -19,7 +19,7 @@ from results.log.records import (
     TrialEnded,
     TrialStarted,
 )
-from results.tables.flags import pack_flags
+from results.tables.ties import pack_flags
 
 SPACE = {"parameters": {"training.learning_rate": {"type": "float"}, "network.filters_1": {"type": "int"}}}
 

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from results.stats.binning import equal_count_groups
 from results.stats.calibration import calibration_error, reliability_bins
-from results.stats.intervals import IntervalError, wilson_interval
+from results.stats.intervals import IntervalError, equal_count_groups, wilson_interval
 from results.stats.metrics import MetricsError
 
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from results.errors import FigureError
-from results.report.final_figures import FinalistRow, finals_overview, recall_curves, reliability_diagram
+from results.report.figures import FinalistRow, finals_overview, recall_curves, reliability_diagram
 from results.stats.calibration import CalibrationError, calibration_error, reliability_bins
+from results.stats.detection import recall_by_quantity
 from results.stats.intervals import Estimate
-from results.stats.physics_recall import recall_by_quantity
 
 NAMES = ("squiggle", "$narrow$", "noise")
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from results.errors import RecordError
-from results.tables.flags import pack_flags, unpack_flags
+from results.tables.ties import pack_flags, unpack_flags
 
 
 @given(st.lists(st.booleans(), max_size=70))

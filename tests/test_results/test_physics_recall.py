@@ -4,10 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results.stats.detection import DetectionError
+from results.stats.detection import DetectionError, recall_by_quantity
 from results.stats.intervals import IntervalError, wilson_interval
 from results.stats.metrics import MetricsError
-from results.stats.physics_recall import recall_by_quantity
 
 NAMES = ("squiggle", "narrowband", "noise")
 

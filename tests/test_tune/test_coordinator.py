@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from results.log.event_log import LOG_NAME, read_events
 from results.log.records import Rung, StudyResumed
 from results.log.state import load_run
-from results.tables.flags import pack_flags
 from results.tables.leaderboard import rank_trials
+from results.tables.ties import pack_flags
 from tune.errors import StudyError, guarded
 from tune.loop.coordinator import MAX_DEATHS, HopelessStudyError
 from tune.process.driver import _take_over

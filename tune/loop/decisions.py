@@ -8,7 +8,7 @@ from typing import Any
 
 from results.log.records import Checkpoint, Epoch, Event, Rung, RungDecision, Status, TrialEnded, to_line
 from results.log.state import RunState, TrialState
-from results.tables.flags import pack_flags
+from results.tables.ties import pack_flags
 from tune.loop.asha import decide, is_exempt
 from tune.study import Study
 from tune.trainable import EpochReport, Task
