@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from results.errors import RecordError
+from results.files import replacing
 
 # What pandas and pyarrow were seen to raise for damaged Parquet.
 _DAMAGED = (OSError, ValueError, LookupError, TypeError, NotImplementedError, pa.ArrowException)
@@ -40,14 +41,16 @@ class Predictions:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write columns `y_true`, `p:<class>` for each class and `truth:<name>`; a reader never sees a part."""
+    """Write columns `y_true`, `p:<class>` for each class and `truth:<name>`; a reader never sees a part.
+
+    Raises:
+        RecordError: The file cannot be written.
+    """
     frame = pd.DataFrame(predictions.y_prob, columns=[f"{_PROBABILITY}{name}" for name in predictions.class_names])
     frame.insert(0, "y_true", predictions.y_true)
     truth = predictions.truth.reset_index(drop=True).add_prefix(_TRUTH)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    pd.concat([frame, truth], axis="columns").to_parquet(temporary, index=False)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        pd.concat([frame, truth], axis="columns").to_parquet(temporary, index=False)
 
 
 def read_predictions(path: Path) -> Predictions:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from results.errors import RecordError
-from results.log.event_log import write_atomically
+from results.files import write_atomically
 from results.log.records import TrialKey, Value
 from results.log.state import RunState, TrialState
 

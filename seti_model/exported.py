@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +16,13 @@ from seti_model.config import Configuration
 from seti_model.data.dataset import Images
 from seti_model.description import describe, description_path, read_description
 from seti_model.errors import ModelError
+from seti_model.files import written_whole
 from seti_model.network import PixelScale, build_network, named_weights
 from seti_model.training.arrays import digest_arrays
 from seti_model.training.outcome import TrainedNetwork
 from seti_model.training.steps import INFERENCE_BATCH, compile_inference, moving_moments, save_inference, weight_values
+
+_WAY = "free some space or choose another place"
 
 
 @dataclass(frozen=True)
@@ -91,23 +93,18 @@ def export_model(trained: TrainedNetwork, path: Path) -> None:
     are pixel values 0..255, float32.
 
     Raises:
-        ModelError: The name does not end in `.keras`.
-        OSError: The files cannot be written.
+        ModelError: The name does not end in `.keras`, or the files cannot be written.
     """
     if path.suffix != ".keras":
         raise ModelError(f"{path}: a model's file name ends in .keras; rename it")
     network = as_model(trained).network
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".writing-{path.name}")
-    with warnings.catch_warnings():
+    with written_whole(path, ModelError, _WAY) as temporary, warnings.catch_warnings():
         # Keras 3.15 hands TensorFlow 2.21's variables to NumPy 2 in the old way; what is written is right.
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
         network.save(temporary)
-    temporary.replace(path)
     described = description_path(path)
-    temporary = described.with_name(f".writing-{described.name}")
-    temporary.write_text(describe(trained), encoding="utf-8")
-    temporary.replace(described)
+    with written_whole(described, ModelError, _WAY) as temporary:
+        temporary.write_text(describe(trained), encoding="utf-8")
 
 
 def export_saved_model(model: TrainedNetwork | Path, folder: Path) -> None:
@@ -122,21 +119,15 @@ def export_saved_model(model: TrainedNetwork | Path, folder: Path) -> None:
         folder: Must not exist.
 
     Raises:
-        ModelError: `folder` exists, or the `.keras` file cannot be used.
-        OSError: The files cannot be written.
+        ModelError: `folder` exists, the `.keras` file cannot be used, or the files cannot be written.
     """
     if folder.exists():
         raise ModelError(f"{folder}: exists already; choose another folder or delete it first")
     exported = load_model(model) if isinstance(model, Path) else as_model(model)
-    temporary = folder.with_name(f".writing-{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with written_whole(folder, ModelError, _WAY) as temporary:
         save_inference(exported.network, temporary)
         names = "".join(f"{name}\n" for name in exported.class_names)
         (temporary / "class_names.txt").write_text(names, encoding="utf-8")
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_model(path: Path) -> ExportedModel:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.files import write_atomically
 from results.final_evaluation import DESCRIPTION, FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
 from results.finals import baseline_of, decide
-from results.log.event_log import write_atomically
 from results.log.recorder import Recorder
 from results.log.records import (
     AttemptEnded,
@@ -220,8 +220,8 @@ def _hand_on(run: Path, state: RunState, trial: TrialState, dataset: Dataset) ->
 
     weights, key = _required_weights(run, trial), trial.started.key
     (run / DESCRIPTION).unlink(missing_ok=True)
-    shutil.copyfile(run / state.finals[key].predictions, run / TEST_PREDICTIONS)
-    predictions = read_predictions(run / TEST_PREDICTIONS)
+    predictions = read_predictions(run / state.finals[key].predictions)
+    write_predictions(run / TEST_PREDICTIONS, predictions)
     write_examples(run / EXAMPLES, example_images(predictions, dataset.split("test").images))
     write_predictions(run / VALIDATION_PREDICTIONS, _predict(weights, dataset, "validation"))
     write_atomically(run / RECEIPT, receipt_of(state, key).to_text())

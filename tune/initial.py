@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
+from results.files import replacing
 from results.log.state import RunState
 from seti_model.config import Configuration
 from seti_model.description import Description, description_path, read_description
@@ -49,7 +49,6 @@ def prepare_initial(study: Study, run: Path, state: RunState) -> None:
     if source is None or copy is None or description is None or (began and copy.is_file()):
         return
     _require_form(source, description, study)
-    copy.parent.mkdir(parents=True, exist_ok=True)
     _copy(source, copy)
     _copy(description_path(source), description_path(copy))
 
@@ -75,9 +74,8 @@ def _require_form(source: Path, description: Description, study: Study) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    partial = target.with_name(f".writing-{target.name}")
-    with source.open("rb") as reader, partial.open("wb") as writer:
-        shutil.copyfileobj(reader, writer)
-        writer.flush()
-        os.fsync(writer.fileno())  # the log will say that it is there
-    partial.replace(target)
+    try:
+        with source.open("rb") as reader, replacing(target) as temporary, temporary.open("wb") as writer:
+            shutil.copyfileobj(reader, writer)
+    except OSError as error:
+        raise StudyError(f"{source}: cannot be read ({error.strerror}); correct [study] init_from") from error

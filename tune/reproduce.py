@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.log.event_log import write_atomically
+from results.files import write_atomically
 from results.receipt import Receipt, read_receipt
 from results.reproduction import Answer, Repetition, Setting, compare, differences, to_mapping, tolerance
 from tune.errors import StudyError, exit_code_of

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.errors import RecordError
+from results.files import LEDGER
 from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.records import TestUnlocked, utc_now
 from results.log.state import RunState, load_run
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import Dataset
-
-LEDGER = "test_uses.jsonl"
 
 
 @dataclass(frozen=True)

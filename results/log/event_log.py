@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import time
@@ -57,29 +56,6 @@ def is_being_written(run: Path) -> bool:
     finally:
         os.close(descriptor)  # and with it the lock
     return False
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file, text as UTF-8, so that a reader sees the old or the new one, never a part.
-
-    Raises:
-        RecordError: It cannot be written, is a folder or has the name of a log; what was there is still there.
-    """
-    if path.name.lower() == LOG_NAME:  # some file systems do not tell the case
-        raise RecordError(f"{path}: {LOG_NAME} is the log of a run, which nothing may replace; name another file")
-    if path.name in ("", "..") or os.path.isdir(path):  # noqa: PTH112 - of an unreadable path this is False
-        raise RecordError(f"{path}: this is a folder, a file is expected; name a file in it or another one")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise RecordError(
-            f"{path}: cannot be written ({error.strerror}); free some space or name another file"
-        ) from error
 
 
 class EventLog:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from results.errors import RecordError
+from results.files import replacing
 from results.predictions import Predictions
 
 EXAMPLES = "final/example_images.npz"
@@ -69,12 +70,13 @@ def example_images(predictions: Predictions, images: npt.NDArray[Any], errors: i
 
 
 def write_examples(path: Path, examples: ExampleImages) -> None:
-    """Write them as a compressed NumPy archive; a reader never sees a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **(vars(examples) | {"class_names": np.array(examples.class_names)}))
-    temporary.replace(path)
+    """Write them as a compressed NumPy archive; a reader never sees a part.
+
+    Raises:
+        RecordError: The file cannot be written.
+    """
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **(vars(examples) | {"class_names": np.array(examples.class_names)}))
 
 
 def read_examples(path: Path) -> ExampleImages | None:

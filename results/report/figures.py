@@ -7,7 +7,6 @@ step, so that a viewer never sees half a picture. Without pyplot nothing stays i
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from results.errors import FigureError
+from results.files import replacing
 from results.log.records import Status
 from results.stats.calibration import CalibrationError
 from results.stats.detection import RecallCurve
@@ -292,13 +292,8 @@ def save_figure(figure: Figure, path: Path, title: str = "") -> None:
         raise FigureError(f"{path}: a picture ends in .png or .svg, found {path.suffix!r}; rename it")
     if title:
         figure.suptitle(title, fontsize=11, color=INK)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

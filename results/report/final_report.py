@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from results.files import write_atomically
 from results.final_evaluation import (
     DetectionRow,
     Role,
@@ -18,7 +19,6 @@ from results.final_evaluation import (
     recall_csv,
 )
 from results.finals import Standing, baseline_of, is_stale, standings
-from results.log.event_log import write_atomically
 from results.log.records import Status
 from results.log.state import RunState
 from results.stats.bootstrap import ClassEstimates

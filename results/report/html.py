@@ -11,9 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from results.files import write_atomically
 from results.final_evaluation import Role, Tested, compare_delivered, read_tested
 from results.finals import standings
-from results.log.event_log import is_being_written, write_atomically
+from results.log.event_log import is_being_written
 from results.log.history import read_history
 from results.log.state import RunState
 from results.report.content import provenance

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from results.log.event_log import write_atomically
+from results.files import write_atomically
 from results.log.records import Status
 from results.log.state import RunState
 

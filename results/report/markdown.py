@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from results.audit import audit, audit_markdown, epochs_spent
+from results.files import write_atomically
 from results.final_evaluation import Tested, read_tested
-from results.log.event_log import write_atomically
 from results.log.records import ENDED
 from results.log.state import RunState
 from results.report.content import provenance

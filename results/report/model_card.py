@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from results.files import write_atomically
 from results.final_evaluation import Tested
 from results.finals import standings
-from results.log.event_log import write_atomically
 from results.log.state import RunState
 from results.report.final_report import caveats, configuration_sentences, numbers_markdown
 from results.stats.metrics import confusion_markdown, markdown_table

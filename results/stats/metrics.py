@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from results.log.event_log import write_atomically
+from results.files import write_atomically
 from results.stats.intervals import wilson_interval
 
 # Softmax in bfloat16 or read back from six decimals does not add up to one exactly.

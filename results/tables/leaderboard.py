@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.log.event_log import write_atomically
+from results.files import write_atomically
 from results.log.records import Epoch, Status
 from results.log.state import RunState, TrialState
 from results.stats.intervals import LEVEL_P

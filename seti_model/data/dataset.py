@@ -6,8 +6,6 @@ The digest identifies what a network can learn from (pixels, labels, names, grou
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +23,7 @@ from seti_model.data.split_data import Labels as Labels
 from seti_model.data.split_data import Split as Split
 from seti_model.data.split_data import SplitData as SplitData
 from seti_model.errors import DatasetError
+from seti_model.files import written_whole
 
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"
@@ -182,18 +181,12 @@ def write_dataset(
         "digest": compute_digest(splits, class_names),
         "origin": {**origin, "duplicates_removed": removed},
     }
-    partial = path.parent / f".{path.name}.{os.getpid()}.partial"
-    try:
-        partial.mkdir(parents=True)
+    text = json.dumps(meta, indent=2, allow_nan=False)
+    with written_whole(path, DatasetError, "free some space or choose another folder") as temporary:
+        temporary.mkdir()
         for name, data in splits.items():
-            _save_split(partial, name, data)
-        text = json.dumps(meta, indent=2, allow_nan=False)
-        (partial / DATASET_FILE).write_text(text + "\n", encoding="utf-8")
-        partial.rename(path)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be written ({error}); free some space or choose another folder") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            _save_split(temporary, name, data)
+        (temporary / DATASET_FILE).write_text(text + "\n", encoding="utf-8")
     return Dataset.open(path)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,20 +24,17 @@ def digest_arrays(arrays: Iterable[tuple[str, Array]]) -> str:
 
 
 def write_arrays(path: Path, arrays: Iterable[tuple[str, Array]]) -> str:
-    """Write a new `.npz` file, on the disk when this returns; return what `digest_arrays` would.
+    """Write a new `.npz` file; return what `digest_arrays` would.
 
     Raises:
         OSError: No space, no permission, or the file exists.
     """
     sha = hashlib.sha256()
-    with path.open("xb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, array in arrays:
-                _add(sha, name, array)
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
+    with path.open("xb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays:
+            _add(sha, name, array)
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
     return sha.hexdigest()
 
 

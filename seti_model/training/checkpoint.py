@@ -7,7 +7,6 @@ A folder `<epoch, four digits>/` holds `state.npz` (weights, Adam's moments), `b
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import json
 import os
@@ -26,13 +25,13 @@ import numpy.typing as npt
 
 from seti_model.config import Configuration
 from seti_model.errors import CheckpointError, ConfigError, DamagedCheckpointError
+from seti_model.files import written_whole
 from seti_model.training.arrays import Arrays, read_arrays, write_arrays
 from seti_model.training.outcome import CheckpointInfo, EpochResult, TrainedNetwork
 
 FORMAT = 1
 _STATE, _BEST, _PROBABILITIES, _RECORD = "state.npz", "best_weights.npz", "best_probabilities.npz", "training.json"
 _COMPLETE = re.compile(r"\d{4,}")
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 # Numbers of epochs may differ: no epoch depends on how many follow, so a finished training can be prolonged.
 _MAY_DIFFER = "training.epochs"
 # What earlier versions did not write, and what holds where it is missing.
@@ -84,19 +83,13 @@ def save_checkpoint(
     """
     start = time.perf_counter()
     epoch = training.history[-1].epoch
-    final, temporary = folder / f"{epoch:04d}", folder / f".writing-{epoch:04d}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
+    final = folder / f"{epoch:04d}"
+    with written_whole(final, CheckpointError, "free some space or check the folder, and continue") as temporary:
         temporary.mkdir()
-        try:
-            digest = _write_files(temporary, identity, training, state, previous)
-            _move_into_place(temporary, final)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-        size = sum(file.stat().st_size for file in final.iterdir())
-    except OSError as error:
-        raise _failed(final, error) from error
+        digest = _write_files(temporary, identity, training, state, previous)
+        size = sum(file.stat().st_size for file in temporary.iterdir())
+        if final.exists():  # of an earlier training to the same folder, continued from before this epoch
+            shutil.rmtree(final)
     return CheckpointInfo(final, size, digest, time.perf_counter() - start)
 
 
@@ -195,10 +188,8 @@ def _write_files(
         "files": files,
     }
     digest = _digest_of(record)
-    with (folder / _RECORD).open("x", encoding="utf-8") as file:
-        json.dump(record | {"digest": digest}, file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
+    text = json.dumps(record | {"digest": digest}, indent=1, allow_nan=False)
+    (folder / _RECORD).write_text(text, encoding="utf-8")
     return digest
 
 
@@ -213,22 +204,6 @@ def _link(previous: Path, folder: Path) -> dict[str, str]:
             (folder / name).unlink(missing_ok=True)
         return {}
     return {name: digests[name] for name in (_BEST, _PROBABILITIES)}
-
-
-def _move_into_place(temporary: Path, final: Path) -> None:
-    _sync_folder(temporary)
-    if final.exists():  # of an earlier training to the same folder, continued from before this epoch
-        shutil.rmtree(final)
-    temporary.rename(final)
-    _sync_folder(final.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -251,12 +226,6 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _digest_of(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def _failed(checkpoint: Path, error: OSError) -> CheckpointError:
-    if error.errno in _NO_SPACE:
-        return CheckpointError(f"{checkpoint}: no space left on the device; free some and continue")
-    return CheckpointError(f"{checkpoint}: cannot be written ({error.strerror}); check the folder and continue")
 
 
 def _damaged(file: Path, why: str) -> DamagedCheckpointError:

@@ -66,6 +66,9 @@ def save_inference(network: keras.Sequential, folder: Path) -> None:
     """Write `folder`, a SavedModel of the network with its moving averages: `pixels` in, `probabilities` out.
 
     Its signatures are `serving_default` for float32 pixels and `uint8`; both take values 0..255.
+
+    Raises:
+        OSError: It cannot be written.
     """
     module = tf.Module()
     module.weights = [weight.value for weight in named_weights(network).values()]  # what a SavedModel keeps
@@ -81,7 +84,10 @@ def save_inference(network: keras.Sequential, folder: Path) -> None:
         return _compiled(infer, tf.TensorSpec(network.input_shape, kind, name="pixels"))
 
     signatures = {"serving_default": signature(tf.float32), "uint8": signature(tf.uint8)}
-    tf.saved_model.save(module, str(folder), signatures=signatures)
+    try:
+        tf.saved_model.save(module, str(folder), signatures=signatures)
+    except tf.errors.OpError as error:  # "… PATH; File too large [Op:SaveV2]"
+        raise OSError(error.message.split("; ")[-1].partition(" [")[0]) from error
 
 
 def moving_moments(network: keras.Sequential) -> dict[str, Moments]:

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.errors import RecordError
-from results.log.event_log import LOG_NAME, EventLog, is_being_written, read_events, write_atomically
+from results.log.event_log import LOG_NAME, EventLog, is_being_written, read_events
 from results.log.records import Epoch, StudyEnded
 from results.log.state import load_run
 
@@ -185,42 +185,3 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RecordError, match=r"cannot be written to .*choose another folder with --run"):
         EventLog(tmp_path / "file" / "run")
-
-
-def test_a_table_is_replaced_whole(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "table.csv"
-    write_atomically(path, "old")
-    write_atomically(path, "new")
-    assert path.read_text() == "new"
-    assert [p.name for p in path.parent.iterdir()] == ["table.csv"]
-
-
-def test_a_table_that_cannot_be_written_names_it_and_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("old")
-    with pytest.raises(RecordError, match=r"table\.csv: cannot be written \(File exists\); free some space or name"):
-        write_atomically(tmp_path / "file" / "table.csv", "x")
-    assert (tmp_path / "file").read_text() == "old"
-    with pytest.raises(RecordError, match=r"cannot be written \(File name too long\)"):
-        write_atomically(tmp_path / ("x" * 250), "x")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-@pytest.mark.parametrize("path", [".", "/", "table.csv", "nowhere/.."])
-def test_a_folder_is_not_taken_for_a_table(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "table.csv").mkdir()
-    with pytest.raises(RecordError, match="this is a folder, a file is expected; name a file in it or another one"):
-        write_atomically(Path(path), "x")
-    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
-
-
-@pytest.mark.parametrize("name", [LOG_NAME, "Events.JSONL"])
-def test_a_table_never_replaces_a_log(tmp_path: Path, name: str) -> None:
-    with EventLog(tmp_path) as log:
-        log.append(epoch(1))
-    with pytest.raises(
-        RecordError, match=r"events\.jsonl is the log of a run, which nothing may replace; name another"
-    ):
-        write_atomically(tmp_path / name, "x")
-    assert len(list(read_events(tmp_path))) == 1
-    assert [p.name for p in tmp_path.iterdir()] == [LOG_NAME]

@@ -102,6 +102,34 @@ def test_a_saved_model_is_written_whole_or_not_at_all(exported, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["new", "taken"]
 
 
+def test_a_full_disk_is_one_clear_error_for_every_export(exported, tmp_path):
+    """A file size limit of the process stands for the full disk."""
+    code = f"""
+import resource
+from pathlib import Path
+from seti_model.runtime import prepare_process
+prepare_process(1)
+from seti_model.errors import ModelError
+from seti_model.exported import export_model, export_saved_model, load_model
+path = Path({str(exported[1])!r})
+load_model(path).warm_up()
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    export_saved_model(path, Path({str(tmp_path)!r}) / "saved")
+except ModelError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "saved: cannot be written (File too large); free some space or choose another place" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_cannot_be_written_names_it(exported, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(ModelError, match=r"model\.keras: cannot be written \(File exists\); free some space or choose"):
+        export_model(exported[0].best, tmp_path / "taken" / "model.keras")
+
+
 def test_exported_model_predicts_to_the_last_bit_what_was_validated(exported, striped_data):
     result, path, _ = exported
     model = load_model(path)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from results.errors import ResultsError
 from seti_model.data.dataset import Dataset
 from seti_model.data.physics import CLASS_NAMES
 from seti_model.errors import DatasetError
@@ -103,10 +104,16 @@ def test_describe_draws_to_a_named_file(tmp_path):
     assert not (tmp_path / "d" / "contact_sheet.png").exists()
 
 
-@pytest.mark.parametrize("name", ["d/dataset.json/sheet.png", "sheet.docx"])
-def test_unwritable_sheet_is_one_clear_error(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("d/dataset.json/sheet.png", r"sheet\.png: cannot be written \(.*\); free some space or name another file"),
+        ("sheet.docx", r"sheet\.docx: a picture ends in \.png or \.svg, found '\.docx'; rename it"),
+    ],
+)
+def test_unwritable_sheet_is_one_clear_error(tmp_path, name, message):
     run("simulate", tmp_path / "d", "--train", 4, "--validation", 4, "--test", 0)
-    with pytest.raises(DatasetError, match=r"sheet\..*: cannot be written .*; give another file with --out"):
+    with pytest.raises(ResultsError, match=message):
         run("describe", tmp_path / "d", "--out", tmp_path / name)
 
 

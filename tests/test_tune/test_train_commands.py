@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -212,6 +213,27 @@ def test_images_that_cannot_be_predicted_are_named(trained, tmp_path, error):
         in message("small.npz")
     )
     assert "short.csv, row 1: 2 columns, the model expects 64 x 128 x 1 = 8192" in message("short.csv")
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "EVENTS.jsonl", "model.keras", "settings.json", "checkpoints"])
+def test_a_table_of_predictions_never_replaces_a_record(data, trained, tmp_path, error, name):
+    run = shutil.copytree(trained, tmp_path / "run")
+    log = run / "events.jsonl"
+    log.write_bytes(b"{}\n" * 42)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    message = error(["predict", str(trained / "model.keras"), str(data), "--csv", str(run / name)])
+    assert f"{run / name}: " in message
+    assert message.endswith(("name another file", "name a file in it or another one"))
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_table_of_predictions_never_replaces_the_images(trained, tmp_path, error):
+    images = tmp_path / "images.csv"
+    images.write_text(",".join(["0.5"] * (64 * 128)) + "\n")
+    before = images.read_bytes()
+    message = error(["predict", str(trained / "model.keras"), str(images), "--csv", str(tmp_path / "." / "images.csv")])
+    assert "images.csv: holds the images to be classified; name another file" in message
+    assert images.read_bytes() == before
 
 
 def test_missing_model_is_one_line(data, tmp_path, error):

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.files import check_output, write_atomically
+
 if TYPE_CHECKING:
     from results.tables.table import Table
 
@@ -133,8 +135,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _write(table: Table, path: Path | None) -> None:
-    from results.log.event_log import write_atomically
-
     if path is not None:
+        check_output(path)
         write_atomically(path, table.frame().to_csv(index=False))
         print(f"written: {path}", file=sys.stderr)

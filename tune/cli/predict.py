@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.files import check_output, write_atomically
+from seti_model.errors import ModelError
 from tune.cli.train import add_command, cores
 from tune.test_split import report_use, unlock_test
 
@@ -81,13 +84,11 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    from seti_model.errors import ModelError
-
     if args.batch is not None and args.batch < 1:  # before a use of the test split is recorded
         raise ModelError(f"--batch {args.batch}: at least 1 image at a time is expected")
-    if args.csv is not None and not args.csv.parent.is_dir():
-        raise ModelError(f"--csv {args.csv}: there is no folder {args.csv.parent}; make it or name another file")
     args.files = list(dict.fromkeys(args.files))
+    if args.csv is not None:
+        _check_csv(args.csv, args.files)
     datasets = _datasets(args)
     start = time.perf_counter()
     model = _load(args)
@@ -115,6 +116,14 @@ def _predict(args: argparse.Namespace) -> int:
     if datasets and _split_name(args) == TEST:
         report_use(args.model)
     return 0
+
+
+def _check_csv(csv: Path, files: Sequence[Path]) -> None:
+    check_output(csv)
+    if not csv.parent.is_dir():
+        raise ModelError(f"--csv {csv}: there is no folder {csv.parent}; make it or name another file")
+    if csv.exists() and any(file.exists() and csv.samefile(file) for file in files):
+        raise ModelError(f"--csv {csv}: holds the images to be classified; name another file")
 
 
 def _load(args: argparse.Namespace) -> ExportedModel:
@@ -177,10 +186,9 @@ def _write_table(rows: Sequence[Sequence[object]], path: Path | None) -> None:
     if path is None:
         print(*(",".join(map(str, row)) for row in rows), sep="\n")
         return
-    temporary = path.with_name(f".writing-{path.name}")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    temporary.replace(path)
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_atomically(path, text.getvalue())
 
 
 def _latency(model: ExportedModel) -> str:

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from results.files import check_output
+
 _LONGEST_S = 86400
 EPILOG = """Needs the run folder alone, neither its data set nor a network. Without --watch it is written once.
 examples:
@@ -43,6 +45,8 @@ def _seconds(text: str) -> float:
 def _report(options: argparse.Namespace) -> int:
     from results.log.event_log import LOG_NAME, is_being_written
 
+    if options.out is not None:
+        check_output(options.out)
     log: Path = options.folder / LOG_NAME
     written: tuple[int, bool] | None = None
     while True:

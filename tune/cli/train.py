@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results.files import write_atomically
+
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
     from seti_model.data.dataset import Dataset
     from seti_model.training.train import EpochResult, TrainingResult
@@ -99,7 +101,7 @@ def _finish(out: Path, dataset: Dataset, result: TrainingResult) -> None:
     )
     heading = f"validation split, epoch {result.best_epoch} (the best of {len(result.history)})"
     report = f"{heading}\n{report_text(metrics)}\n"
-    (out / "report.txt").write_text(report, encoding="utf-8")
+    write_atomically(out / "report.txt", report)
     print(f"\n{report}\nweights {result.best_weights_digest}\nmodel {out / 'model.keras'}")
 
 
@@ -197,9 +199,7 @@ def _earlier_rows(file: Path, before: int) -> list[dict[str, Any]]:
 
 
 def _write_json(path: Path, content: object) -> None:
-    temporary = path.with_name(f".writing-{path.name}")
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def _first(*candidates: Any) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
+from results.files import replacing
 from results.log.state import RunState, TrialState
 from search_spaces.space import Space
 from tune.errors import StudyError
@@ -31,7 +31,7 @@ def export_journal(state: RunState, path: Path) -> int:
 
     Raises:
         StudyError: The file is there and no journal that came from a run.
-        OSError: It cannot be written.
+        RecordError: It cannot be written.
     """
     study: Any = state.study
     trials = _ended_trials(state)
@@ -40,7 +40,6 @@ def export_journal(state: RunState, path: Path) -> int:
 
 def _known(path: Path, name: str, origin: str, trials: list[FrozenTrial]) -> int:
     """Bring a journal up to `trials`; return how many of them were there before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not _is_ours(path):
         raise StudyError(f"{path}: is there and no journal of seti-tune, so it is not replaced; name another file")
     study = _opened(path, name, origin, len(trials))
@@ -48,15 +47,10 @@ def _known(path: Path, name: str, origin: str, trials: list[FrozenTrial]) -> int
         known = len(study.get_trials(deepcopy=False))
         study.add_trials(trials[known:])
         return known
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
         made = optuna.create_study(storage=_storage(temporary), study_name=name, direction="maximize")
         made.set_user_attr(ORIGIN, origin)
         made.add_trials(trials)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 from tensorboardX.summary import hparams
 
-from results.log.event_log import write_atomically
+from results.files import write_atomically
 from results.log.records import Status
 from results.log.state import RunState, TrialState
 from tune.errors import StudyError

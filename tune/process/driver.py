@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.log.event_log import write_atomically
+from results.files import write_atomically
 from results.log.recorder import Recorder
 from results.log.records import StudyEnded, StudyResumed
 from results.log.state import RunState

@@ -1,0 +1,119 @@
+"""Writing files: whole or not at all, and never over a record."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from results.errors import RecordError
+from results.files import LEDGER, check_output, replacing, write_atomically
+from results.log.event_log import LOG_NAME
+from results.report.example_images import ExampleImages, write_examples
+
+
+def test_a_table_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "table.csv"
+    write_atomically(path, "old")
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert [p.name for p in path.parent.iterdir()] == ["table.csv"]
+
+
+def test_a_table_that_cannot_be_written_names_it_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(RecordError, match=r"table\.csv: cannot be written \(File exists\); free some space or name"):
+        write_atomically(tmp_path / "file" / "table.csv", "x")
+    assert (tmp_path / "file").read_text() == "old"
+    with pytest.raises(RecordError, match=r"cannot be written \(File name too long\)"):
+        write_atomically(tmp_path / ("x" * 250), "x")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("path", [".", "/", "table.csv", "nowhere/.."])
+def test_a_folder_is_not_taken_for_a_table(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "table.csv").mkdir()
+    with pytest.raises(RecordError, match="this is a folder, a file is expected; name a file in it or another one"):
+        write_atomically(Path(path), "x")
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize("name", [LOG_NAME, "Events.JSONL"])
+def test_a_table_never_replaces_a_log(tmp_path: Path, name: str) -> None:
+    (tmp_path / LOG_NAME).write_text("{}\n")
+    with pytest.raises(
+        RecordError, match=r"events\.jsonl is the log of a run, which nothing may replace; name another"
+    ):
+        write_atomically(tmp_path / name, "x")
+    assert (tmp_path / LOG_NAME).read_text() == "{}\n"
+    assert [p.name for p in tmp_path.iterdir()] == [LOG_NAME]
+
+
+def test_the_uses_of_a_test_split_are_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / LEDGER).write_text("{}\n")
+    with pytest.raises(RecordError, match="is the list of the uses of a test split, which nothing may replace"):
+        write_atomically(tmp_path / LEDGER.upper(), "x")
+    assert (tmp_path / LEDGER).read_text() == "{}\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["receipts/0003.json", "dataset.json", "study.toml", "model.keras", "train_images.npy", "Settings.JSON"]
+)
+def test_an_output_of_a_command_does_not_replace_a_record(tmp_path: Path, name: str) -> None:
+    check_output(tmp_path / name)  # a new file may be called anything
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(RecordError, match="exists and may be part of a run, a data set or a model; name another file"):
+        check_output(tmp_path / name)
+    (tmp_path / "table.csv").write_text("old")
+    check_output(tmp_path / "table.csv")
+
+
+def test_what_fails_halfway_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    write_atomically(path, "old")
+
+    def fail(error: BaseException) -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            assert temporary.suffix == ".png"
+            raise error
+
+    with pytest.raises(KeyboardInterrupt, match="now"):
+        fail(KeyboardInterrupt("now"))
+    with pytest.raises(RecordError, match=r"picture\.png: cannot be written \(No space left on device\); free some"):
+        fail(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_what_was_there(tmp_path: Path) -> None:
+    """A file size limit of the process stands for the full disk: writing fails in the middle of a file."""
+    write_atomically(tmp_path / "table.csv", "old")
+    code = f"""
+import resource
+from pathlib import Path
+from results.errors import RecordError
+from results.files import write_atomically
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomically(Path({str(tmp_path / "table.csv")!r}), "x" * 10_000)
+except RecordError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "table.csv: cannot be written (File too large); free some space" in done.stdout
+    assert (tmp_path / "table.csv").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_an_archive_in_a_folder_that_is_a_file_names_it(tmp_path: Path) -> None:
+    (tmp_path / "final").write_text("")
+    none = np.zeros(0, np.int64)
+    images = ExampleImages(none, np.zeros((0, 1, 1), np.uint8), none, np.zeros((0, 2)), ("a", "b"))
+    with pytest.raises(RecordError, match=r"example_images\.npz: cannot be written \(File exists\)"):
+        write_examples(tmp_path / "final" / "example_images.npz", images)
