@@ -32,8 +32,8 @@ def read_events(run: Path) -> Iterator[Event]:
             if not line.endswith(b"\n"):
                 return
             try:
-                yield from_line(line.decode("utf-8"))
-            except (RecordError, UnicodeDecodeError) as error:
+                yield from_line(line)
+            except RecordError as error:
                 raise RecordError(
                     f"{path}, line {number}: damaged: {error}; restore the file from a copy, "
                     "or cut it off before this line to continue from there"

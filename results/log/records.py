@@ -7,15 +7,15 @@ number; `repeat` is None in the search and counts the retrainings of that config
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from results.errors import RecordError
+from results.schema import SchemaError, parse_json, read, to_json
 
 SCHEMA_VERSION = 1
 Value = bool | int | float | str
@@ -55,7 +55,7 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """What all events share."""
 
@@ -63,7 +63,7 @@ class Event:
     time: str = field(default_factory=utc_now)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StudyStarted(Event):
     """The first line: the resolved study and where and with what it runs."""
 
@@ -77,7 +77,7 @@ class StudyStarted(Event):
     provenance: Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StudyResumed(Event):
     """A driver took the run up again; `study` is as it is from now on (its number of trials may have grown)."""
 
@@ -86,7 +86,7 @@ class StudyResumed(Event):
     provenance: Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SpaceWidened(Event):
     """The space is another one from now on; `carried` holds, by trial number, the values of added parameters."""
 
@@ -96,11 +96,8 @@ class SpaceWidened(Event):
     changes: tuple[str, ...]
     carried: Mapping[str, Mapping[str, Value]]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "changes", tuple(self.changes))  # JSON has lists only
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialStarted(Event):
     """A configuration was proposed; written before any worker sees it."""
 
@@ -119,7 +116,7 @@ class TrialStarted(Event):
         return self.trial, self.repeat
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptStarted(Event):
     """An attempt was handed to Ray; it continues after `from_epoch`, from a path relative to the run folder."""
 
@@ -131,7 +128,7 @@ class AttemptStarted(Event):
     resume_from: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptRunning(Event):
     """A worker entered the training function."""
 
@@ -144,7 +141,7 @@ class AttemptRunning(Event):
     device: str | None = None  # model of the processor or GPU
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptEnded(Event):
     """An attempt is over; `counts` says whether it counts towards the limit of retries.
 
@@ -160,11 +157,8 @@ class AttemptEnded(Event):
     counts: bool = False
     cause: Cause | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "cause", None if self.cause is None else Cause(self.cause))
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch(Event):
     """One epoch of one attempt; losses are mean cross-entropies, accuracies fractions, `seconds` wall time."""
 
@@ -188,7 +182,7 @@ class Epoch(Event):
     validation_correct: str | None = None  # of a new best: which validation images were right, see `flags.py`
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint(Event):
     """A checkpoint that exists; `path` is relative to the run folder."""
 
@@ -203,7 +197,7 @@ class Checkpoint(Event):
     seconds: float | None = None  # spent writing it
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Rung(Event):
     """A decision of ASHA: `value` is the trial's best so far, `better` of `seen` values lie above it."""
 
@@ -217,16 +211,13 @@ class Rung(Event):
     cutoff: float
     decision: RungDecision
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "decision", RungDecision(self.decision))
-
     @property
     def is_passed(self) -> bool:
         """Whether the trial goes on by its value alone, exempt or not."""
         return self.value >= self.cutoff
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialEnded(Event):
     """How a trial ended: completed, stopped, diverged or failed."""
 
@@ -242,12 +233,11 @@ class TrialEnded(Event):
     best_weights_digest: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))
-        if self.status not in ENDED:
-            raise RecordError(f"status is {str(self.status)!r}, which is no end; {', '.join(ENDED)} are expected")
+        if self.status == Status.RUNNING:
+            raise ValueError(f"status: expected one of {', '.join(ENDED)}, found {self.status}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FinalsDecided(Event):
     """The winner of the finals, chosen on validation; written before anything predicts the test split.
 
@@ -262,11 +252,8 @@ class FinalsDecided(Event):
     delivered: int  # the retraining of the winner that is handed on
     earlier_uses: int = 0  # of this test split, by other runs or unlocked
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "finalists", tuple(self.finalists))  # JSON has lists only
 
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FinalEvaluated(Event):
     """A retrained configuration predicted the test split; the path is relative to the run folder."""
 
@@ -280,7 +267,7 @@ class FinalEvaluated(Event):
     model_digest: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TestUnlocked(Event):
     """A model of this run is about to predict the test split; `model` is its path relative to the run folder."""
 
@@ -290,7 +277,7 @@ class TestUnlocked(Event):
     weights_digest: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StudyEnded(Event):
     """The driver left: `finished` or interrupted, with the reason."""
 
@@ -325,6 +312,9 @@ def to_line(event: Event) -> str:
     """Return the event as one line of JSON, without the line feed.
 
     A number that is not finite is written as null and named, with what it was, under `not_finite`.
+
+    Raises:
+        RecordError: A value that no reader would take.
     """
     line: dict[str, Any] = {"v": SCHEMA_VERSION, "kind": event.kind, "time": event.time}
     not_finite = {}
@@ -337,44 +327,53 @@ def to_line(event: Event) -> str:
             line[f.name] = value
     if not_finite:
         line["not_finite"] = not_finite
-    return json.dumps(line, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    try:
+        text = to_json(line, indent=None)
+        from_line(text)
+    except (SchemaError, RecordError) as error:
+        raise RecordError(f"{event.kind}: cannot be recorded: {error}") from error
+    return text
 
 
-def from_line(line: str) -> Event:
+def from_line(line: bytes | str) -> Event:
     """Read one line.
 
     Raises:
-        RecordError: No JSON object, another schema version, an unknown kind, an unknown or missing field.
+        RecordError: No JSON object, another schema version, an unknown kind, an unknown or missing field, a value of
+            another type than its field.
     """
     try:
-        values = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise RecordError(f"not JSON ({error.msg} at column {error.colno})") from error
-    if not isinstance(values, dict):
-        raise RecordError(f"a JSON object is expected, found {type(values).__name__}")
-    version = values.pop("v", None)
-    if version != SCHEMA_VERSION:
-        raise RecordError(
-            f"schema version {version!r}, this seti-tune reads {SCHEMA_VERSION}; use the one that wrote it"
-        )
-    kind = values.pop("kind", None)
-    if kind not in EVENTS:
-        raise RecordError(f"unknown kind {kind!r}")
-    not_finite = values.pop("not_finite", {})
-    try:
-        values |= {name: float(text) for name, text in not_finite.items()}
-    except (AttributeError, TypeError, ValueError) as error:
-        raise RecordError(f"not_finite is {not_finite!r}, names with nan, inf or -inf are expected") from error
-    cls = EVENTS[kind]
-    known = {f.name: f for f in dataclasses.fields(cls)}
-    unknown = sorted(set(values) - set(known))
-    missing = sorted(name for name, f in known.items() if name not in values and (name == "time" or _is_required(f)))
-    if unknown or missing:
-        raise RecordError(f"kind {kind!r}: unknown fields {unknown}, missing fields {missing}")
-    try:
-        return cls(**values)
-    except ValueError as error:  # a word that its enum does not know
-        raise RecordError(f"kind {kind!r}: {error}") from error
+        values = parse_json(line)
+        if not isinstance(values, dict):
+            raise SchemaError(f"expected an object, found {'a list' if isinstance(values, list) else repr(values)}")
+        version, kind = values.pop("v", None), values.pop("kind", None)
+        if version != SCHEMA_VERSION or isinstance(version, bool):
+            raise SchemaError(
+                f"schema version {version!r}, this seti-tune reads {SCHEMA_VERSION}; use the one that wrote it"
+            )
+        if not isinstance(kind, str) or kind not in EVENTS:
+            raise SchemaError(f"kind: expected one of {', '.join(EVENTS)}, found {kind!r}")
+        if "not_finite" in values:
+            _restore_numbers(values)
+        if "time" not in values:
+            raise SchemaError(f"{kind}.time: missing")
+        return read(values, EVENTS[kind])
+    except SchemaError as error:
+        raise RecordError(str(error)) from error
+
+
+def _restore_numbers(values: dict[str, Any]) -> None:
+    """Put the numbers that JSON cannot hold back to where null stands for them."""
+    named = values.pop("not_finite")
+    for name, text in read({"not_finite": named}, _NotFinite).not_finite.items():
+        if values.get(name, 0) is not None:
+            raise SchemaError(f"not_finite.{name}: expected null at {name}, found {values.get(name, 'nothing')!r}")
+        values[name] = float(text)
+
+
+@dataclass(frozen=True)
+class _NotFinite:
+    not_finite: Mapping[str, Literal["nan", "inf", "-inf"]]
 
 
 def _is_required(f: dataclasses.Field[Any]) -> bool:

@@ -1,20 +1,25 @@
 import dataclasses
 import json
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.errors import RecordError
+from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.records import (
     ENDED,
     EVENTS,
     Cause,
     Epoch,
     Event,
+    Rung,
     RungDecision,
+    StudyResumed,
     StudyStarted,
     TrialStarted,
     from_line,
@@ -78,29 +83,136 @@ def test_a_required_field_may_be_none_and_comes_back() -> None:
     assert from_line(to_line(event)) == event
 
 
+VALID: dict[str, dict[str, Any]] = {
+    "epoch": {"attempt": 0, "epoch": 1, "validation_accuracy": 0.5},
+    "trial_started": {"parameters": {"x": 1}, "configuration": {}, "seed": 1, "is_baseline": False, "max_epochs": 3},
+    "trial_ended": {"status": "completed", "reason": "", "epochs": 1},
+    "rung": {"epoch": 1, "value": 1, "seen": 1, "better": 0, "cutoff": 1, "decision": "stop"},
+    "attempt_ended": {"attempt": 0, "why": "", "cause": "memory"},
+}
+LINE = {
+    kind: json.dumps({"v": 1, "kind": kind, "time": "t", "trial": 1, **values}, separators=(",", ":"))
+    for kind, values in VALID.items()
+}
+LINE["finals_decided"] = (
+    '{"v":1,"kind":"finals_decided","time":"t","finalists":[1,2],"seeds":1,"search_trials":2,"winner":1,"delivered":0}'
+)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "not JSON"),
-        ("[1]", "a JSON object is expected, found list"),
+        ("{", r"not JSON \("),
+        (b'{"\xff":1}', r"not JSON \("),
+        (b'{"x":"\xff"}', r"not JSON \("),
+        ("[" * 100_000, r"not JSON \("),
+        ("[1]", "expected an object, found a list"),
         ('{"v":99,"kind":"epoch"}', "schema version 99, this seti-tune reads 1"),
-        ('{"v":1,"kind":"epoch","not_finite":3}', "not_finite is 3, names with nan, inf or -inf are expected"),
-        ('{"v":1,"kind":"party"}', "unknown kind 'party'"),
+        ('{"v":true,"kind":"epoch"}', "schema version True, this seti-tune reads 1"),
+        ('{"v":1,"kind":"party"}', "kind: expected one of study_started, .*, study_ended, found 'party'"),
+        ('{"v":1,"kind":[]}', r"kind: expected one of .*, found \[\]"),
+        ('{"v":1,"kind":"study_ended","finished":true,"reason":""}', "study_ended.time: missing"),
+        ('{"v":1,"kind":"study_ended","time":"t","finished":true}', "^reason: missing"),
         (
-            '{"v":1,"kind":"trial_ended","time":"t","trial":1,"status":"complete","reason":"","epochs":1}',
-            "kind 'trial_ended': 'complete' is not a valid Status",
+            '{"v":1,"kind":"study_ended","time":"t","finished":true,"reason":"","x":1}',
+            "^x: unknown; known are time, finished, reason",
         ),
-        (
-            '{"v":1,"kind":"trial_ended","time":"t","trial":1,"status":"running","reason":"","epochs":1}',
-            "status is 'running', which is no end; completed, stopped, diverged, failed are expected",
-        ),
-        ('{"v":1,"kind":"study_ended","time":"t","finished":true}', r"missing fields \['reason'\]"),
-        ('{"v":1,"kind":"study_ended","time":"t","finished":true,"reason":"","x":1}', r"unknown fields \['x'\]"),
     ],
 )
-def test_a_line_that_is_no_event_is_refused_with_the_reason(line: str, message: str) -> None:
+def test_a_line_that_is_no_event_is_refused_with_the_reason(line: str | bytes, message: str) -> None:
     with pytest.raises(RecordError, match=message):
         from_line(line)
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new", "message"),
+    [
+        ("epoch", '"validation_accuracy":0.5', '"validation_accuracy":"0.4"',
+         'validation_accuracy: expected a number, found "0.4"'),
+        ("epoch", '"validation_accuracy":0.5', '"validation_accuracy":null',
+         "validation_accuracy: expected a number, found null"),
+        ("epoch", '"time":"t"', '"time":5', "time: expected a string, found 5"),
+        ("epoch", '"trial":1', '"trial":true', "trial: expected an integer, found true"),
+        ("epoch", '"trial":1', '"trial":1,"repeat":"0"',
+         'repeat: expected an integer or null, found "0"'),
+        ("trial_started", '"max_epochs":3', '"max_epochs":"3"', 'max_epochs: expected an integer, found "3"'),
+        ("trial_started", '"is_baseline":false', '"is_baseline":"no"',
+         'is_baseline: expected true or false, found "no"'),
+        ("trial_started", '"x":1', '"x":1,"y":[2]', r"parameters\['y'\]: expected a single value, found \[2\]"),
+        ("trial_ended", '"completed"', '"complete"',
+         'status: expected one of completed, stopped, diverged, failed, running, found "complete"'),
+        ("trial_ended", '"completed"', '"running"',
+         "status: expected one of completed, stopped, diverged, failed, found running"),
+        ("rung", '"stop"', '"halt"', 'decision: expected one of go on, stop, exempt, found "halt"'),
+        ("attempt_ended", '"memory"', '"age"', 'cause: expected one of memory, checkpoint, found "age"'),
+        ("finals_decided", "[1,2]", '[1,"2"]', r'finalists\[1\]: expected an integer, found "2"'),
+        ("finals_decided", "[1,2]", "3", "finalists: expected a list, found 3"),
+        ("epoch", "0.5", "1e999", r"not JSON \(Number out of range"),
+        ("epoch", "0.5", "NaN", r"not JSON \("),
+        ("epoch", "0.5", 'null,"not_finite":3', "not_finite: expected an object, found 3"),
+        ("epoch", "0.5", 'null,"not_finite":{"validation_accuracy":"0.5"}',
+         r"not_finite\['validation_accuracy'\]: expected one of nan, inf, -inf, found \"0.5\""),
+        ("epoch", "0.5", '0.5,"not_finite":{"validation_accuracy":"nan"}',
+         "not_finite.validation_accuracy: expected null at validation_accuracy, found 0.5"),
+        ("epoch", '"trial":1', '"trial":null,"not_finite":{"trial":"nan"}', "trial: expected an integer, found NaN"),
+    ],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_is_refused_with_its_line(
+    kind: str, old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    assert from_line(LINE[kind]).kind == kind
+    assert old in LINE[kind]
+    with EventLog(tmp_path) as log:
+        log.append(Epoch(trial=1, attempt=0, epoch=1, validation_accuracy=0.5))
+    with (tmp_path / LOG_NAME).open("a") as file:
+        file.write(LINE[kind].replace(old, new) + "\n")
+    with pytest.raises(RecordError, match=rf"events\.jsonl, line 2: damaged: {message}.*; restore the file"):
+        list(read_events(tmp_path))
+
+
+OTHERS = [None, True, 7, 0.25, "7", [], [1], {}, {"x": [1]}]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data())
+def test_a_value_of_another_type_is_understood_or_refused_in_one_sentence(data: st.DataObject, tmp_path: Path) -> None:
+    """Whatever JSON type takes the place of a value: the same event, or a `RecordError` that names the line."""
+    event = data.draw(events())
+    line = json.loads(to_line(event))
+    key = data.draw(st.sampled_from(sorted(line)))
+    changed = line | {key: data.draw(st.sampled_from(OTHERS))}
+    (tmp_path / LOG_NAME).write_text(json.dumps(changed) + "\n", encoding="utf-8")
+    try:
+        (read,) = read_events(tmp_path)
+    except RecordError as error:
+        assert re.match(rf".*{LOG_NAME}, line 1: damaged: .+; restore the file", str(error))  # noqa: PT017
+    else:
+        again = json.loads(to_line(read))
+        assert {k: v for k, v in changed.items() if v is not None and k != "not_finite"} == {
+            k: v for k, v in again.items() if v is not None and k != "not_finite"
+        }, "it was taken for something else"
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (Epoch(trial=1, attempt=0, epoch=1, validation_accuracy="0"), "epoch: cannot be recorded: validation_accuracy"),
+        (Epoch(trial=1, attempt=0, epoch=1, validation_accuracy=None), "expected a number, found null"),
+        (Rung(trial=1, epoch=1, value=1, seen=1, better=0, cutoff=1, decision="halt"), "decision: expected one of"),
+        (
+            TrialStarted(trial=0, parameters={"x": math.nan}, configuration={}, seed=1, max_epochs=2),
+            "trial_started: cannot be recorded: Out of range float values are not JSON compliant",
+        ),
+        (
+            StudyResumed(study={}, provenance={"machine": object()}),
+            "study_resumed: cannot be recorded: Object of type object is not JSON serializable",
+        ),
+    ],
+)  # fmt: skip
+def test_what_no_reader_would_take_is_not_written(event: Any, message: str, tmp_path: Path) -> None:
+    with EventLog(tmp_path) as log, pytest.raises(RecordError, match=message):
+        log.append(event)
+    assert (tmp_path / LOG_NAME).read_bytes() == b""
 
 
 def test_records_are_frozen() -> None:

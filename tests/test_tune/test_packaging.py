@@ -1,7 +1,6 @@
 """What is installed: the wheel holds four packages and their TOML files; the lock works with any index."""
 
 import re
-import site
 import subprocess
 import sys
 import sysconfig
@@ -59,7 +58,7 @@ def test_the_installed_wheel_runs_a_command_outside_the_checkout(wheel: Path, tm
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel]
     subprocess.run(install, check=True, capture_output=True)
     # Dependencies come from the environment of the tests; our own packages must not.
-    (target / "dependencies.pth").write_text("\n".join(p for p in site.getsitepackages()) + "\n")
+    (target / "dependencies.pth").write_text("\n".join(p for p in sys.path if p.endswith("site-packages")) + "\n")
     code = "from tune.cli.main import main; import sys; sys.exit(main(['search', 'course', '--dry-run']))"
     done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

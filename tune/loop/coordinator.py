@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Container
 
+from results.errors import RecordError
 from results.log.recorder import Recorder
 from results.log.records import (
     AttemptEnded,
@@ -140,7 +141,7 @@ class Coordinator:
     def _epoch(self, key: TrialKey, task: Task, report: EpochReport) -> bool:
         try:
             events = epoch_events(self._recorder.run, task, report, self.state)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecordError) as error:
             self._left(key, task, Left(AttemptOutcome.FAILED, f"a report that cannot be recorded: {error}"))
             return True
         # An attempt removes its earlier checkpoint once this returns, so the new one must be known after a power cut.

@@ -24,8 +24,9 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
         state: The run; right images are recorded where this is the trial's best epoch so far.
 
     Raises:
-        TypeError: A value that is no number or text.
+        TypeError: An epoch that is no whole number.
         ValueError: The checkpoint lies elsewhere than it must, or there is not one flag for each validation image.
+        RecordError: A value of another type than its field.
     """
     names: dict[str, Any] = {k: getattr(task, k) for k in ("trial", "repeat", "attempt")}
     names["epoch"] = operator.index(report.epoch)
