@@ -12,7 +12,7 @@ from typing import Any
 
 from tune.errors import StudyError
 
-NETWORK = "tune.trainable:train_network"
+NETWORK = "tune.trial:train_network"  # the course network, as logs and receipts name it wherever its code lies
 Value = bool | int | float | str
 
 

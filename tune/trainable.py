@@ -13,6 +13,8 @@ import errno
 import importlib
 import os
 import sys
+import sysconfig
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ import psutil
 
 from tune.errors import StudyError
 from tune.provenance import device_model
+from tune.sections import NETWORK
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
@@ -70,7 +73,8 @@ class EpochReport:
 
     Losses are mean cross-entropies, accuracies fractions, seconds wall time of this epoch. `checkpoint` is a
     folder or file below `task.checkpoint_folder` from which this very epoch can be continued. `validation_correct`
-    says of each validation image whether it was right, (n_validation,); with it the leaderboard marks ties.
+    says of each validation image whether it was right, (n_validation,); with it the leaderboard marks ties. Where a
+    trainable leaves out `seconds` they are the time since its attempt began or since its last report.
     """
 
     epoch: int
@@ -115,12 +119,14 @@ class AttemptOutcome(StrEnum):
 
 @dataclass(frozen=True)
 class Left:
-    """The training function is over: it returned, diverged or raised."""
+    """The training function is over: it returned, diverged or raised, then with the end of its traceback."""
 
     outcome: AttemptOutcome
     reason: str
+    traceback: str = ""
 
 
+TRACEBACK_LETTERS = 4000  # so much of a traceback is kept, from its end
 CHECKPOINT_SHARE = 0.05  # of the time of training may go into checkpoints that nobody asked for by epoch
 _REPORT_FIELDS = {field.name for field in dataclasses.fields(EpochReport)}
 OnEpoch = Callable[[EpochReport], bool]
@@ -129,11 +135,13 @@ Trainable = Callable[[Task, Any, OnEpoch], None]
 
 
 def load_trainable(name: str, folder: Path | None = None) -> Trainable:
-    """Import `module:function`; `folder`, where the study file lies, is searched as well.
+    """Return the course network's, or import `module:function`; `folder`, where the study file lies, is searched too.
 
     Raises:
         StudyError: No such module or function.
     """
+    if name == NETWORK:
+        return train_network
     module, function = name.split(":")
     if folder is not None and str(folder) not in sys.path:
         sys.path.append(str(folder))
@@ -195,17 +203,16 @@ def run_attempt(task: Task, data: Any, trainable: Trainable, tell: Tell) -> None
         tell: Takes a message and returns True when the attempt has to stop; it may leave by SystemExit instead.
     """
     tell(Entered(node=os.uname().nodename, pid=os.getpid(), device=device_model(gpu=task.gpus > 0)))
-    is_stopped = False
+    is_stopped, since = False, time.perf_counter()
 
     def on_epoch(report: EpochReport) -> bool:
-        nonlocal is_stopped
-        if report.resident_mb is None:
-            report = dataclasses.replace(report, resident_mb=psutil.Process().memory_info().rss / 1e6)
+        nonlocal is_stopped, since
         try:
-            is_stopped = tell(report)
+            is_stopped = tell(_with_measurements(report, since))
         except SystemExit:
             is_stopped = True
             raise
+        since = time.perf_counter()
         return is_stopped
 
     try:
@@ -219,7 +226,7 @@ def run_attempt(task: Task, data: Any, trainable: Trainable, tell: Tell) -> None
             raise
         left = Left(AttemptOutcome.FAILED, f"the training function called sys.exit({error.code!r})")
     except Exception as error:
-        left = Left(_outcome(error), _reason(error))
+        left = Left(_outcome(error), _reason(error), traceback=_end_of_traceback(error))
     else:
         left = Left(AttemptOutcome.RETURNED, "")
     if not is_stopped:
@@ -232,10 +239,40 @@ def _outcome(error: Exception) -> AttemptOutcome:
     return AttemptOutcome.MEMORY if _is_memory(error) else AttemptOutcome.FAILED
 
 
+def _with_measurements(report: EpochReport, since: float) -> EpochReport:
+    """Return a report with the seconds since `since` (`time.perf_counter`) and the memory, where it has none."""
+    seconds = time.perf_counter() - since if report.seconds is None else report.seconds
+    resident_mb = psutil.Process().memory_info().rss / 1e6 if report.resident_mb is None else report.resident_mb
+    return dataclasses.replace(report, seconds=seconds, resident_mb=resident_mb)
+
+
 def _reason(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    place = _place(traceback.extract_tb(error.__traceback__))
+    return f"{type(error).__name__}: {error}{'' if place is None else f' ({place})'}"
+
+
+def _place(frames: Sequence[traceback.FrameSummary]) -> str | None:
+    """Return file and line where the trainable's own code was left: the innermost frame below the trainable's folder.
+
+    That folder is told from the first frame that belongs neither to this package nor to a library.
+    """
+    if not frames:
+        return None
+    others = [frame for frame in frames if not Path(frame.filename).is_relative_to(Path(__file__).parent)]
+    first = next((frame for frame in others if not _is_library(frame.filename)), (others or frames)[0])
+    folder = Path(first.filename).parent
+    last = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)][-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
+
+
+def _is_library(file: str) -> bool:
+    path = Path(file)
+    is_installed = not {"site-packages", "dist-packages"}.isdisjoint(path.parts)
+    return is_installed or path.is_relative_to(sysconfig.get_path("stdlib"))
+
+
+def _end_of_traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))[-TRACEBACK_LETTERS:]
 
 
 def _is_memory(error: Exception) -> bool:

@@ -156,6 +156,7 @@ class AttemptEnded(Event):
     why: str
     counts: bool = False
     cause: Cause | None = None
+    traceback: str = ""  # of a training function that raised, its last 4000 letters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

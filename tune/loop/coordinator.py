@@ -183,10 +183,13 @@ class Coordinator:
         if left.outcome == AttemptOutcome.CHECKPOINT and task.resume_from is not None:
             self._end_attempt(task, reason, cause=Cause.CHECKPOINT)
         else:
-            self._failed(key, task, reason, cause=Cause.MEMORY if left.outcome == AttemptOutcome.MEMORY else None)
+            cause = Cause.MEMORY if left.outcome == AttemptOutcome.MEMORY else None
+            self._failed(key, task, reason, cause=cause, traceback=left.traceback)
 
-    def _failed(self, key: TrialKey, task: Task, reason: str, *, cause: Cause | None = None) -> None:
-        self._end_attempt(task, reason, counts=True, cause=cause)
+    def _failed(
+        self, key: TrialKey, task: Task, reason: str, *, cause: Cause | None = None, traceback: str = ""
+    ) -> None:
+        self._end_attempt(task, reason, counts=True, cause=cause, traceback=traceback)
         self._settle_failures(key)
 
     def _settle_failures(self, key: TrialKey) -> None:
@@ -234,10 +237,18 @@ class Coordinator:
         self._live[key] = task
         return task
 
-    def _end_attempt(self, task: Task, why: str, *, counts: bool = False, cause: Cause | None = None) -> None:
+    def _end_attempt(
+        self, task: Task, why: str, *, counts: bool = False, cause: Cause | None = None, traceback: str = ""
+    ) -> None:
         self._write(
             AttemptEnded(
-                trial=task.trial, repeat=task.repeat, attempt=task.attempt, why=why, counts=counts, cause=cause
+                trial=task.trial,
+                repeat=task.repeat,
+                attempt=task.attempt,
+                why=why,
+                counts=counts,
+                cause=cause,
+                traceback=traceback,
             )
         )
 
