@@ -1,5 +1,6 @@
 """What is installed: the wheel holds four packages and their TOML files; the lock works with any index."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -30,6 +31,32 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", out, copy]
     subprocess.run(command, check=True, capture_output=True)
     return next(out.glob("*.whl"))
+
+
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "mlflow": "mlflow-skinny"}  # named otherwise than imported
+
+
+def test_every_module_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(name for extra in extras if extra != "dev" for name in extras[extra])]
+    declared = {re.split(r"[\[<>=]", requirement)[0] for requirement in wanted}
+    packages = {"tune", "search_spaces", "seti_model", "results"}
+    imported = {name for package in packages for file in (ROOT / package).rglob("*.py") for name in imports(file)}
+    foreign = {name for name in imported if name not in packages | sys.stdlib_module_names}
+    assert {DISTRIBUTIONS.get(name, name.lower()) for name in foreign} <= declared
+    assert len(foreign) > 10
+
+
+def imports(file: Path) -> set[str]:
+    """The first parts of the names of all modules that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module.split(".")[0])
+    return found
 
 
 def test_the_wheel_holds_exactly_our_packages_and_their_declarations(wheel: Path) -> None:

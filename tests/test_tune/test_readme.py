@@ -119,6 +119,14 @@ def test_every_link_and_picture_leads_somewhere(page: Path) -> None:
     assert [t for t in targets if t.endswith(".png") and (page.parent / t).stat().st_size > 200_000] == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, DOCS / "README.md"], ids=lambda page: f"{page.parent.name}-{page.name}")
+def test_every_file_of_ours_that_a_page_names_is_there(page: Path) -> None:
+    named = re.findall(
+        r"`((?:tests|tune|results|seti_model|search_spaces|examples|benchmarks|docs)/[\w./-]+)`", text(page)
+    )
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 @pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
 def test_the_generated_parts_of_a_page_are_what_the_sources_say(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(DOCS)
