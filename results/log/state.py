@@ -138,6 +138,16 @@ class RunState:
         """When the run began: what tells it from others, whatever its folder is called."""
         return self.started.time if self.started else ""
 
+    @property
+    def is_search(self) -> bool:
+        """Whether configurations are searched in a space; else one was given."""
+        return bool(self.space)
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether any trial has been trained for an epoch that counts."""
+        return any(trial.epochs for trial in self.trials.values())
+
     def search_trials(self) -> list[TrialState]:
         """Return the trials of the search, in the order of their numbers."""
         return [t for (_, repeat), t in sorted(self.trials.items(), key=_order) if repeat is None]
@@ -158,9 +168,12 @@ class RunState:
                 self.started, self.study = event, event.study
                 self.drivers.append(event.provenance)
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
+                self.trials = {}  # a given configuration of which no epoch was trained may be begun anew
             case StudyResumed():
                 self.study, self.ended, self.failures = event.study, None, []
                 self.drivers.append(event.provenance)
+                if not self.is_search:
+                    self._reopen(event)
             case SpaceWidened():
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
                 for (number, _), trial in self.trials.items():
@@ -178,6 +191,13 @@ class RunState:
                 self.unlocks.append(event)
             case _:
                 self._apply_to_trial(event)
+
+    def _reopen(self, resumed: StudyResumed) -> None:
+        """Continue a given configuration: to more epochs than before, or after whatever ended it before the last."""
+        study: Any = resumed.study
+        for trial in self.trials.values():
+            if len(trial.epochs) < study["study"]["max_epochs"]:
+                trial.ended = None
 
     def _count_time(self, event: Event) -> None:
         now = datetime.fromisoformat(event.time)

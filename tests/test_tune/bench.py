@@ -11,7 +11,7 @@ from results.log.records import StudyResumed, StudyStarted
 from results.log.state import RunState
 from seti_model.data.dataset import TrainingData
 from tune.loop.coordinator import Coordinator
-from tune.loop.plan import SearchPlan
+from tune.loop.search import SearchPlan
 from tune.study import Study
 from tune.trainable import Entered, EpochReport, Left, Task, train_network
 

@@ -15,9 +15,9 @@ import pytest
 from processes import search
 
 from results.errors import RecordError
-from results.log.event_log import EventLog
+from results.log.event_log import LOG_NAME, EventLog
 from results.log.recorder import Recorder
-from results.log.records import FinalsDecided
+from results.log.records import Epoch, FinalsDecided
 from results.log.state import RunState, load_run
 from results.receipt import read_receipt, receipt_path, write_receipts
 from results.tables.leaderboard import rank_trials, write_tables
@@ -29,13 +29,13 @@ from tune.errors import StudyError
 from tune.initial import prepare_initial
 from tune.loop import executor
 from tune.loop.coordinator import Coordinator
-from tune.loop.plan import SearchPlan
+from tune.loop.search import SearchPlan
 from tune.provenance import provenance
 from tune.reproduce import retrain
 from tune.reproduce_source import find_source, open_data, setting_here
 from tune.resume import opening_events
 from tune.study import load_study
-from tune.trainable import EpochReport, load_trainable
+from tune.trainable import load_trainable
 
 COUNTS = {"train": 96, "validation": 40, "test": 8}
 SPACE = """
@@ -219,7 +219,7 @@ class Interrupt:
     def __init__(self, after: int | None = None) -> None:
         self.after, self.epochs = after, list[int]()
 
-    def __call__(self, report: EpochReport) -> None:
+    def __call__(self, report: Epoch) -> None:
         self.epochs.append(report.epoch)
         if len(self.epochs) == self.after:
             raise KeyboardInterrupt
@@ -235,7 +235,9 @@ def test_an_interrupted_retraining_of_the_network_goes_on_from_its_checkpoint(se
     again = Interrupt()
     assert retrain(source, setting, data, tmp_path / "out", show=again).word == "identical"
     assert again.epochs == [2]
-    assert [p.name for p in (tmp_path / "out" / "checkpoints").iterdir()] == ["2"], "an old checkpoint was left"
+    assert [p.name for p in (tmp_path / "out" / "checkpoints" / "0000").iterdir()] == ["1"], (
+        "an old checkpoint was left"
+    )
     once_more = Interrupt()
     assert retrain(source, setting, data, tmp_path / "out", show=once_more).word == "identical"
     assert once_more.epochs == []
@@ -282,7 +284,7 @@ def quick(quick_study: Callable[..., Path], tmp_path: Path) -> Path:
     return tmp_path / "quick"
 
 
-def again(place: Path, out: Path, *, show: Callable[[EpochReport], None] = lambda report: None, **chosen: Any) -> Any:
+def again(place: Path, out: Path, *, show: Callable[[Epoch], None] = lambda epoch: None, **chosen: Any) -> Any:
     source = find_source(place, **chosen)
     return retrain(source, setting_here(source, None), None, out, show=show)
 
@@ -360,7 +362,7 @@ def test_an_interrupted_retraining_goes_on_and_begins_again_where_its_checkpoint
     with pytest.raises(KeyboardInterrupt):
         again(quick, out, show=rest)
     assert rest.epochs == [6]
-    for file in out.glob("checkpoints/*/*/state.json"):
+    for file in out.glob("checkpoints/*/*/*/state.json"):
         file.write_text("{")
     whole = Interrupt()
     assert again(quick, out, show=whole).word == "identical"
@@ -414,7 +416,7 @@ def test_a_retraining_that_diverges_or_ends_early_differs_and_says_so(quick: Pat
 
 
 def test_a_folder_with_something_else_is_left_alone(quick: Path, tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="quick: is not empty and holds no retraining; name another folder with --out"):
+    with pytest.raises(StudyError, match="quick: holds a search; name another folder with --out"):
         again(quick, quick)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
@@ -424,8 +426,9 @@ def test_a_folder_with_something_else_is_left_alone(quick: Path, tmp_path: Path)
     source = find_source(quick, trial="0")
     with pytest.raises(StudyError, match="out: was begun with other threads; name another folder with --out"):
         retrain(source, dataclasses.replace(setting_here(source, None), threads=2), None, out)
-    (out / "progress.json").write_text("{")
-    with pytest.raises(StudyError, match=r"progress\.json: damaged \(.*\); name another folder with --out"):
+    with (out / LOG_NAME).open("ab") as log:
+        log.write(b"{\n")
+    with pytest.raises(RecordError, match=r"events\.jsonl, line \d+: damaged: not JSON"):
         again(quick, out, trial="0")
 
 

@@ -2,13 +2,20 @@ import csv
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
+from results.log.event_log import EventLog
+from results.log.records import StudyStarted
+from results.log.state import load_run
+from seti_model.data.dataset import SplitData, write_dataset
 from seti_model.data.simulator import simulate_dataset
 from tune.cli.main import main
 
@@ -53,8 +60,8 @@ def test_training_leaves_history_curves_report_model_and_checkpoint(trained):
     with Image.open(trained / "curves.png") as picture:
         assert picture.width > 500
     assert "narrowbanddrd" in (trained / "report.txt").read_text()
-    assert [path.name for path in (trained / "checkpoints").iterdir()] == ["0002"]
-    assert {"model.keras", "model.json", "settings.json"} <= {path.name for path in trained.iterdir()}
+    assert [path.name for path in trained.glob("checkpoints/*/*/*")] == ["0002"]
+    assert {"model.keras", "model.json", "events.jsonl"} <= {path.name for path in trained.iterdir()}
 
 
 def test_continuing_needs_no_settings_repeated_and_prolongs(data, trained, tmp_path, capsys):
@@ -67,10 +74,10 @@ def test_continuing_needs_no_settings_repeated_and_prolongs(data, trained, tmp_p
 
 
 def test_continuing_with_another_network_is_refused_and_spoils_nothing(data, trained, error):
-    before = (trained / "settings.json").read_text()
+    before = (trained / "events.jsonl").read_text()
     message = error(arguments(data, trained, "--continue", "--set", "network.filters_1=9"))
     assert "made with network.filters_1=4, this training has 9" in message
-    assert (trained / "settings.json").read_text() == before
+    assert (trained / "events.jsonl").read_text() == before
 
 
 def test_a_training_from_an_earlier_model_is_continued_from_the_same(data, trained, tmp_path, error):
@@ -78,9 +85,10 @@ def test_a_training_from_an_earlier_model_is_continued_from_the_same(data, train
     more = ["--init-from", str(trained / "model.keras"), "--set", "training.frozen_blocks=1"]
     assert main(arguments(data, tmp_path / "straight", *more)) == 0
     assert main(arguments(data, out, *more, "--set", "training.epochs=1")) == 0
-    settings = json.loads((out / "settings.json").read_text())
+    started = load_run(out).started
     digest = json.loads((trained / "model.json").read_text())["weights_digest"]
-    assert (settings["init_from"], settings["init_digest"]) == (str(trained / "model.keras"), digest)
+    assert started is not None
+    assert (started.study["study"]["init_from"], started.init_digest) == (str(trained / "model.keras"), digest)
     go_on = ["train", "--data", str(data), "--out", str(out), "--continue", "--set", "training.epochs=2"]
     message = error([*go_on, "--init-from", str(out / "model.keras")])
     assert f"made with init_digest='{digest}', this training has '" in message
@@ -96,6 +104,76 @@ def test_a_missing_model_to_start_from_is_one_line(data, tmp_path, error):
 
 def test_finished_training_is_not_overwritten(data, trained, error):
     assert "holds a training already; add --continue, or give another folder" in error(arguments(data, trained))
+
+
+def test_the_folder_of_a_search_is_left_as_it_is(data, tmp_path, error):
+    """The checkpoint that its log names stays, in the place where a training would write its own."""
+    out = tmp_path / "run"
+    with EventLog(out) as log:
+        log.append(
+            StudyStarted(
+                study={"study": {"name": "s"}},
+                space={"parameters": {}},
+                space_fingerprint="f",
+                data_digest=None,
+                provenance={},
+            )
+        )
+    kept = out / "checkpoints" / "0000" / "0" / "0003" / "training.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    before = (out / "events.jsonl").read_bytes()
+    for more in ([], ["--continue"]):
+        assert error(arguments(data, out, *more)).endswith("run: holds a search; name another folder with --out")
+    assert (kept.read_text(), (out / "events.jsonl").read_bytes()) == ("{}", before)
+
+
+def test_a_folder_with_something_else_is_left_as_it_is(data, tmp_path, error):
+    (tmp_path / "notes.txt").write_text("mine")
+    message = error(arguments(data, tmp_path))
+    assert message.endswith("is not empty and holds no training; give another folder with --out")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_training_that_never_began_an_epoch_is_begun_anew(tmp_path, error):
+    images = np.random.default_rng(1).integers(0, 255, (8, 8, 8, 1), np.uint8)
+    labels = np.array([0, 1] * 4, np.int8)
+    splits = {"train": SplitData(images[:4], labels[:4]), "validation": SplitData(images[4:], labels[4:])}
+    write_dataset(tmp_path / "tiny", splits, ["a", "b"], {})
+    command = arguments(tmp_path / "tiny", tmp_path / "out", "--set", "training.epochs=1")
+    assert "network.blocks=4 halves the image 4 times" in error([*command, "--set", "network.blocks=4"])
+    assert main(command) == 0
+    assert [row["epoch"] for row in json.loads((tmp_path / "out" / "history.json").read_text())] == [1]
+
+
+def test_ctrl_c_leaves_within_a_second_and_the_printed_command_goes_on(data, tmp_path):
+    out = tmp_path / "my out"
+    command = [sys.executable, "-m", "tune.cli.main", *arguments(data, out, "--set", "training.epochs=500")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not process.stdout.readline().startswith("epoch   2"):
+        assert process.poll() is None, process.communicate()
+    began = psutil.Process(process.pid).cpu_times()
+    process.send_signal(signal.SIGINT)
+    usage = psutil.Process(process.pid)
+    try:
+        while usage.is_running() and usage.status() != psutil.STATUS_ZOMBIE:
+            spent = usage.cpu_times()
+            time.sleep(0.02)
+    except psutil.NoSuchProcess:
+        pass
+    printed, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    assert spent.user + spent.system - began.user - began.system < 1
+    state = load_run(out)
+    assert state.ended is not None
+    assert state.ended.reason == "interrupted by SIGINT"
+    [again] = re.findall(r"^interrupted; continue with: (.*)$", printed, re.M)
+    done = state.trials[0, None].last.epoch
+    again = again.replace("seti-tune", f"{sys.executable} -m tune.cli.main") + f" --set training.epochs={done + 1}"
+    resumed = subprocess.run(["bash", "-c", again], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "epoch   1/" not in resumed.stdout
+    assert load_run(out).trials[0, None].status == "completed"
 
 
 def test_nothing_to_continue_is_said(data, tmp_path, error):
@@ -215,7 +293,7 @@ def test_images_that_cannot_be_predicted_are_named(trained, tmp_path, error):
     assert "short.csv, row 1: 2 columns, the model expects 64 x 128 x 1 = 8192" in message("short.csv")
 
 
-@pytest.mark.parametrize("name", ["events.jsonl", "EVENTS.jsonl", "model.keras", "settings.json", "checkpoints"])
+@pytest.mark.parametrize("name", ["events.jsonl", "EVENTS.jsonl", "model.keras", "history.json", "checkpoints"])
 def test_a_table_of_predictions_never_replaces_a_record(data, trained, tmp_path, error, name):
     run = shutil.copytree(trained, tmp_path / "run")
     log = run / "events.jsonl"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from results.log.records import Epoch
     from results.receipt import Receipt
-    from tune.trainable import EpochReport
 
 EPILOG = """RUN is a run folder, also a copy of one, or a receipt: a file of RUN/receipts. Where a receipt's file
 and the log disagree, the file counts and the disagreement is named. Ray is not started.
@@ -53,7 +53,7 @@ def _retrain(options: argparse.Namespace) -> int:
         print(f"different from the recorded trial: {words}")
     shown: list[int] = []
 
-    def show(report: EpochReport) -> None:
+    def show(report: Epoch) -> None:
         shown.append(report.epoch)
         print(_line(receipt, report), flush=True)
 
@@ -74,7 +74,7 @@ def _default_name(receipt: Receipt) -> str:
     return f"retrain-{receipt.study}-{receipt.trial}{repeat}"
 
 
-def _line(receipt: Receipt, report: EpochReport) -> str:
+def _line(receipt: Receipt, report: Epoch) -> str:
     recorded = dict(enumerate(receipt.validation_accuracies, start=1)).get(report.epoch)
     beside = "not finite" if recorded is None else f"{recorded:.4f}"
     same = "the same" if recorded == report.validation_accuracy else "another"

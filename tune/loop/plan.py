@@ -1,20 +1,13 @@
-"""What a coordinator carries out: the search of a study with its finals, or one given configuration."""
+"""What a coordinator carries out, and the plan of one given configuration; a search has its own (`search.py`)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 from typing import Protocol
 
 from results.log.records import Rung, TrialKey, TrialStarted
 from results.log.state import RunState, TrialState
-from seti_model.runtime import derive_seed
-from tune.initial import initial_model
-from tune.loop.asha import rung_epochs
-from tune.loop.decisions import rung
-from tune.loop.next_work import Terms, has_work, missing_finals, retraining, within_time
-from tune.loop.proposer import Proposer
-from tune.study import Study
+from tune.loop.next_work import Terms
 
 
 class Plan(Protocol):
@@ -47,84 +40,14 @@ class Plan(Protocol):
         """Take note of a trial whose end is recorded."""
 
 
-class SearchPlan:
-    """The trials that the sampler proposes, the baseline first, then the retrainings of the finals."""
-
-    def __init__(self, study: Study, state: RunState, run: Path) -> None:
-        self._study, self._state, self._run = study, state, run
-        self.max_retries = study.study.max_retries
-        self.max_consecutive_failures = study.study.max_consecutive_failures
-        self._rungs = rung_epochs(study.asha.grace_epochs, study.asha.reduction_factor, study.study.max_epochs)
-        self.proposer = Proposer(
-            study.space,
-            sampler=study.search.sampler,
-            startup_trials=study.search.startup_trials,
-            seed=study.study.seed,
-        )
-        self.proposer.rebuild(state.search_trials())
-
-    def has_work(self) -> bool:
-        """Return whether there are trials to begin, to continue or to retrain."""
-        return has_work(self._study, self._state)
-
-    def next_trial(self, live: Collection[TrialKey]) -> TrialStarted | None:
-        """Return a new configuration while the study wants more; retrainings once no trial of the search is live."""
-        if len(self._state.search_trials()) < self._study.study.trials and within_time(self._study, self._state):
-            return self._proposed()
-        if any(repeat is None for _, repeat in live):
-            return None
-        missing = missing_finals(self._study.finals, self._state)
-        return retraining(self._study, *missing[0]) if missing else None
-
-    def terms(self, trial: TrialState) -> Terms:
-        """Return what every attempt at a trial is given; one of the search needs a checkpoint at each rung."""
-        started = trial.started
-        return Terms(
-            configuration=started.configuration,
-            max_epochs=started.max_epochs,
-            checkpoint_epochs=(*(self._rungs if started.repeat is None else ()), started.max_epochs),
-            threads=self._study.resources.cpus_per_trial,
-            gpus=self._study.resources.gpus_per_trial,
-            init_from=initial_model(self._study, self._run),
-        )
-
-    def rung(self, trial: TrialState, epoch: int) -> Rung | None:
-        """Return ASHA's decision where the epoch is a rung; a retraining has none."""
-        is_due = trial.started.repeat is None and epoch in self._rungs
-        return rung(self._study, self._state, trial, epoch) if is_due else None
-
-    def note_begun(self, trial: TrialState) -> None:
-        """Tell the proposer of the baseline, which it did not propose."""
-        if trial.started.is_baseline and trial.started.repeat is None:
-            self.proposer.add(trial)
-
-    def note_ended(self, trial: TrialState) -> None:
-        """Tell the proposer how a trial of the search ended."""
-        if trial.started.repeat is None:
-            self.proposer.tell(trial)
-
-    def _proposed(self) -> TrialStarted:
-        number = len(self._state.search_trials())
-        baseline = self._study.baseline_parameters() if number == 0 else None
-        parameters = self.proposer.propose(number) if baseline is None else baseline
-        return TrialStarted(
-            trial=number,
-            parameters=parameters,
-            configuration=self._study.configuration(parameters),
-            seed=derive_seed(self._study.study.seed, number),
-            is_baseline=baseline is not None,
-            max_epochs=self._study.study.max_epochs,
-        )
-
-
 class GivenPlan:
-    """One trial, number 0, of a given configuration: no sampler, no rung, no second try."""
+    """One trial, number 0, of a given configuration: no sampler, no rung, one try in each process."""
 
-    max_retries = 0
     max_consecutive_failures = 2  # there is one trial, which says itself why it failed
 
     def __init__(self, terms: Terms, *, seed: int, state: RunState) -> None:
         self._terms, self._seed, self._state = terms, seed, state
+        self.max_retries = sum(a.counts for trial in state.trials.values() for a in trial.attempts_ended.values())
 
     def has_work(self) -> bool:
         """Return whether epochs are missing."""

@@ -22,7 +22,7 @@ from tune.finals import conclude_finals, reopenings
 from tune.initial import prepare_initial
 from tune.loop.coordinator import Coordinator, HopelessStudyError
 from tune.loop.next_work import finals_wait, has_work
-from tune.loop.plan import SearchPlan
+from tune.loop.search import SearchPlan
 from tune.process.preparation import check_data_is_there, prepare_data
 from tune.process.signals import Interrupted, Signals
 from tune.process.upkeep import Upkeep

@@ -1,0 +1,151 @@
+"""One given configuration as a run of its own: the log, the checkpoints and the resume of a search, and no search.
+
+Its record has no space, no sampler, no rungs and no finals; trial 0 is the only one, and no baseline.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results.log.event_log import LOG_NAME
+from results.log.recorder import Recorder
+from results.log.records import Checkpoint, Epoch, Event, Status, StudyEnded, StudyResumed, StudyStarted
+from results.log.state import RunState, TrialState, fold
+from tune.errors import StudyError
+from tune.loop.coordinator import Coordinator
+from tune.loop.executor import run_here
+from tune.loop.next_work import Terms, checkpoint_folder
+from tune.loop.plan import GivenPlan
+from tune.provenance import provenance
+from tune.sections import NETWORK
+from tune.trainable import load_trainable
+
+if TYPE_CHECKING:
+    from seti_model.data.dataset import TrainingData
+
+
+@dataclass(frozen=True)
+class Single:
+    """What one run trains; `data` is the section of that name as a study has it, `folder` where the trainable lies."""
+
+    name: str
+    terms: Terms
+    seed: int
+    init_digest: str | None = None
+    trainable: str = NETWORK
+    folder: Path | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return it as the log holds a study."""
+        terms = self.terms
+        return {
+            "folder": None if self.folder is None else str(self.folder),
+            "study": {
+                "name": self.name,
+                "trials": 1,
+                "max_epochs": terms.max_epochs,
+                "seed": self.seed,
+                "trainable": self.trainable,
+                "init_from": None if terms.init_from is None else str(terms.init_from),
+            },
+            "data": dict(self.data),
+            "resources": {"cpus_per_trial": terms.threads, "gpus_per_trial": terms.gpus},
+            "fixed": dict(terms.configuration),
+        }
+
+
+def recorded_single(run: Path) -> RunState | None:
+    """Return the state of the single run in a folder; None where none of its epochs was trained yet.
+
+    Raises:
+        StudyError: The folder holds a search.
+        RecordError: The log is damaged.
+    """
+    if not (run / LOG_NAME).is_file():
+        return None
+    state = fold(run)
+    if state.started is not None and state.space:
+        raise StudyError(f"{run}: holds a search; name another folder with --out")
+    return state if state.has_epochs else None
+
+
+def run_single(
+    single: Single, recorder: Recorder, data: TrainingData | None, *, on_epoch: Callable[[Epoch], None]
+) -> TrialState:
+    """Train to the last epoch, from the newest checkpoint of the record; whoever calls has checked that it fits.
+
+    Args:
+        single: What is trained.
+        recorder: Of the run.
+        data: As the trainable expects it.
+        on_epoch: Called with each epoch that was recorded.
+
+    Returns:
+        The trial: completed, diverged, or failed where a trainable of one's own returned too early.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; recorded, the same call goes on.
+        Exception: Whatever the trainable raised; recorded as well.
+    """
+    run, state = recorder.run, recorder.state
+    recorder.write(_opening(single, state, data), durable=True)
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Checkpoint):
+            _drop_earlier_attempts(run, state.trials[0, None], event)
+        elif isinstance(event, Epoch):
+            on_epoch(event)
+
+    recorder.listen(listen)
+    coordinator = Coordinator(GivenPlan(single.terms, seed=single.seed, state=state), recorder)
+    trainable = load_trainable(single.trainable, single.folder)
+    try:
+        raised = run_here(coordinator, data, trainable)
+    except KeyboardInterrupt:
+        recorder.write(StudyEnded(finished=False, reason="interrupted by SIGINT"), durable=True)
+        raise
+    trial = state.trials[0, None]
+    reason = "all epochs done" if trial.ended is None else trial.ended.reason
+    recorder.write(StudyEnded(finished=trial.status == Status.COMPLETED, reason=reason), durable=True)
+    if raised is not None and trial.status == Status.FAILED:
+        raise raised
+    return trial
+
+
+def _opening(single: Single, state: RunState, data: TrainingData | None) -> StudyStarted | StudyResumed:
+    record, come_from = single.to_mapping(), provenance()
+    if state.has_epochs:
+        return StudyResumed(study=record, provenance=come_from)
+    return StudyStarted(
+        study=record,
+        space={},
+        space_fingerprint="",
+        data_digest=None if data is None else data.digest,
+        validation_images=None if data is None else len(data.validation.labels),
+        init_digest=single.init_digest,
+        provenance=come_from,
+    )
+
+
+def _drop_earlier_attempts(run: Path, trial: TrialState, newest: Checkpoint) -> None:
+    """Delete what earlier attempts wrote: with a newer checkpoint on the disk nobody continues from it."""
+    for folder in checkpoint_folder(run, trial.started).iterdir():
+        if folder.name != str(newest.attempt):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def epoch_rows(trial: TrialState) -> list[dict[str, Any]]:
+    """Return the epochs that count, each as the log has it, for `history.json`."""
+    return [
+        {name: value for name, value in dataclasses.asdict(epoch).items() if name not in _IDENTITY}
+        for _, epoch in sorted(trial.epochs.items())
+    ]
+
+
+_IDENTITY = ("trial", "repeat", "attempt", "validation_correct")

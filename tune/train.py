@@ -1,0 +1,201 @@
+"""One training as the command `train` gives it: what is asked for, a run of its own, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from results.files import write_atomically
+from results.log.event_log import LOG_NAME
+from results.log.recorder import Recorder
+from results.log.records import Epoch, Status
+from results.log.state import RunState, TrialState
+from results.report.figures import learning_curves
+from results.stats.metrics import classification_metrics, report_text
+from seti_model.config import Configuration, field_types
+from seti_model.data.dataset import Dataset
+from seti_model.description import read_description
+from seti_model.errors import ConfigError
+from seti_model.runtime import prepare_process
+from tune.loop.next_work import Terms
+from tune.single import Single, epoch_rows, recorded_single, run_single
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for; None is what the training that is continued has recorded, else the default.
+
+    `settings` are fields of the configuration as they were typed, `FIELD=VALUE`.
+    """
+
+    out: Path
+    data: Path | None
+    settings: tuple[str, ...]
+    seed: int | None
+    threads: int | None
+    init_from: Path | None
+    go_on: bool
+
+
+def train_one(wanted: Wanted, *, cores: int) -> None:
+    """Train, or continue, and write what comes of it into `wanted.out`; a line is printed after each epoch.
+
+    Args:
+        wanted: What was asked for.
+        cores: Threads where nothing says how many.
+
+    Raises:
+        ConfigError: A setting, a folder, or a training that cannot be continued so.
+        StudyError: The folder holds a search.
+        DatasetError: The data set cannot be used.
+        KeyboardInterrupt: Ctrl-C, after the command that continues was printed.
+    """
+    out = wanted.out
+    single = _single(wanted, cores)
+    dataset = Dataset.open(Path(single.data["path"]))
+    with Recorder(out.absolute()) as recorder:
+        _require_same(out, recorder.state, single, dataset.digest)
+        try:
+            trial = run_single(single, recorder, dataset.training_data(), on_epoch=_Monitor(recorder).show)
+        except KeyboardInterrupt:
+            again = shlex.join(["seti-tune", "train", "--out", str(out), "--continue"])
+            print(f"interrupted; continue with: {again}")
+            raise
+    if trial.ended is not None and trial.status == Status.DIVERGED:
+        raise ConfigError(f"{out}: {trial.ended.reason}; lower training.learning_rate with --set or change the seed")
+    _finish(out, dataset, trial, single.terms.threads)
+
+
+def _single(wanted: Wanted, cores: int) -> Single:
+    """Return what is to be trained: what was asked for and, where a training is continued, what it has recorded."""
+    recorded = _recorded(wanted.out, go_on=wanted.go_on)
+    resources, study, data = (recorded.get(name, {}) for name in ("resources", "study", "data"))
+    path = wanted.data.absolute() if wanted.data is not None else data.get("path")
+    if path is None:
+        raise ConfigError("--data is missing: name the folder of the data set")
+    configuration = Configuration.from_mapping(recorded.get("fixed", {}) | _parsed(wanted.settings))
+    init_from = wanted.init_from.absolute() if wanted.init_from is not None else study.get("init_from")
+    epochs = configuration.training.epochs
+    return Single(
+        name=wanted.out.absolute().name,
+        terms=Terms(
+            configuration=configuration.to_mapping(),
+            max_epochs=epochs,
+            checkpoint_epochs=(epochs,),
+            threads=_first(wanted.threads, resources.get("cpus_per_trial"), cores),
+            init_from=None if init_from is None else Path(init_from),
+        ),
+        seed=_first(wanted.seed, study.get("seed"), 1),
+        init_digest=None if init_from is None else read_description(Path(init_from)).weights_digest,
+        data={"path": str(path)},
+    )
+
+
+def _recorded(out: Path, *, go_on: bool) -> Mapping[str, Any]:
+    """Return the record of the training in `out` where it is to be continued; refuse to write over anything."""
+    state = recorded_single(out)
+    if state is None and not (out / LOG_NAME).is_file() and out.is_dir() and any(out.iterdir()):
+        raise ConfigError(f"{out}: is not empty and holds no training; give another folder with --out")
+    if state is None and go_on:
+        raise ConfigError(f"{out}: holds no training to continue; leave out --continue to start one")
+    if state is not None and not go_on:
+        raise ConfigError(f"{out}: holds a training already; add --continue, or give another folder with --out")
+    return {} if state is None else state.study
+
+
+def _require_same(out: Path, state: RunState, single: Single, data_digest: str) -> None:
+    """Refuse to continue a training as another one; only its number of epochs may change."""
+    if state.started is None or not state.has_epochs:
+        return
+    study: Any = state.study
+    before = study["fixed"] | {
+        "seed": study["study"]["seed"],
+        "threads": study["resources"]["cpus_per_trial"],
+        "data_digest": state.started.data_digest,
+        "init_digest": state.started.init_digest,
+    }
+    now = dict(single.terms.configuration) | {
+        "seed": single.seed,
+        "threads": single.terms.threads,
+        "data_digest": data_digest,
+        "init_digest": single.init_digest,
+    }
+    for name in now:
+        if name != "training.epochs" and before.get(name) != now[name]:
+            raise ConfigError(
+                f"{out}: made with {name}={before.get(name)!r}, this training has {now[name]!r}; continue with the "
+                "same value or start afresh in another folder"
+            )
+    done = max((max(trial.epochs, default=0) for trial in state.trials.values()), default=0)
+    if done > single.terms.max_epochs:
+        raise ConfigError(
+            f"{out}: holds {done} epochs, training.epochs={single.terms.max_epochs}; ask for at least as many"
+        )
+
+
+def _finish(out: Path, dataset: Dataset, trial: TrialState, threads: int) -> None:
+    """Write the model and the report of its best epoch on the validation split."""
+    from seti_model.training.checkpoint import load_best
+
+    if trial.checkpoint is None or trial.best is None:
+        raise RuntimeError(f"{out}: a completed training without a checkpoint")
+    prepare_process(threads)
+    from seti_model.exported import as_model, export_model
+
+    best, validation = load_best(out / trial.checkpoint.path), dataset.split("validation")
+    export_model(best, out / "model.keras")
+    metrics = classification_metrics(validation.labels, as_model(best).predict(validation.images), dataset.class_names)
+    heading = f"validation split, epoch {trial.best.epoch} (the best of {len(trial.epochs)})"
+    report = f"{heading}\n{report_text(metrics)}\n"
+    write_atomically(out / "report.txt", report)
+    print(f"\n{report}\nweights {best.digest}\nmodel {out / 'model.keras'}")
+
+
+class _Monitor:
+    """Prints a line, and renews `history.json` and `curves.png`, after each epoch."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._run, self._state = recorder.run, recorder.state
+
+    def show(self, epoch: Epoch) -> None:
+        trial = self._state.trials[0, None]
+        rows = epoch_rows(trial)
+        write_atomically(self._run / "history.json", json.dumps(rows, indent=1, allow_nan=False) + "\n")
+        learning_curves(rows, self._run / "curves.png")
+        is_best = trial.best is not None and trial.best.epoch == epoch.epoch
+        study: Any = self._state.study
+        print(
+            f"epoch {epoch.epoch:>3}/{study['study']['max_epochs']}  "
+            f"training loss {epoch.train_loss:.4f} accuracy {epoch.train_accuracy:.3f}  "
+            f"validation loss {epoch.validation_loss:.4f} accuracy {epoch.validation_accuracy:.3f}"
+            f"{' best' if is_best else '     '}  "
+            f"rate {epoch.learning_rate:.2e}  {epoch.images_per_s:.1f} images/s  {epoch.seconds:.1f} s",
+            flush=True,
+        )
+
+
+def _parsed(settings: Sequence[str]) -> dict[str, object]:
+    types, values = field_types(), dict[str, object]()
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting}: expected FIELD=VALUE, for example training.epochs=3")
+        expected = types.get(name, str)  # an unknown name is refused together with the known ones
+        try:
+            values[name] = text if expected is str else json.loads(text)
+        except ValueError as error:
+            raise ConfigError(
+                f"--set {setting}: {text!r} is no {expected.__name__}; write {_SAMPLES[expected]}"
+            ) from error
+    return values
+
+
+_SAMPLES: Mapping[type, str] = {int: "a whole number", float: "a number such as 0.005", bool: "true or false"}
+
+
+def _first(*candidates: Any) -> int:
+    return next(int(candidate) for candidate in candidates if candidate is not None)
