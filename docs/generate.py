@@ -128,12 +128,19 @@ def _described(cls: type) -> str:
 
 def _fields(cls: type) -> Iterator[str]:
     for name, annotation, has_default, comment in _sources(cls):
-        if name != "kind":
+        if name != "time":
             yield f"`{name}` {_type(annotation, has_default)}{f' ({comment})' if comment else ''}"
 
 
 def _sources(cls: type) -> Iterator[tuple[str, str, bool, str]]:
     """Yield name, annotation, whether there is a default, and the comment at the end of the line, field by field."""
+    found = {
+        one[0]: one for base in cls.__mro__[-2::-1] if dataclasses.is_dataclass(base) for one in _own_sources(base)
+    }
+    yield from (found[field.name] for field in dataclasses.fields(cls))
+
+
+def _own_sources(cls: type) -> Iterator[tuple[str, str, bool, str]]:
     source = inspect.getsource(cls)
     lines = source.splitlines()
     for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]

@@ -24,12 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from results.log.records import Measured
 from tune.errors import StudyError
 from tune.provenance import device_model
 from tune.sections import NETWORK
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
+    from seti_model.training.outcome import CheckpointInfo
 
 Value = bool | int | float | str
 
@@ -68,28 +70,15 @@ class Task:
 
 
 @dataclass(frozen=True)
-class EpochReport:
-    """What a trainable says after an epoch (counted from 1). Only the first two fields are required.
+class EpochReport(Measured):
+    """What a trainable says after an epoch: what it measured, of which only epoch and validation accuracy are required.
 
-    Losses are mean cross-entropies, accuracies fractions, seconds wall time of this epoch. `checkpoint` is a
-    folder or file below `task.checkpoint_folder` from which this very epoch can be continued. `validation_correct`
-    says of each validation image whether it was right, (n_validation,); with it the leaderboard marks ties. Where a
-    trainable leaves out `seconds` they are the time since its attempt began or since its last report.
+    `checkpoint` is a folder or file below `task.checkpoint_folder` from which this very epoch can be continued.
+    `validation_correct` says of each validation image whether it was right, (n_validation,); with it the leaderboard
+    marks ties. Where a trainable leaves out `seconds` they are the time since its attempt began or since its last
+    report.
     """
 
-    epoch: int
-    validation_accuracy: float
-    validation_loss: float | None = None
-    train_accuracy: float | None = None
-    train_loss: float | None = None
-    learning_rate: float | None = None
-    seconds: float | None = None
-    build_seconds: float | None = None
-    images_per_s: float | None = None
-    resident_mb: float | None = None
-    model_parameters: int | None = None
-    weights_digest: str | None = None
-    best_weights_digest: str | None = None
     validation_correct: Sequence[bool] | None = None
     checkpoint: Path | None = None
     checkpoint_bytes: int = 0
@@ -128,7 +117,6 @@ class Left:
 
 TRACEBACK_LETTERS = 4000  # so much of a traceback is kept, from its end
 CHECKPOINT_SHARE = 0.05  # of the time of training may go into checkpoints that nobody asked for by epoch
-_REPORT_FIELDS = {field.name for field in dataclasses.fields(EpochReport)}
 OnEpoch = Callable[[EpochReport], bool]
 Tell = Callable[[Entered | EpochReport | Left], bool]
 Trainable = Callable[[Task, Any, OnEpoch], None]
@@ -164,16 +152,23 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
     from seti_model.training import train as training
 
     def report(result: training.EpochResult) -> bool:
-        saved = result.checkpoint
-        values = {name: value for name, value in result.to_mapping().items() if name in _REPORT_FIELDS}
-        if saved is not None:
-            values |= {
-                "checkpoint": saved.path,
-                "checkpoint_bytes": saved.bytes,
-                "checkpoint_digest": saved.digest,
-                "checkpoint_seconds": saved.seconds,
-            }
-        return on_epoch(EpochReport(**values, validation_correct=result.validation_correct))
+        measured = EpochReport(
+            epoch=result.epoch,
+            validation_accuracy=result.validation_accuracy,
+            validation_loss=result.validation_loss,
+            train_accuracy=result.train_accuracy,
+            train_loss=result.train_loss,
+            learning_rate=result.learning_rate,
+            seconds=result.seconds,
+            build_seconds=result.build_seconds,
+            images_per_s=result.images_per_s,
+            resident_mb=result.resident_mb,
+            model_parameters=result.model_parameters,
+            weights_digest=result.weights_digest,
+            best_weights_digest=result.best_weights_digest,
+            validation_correct=result.validation_correct,
+        )
+        return on_epoch(measured if result.checkpoint is None else _with_checkpoint(measured, result.checkpoint))
 
     try:
         training.train(
@@ -191,6 +186,16 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
         raise Diverged(str(error)) from error
     except training.DamagedCheckpointError as error:
         raise CheckpointLost(str(error)) from error
+
+
+def _with_checkpoint(report: EpochReport, saved: CheckpointInfo) -> EpochReport:
+    return dataclasses.replace(
+        report,
+        checkpoint=saved.path,
+        checkpoint_bytes=saved.bytes,
+        checkpoint_digest=saved.digest,
+        checkpoint_seconds=saved.seconds,
+    )
 
 
 def run_attempt(task: Task, data: Any, trainable: Trainable, tell: Tell) -> None:

@@ -64,6 +64,52 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OfTrial(Event):
+    """What the events of one trial share."""
+
+    trial: int
+    repeat: int | None = None
+
+    @property
+    def key(self) -> TrialKey:
+        """The trial's identity."""
+        return self.trial, self.repeat
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OfAttempt(OfTrial):
+    """What the events of one attempt share."""
+
+    attempt: int
+
+
+@dataclass(frozen=True)  # without slots: `Epoch` has two bases
+class Measured:
+    """What is measured of one epoch, counted from 1.
+
+    Losses are mean cross-entropies, accuracies fractions, seconds wall time of this epoch.
+    """
+
+    epoch: int
+    validation_accuracy: float
+    validation_loss: float | None = None
+    train_accuracy: float | None = None
+    train_loss: float | None = None
+    learning_rate: float | None = None  # of the last batch
+    seconds: float | None = None  # without the checkpoint
+    build_seconds: float | None = None  # building the network; 0 but in the first epoch of an attempt
+    images_per_s: float | None = None  # while training
+    resident_mb: float | None = None  # of the worker, millions of bytes
+    model_parameters: int | None = None
+    weights_digest: str | None = None  # as training goes on with them
+    best_weights_digest: str | None = None  # of the best epoch so far, as validated
+
+    def measured(self) -> dict[str, Any]:
+        """Return these numbers by name, without what a subclass adds."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(Measured)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StudyStarted(Event):
     """The first line: the resolved study and where and with what it runs."""
 
@@ -98,51 +144,38 @@ class SpaceWidened(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrialStarted(Event):
+class TrialStarted(OfTrial):
     """A configuration was proposed; written before any worker sees it."""
 
     kind: ClassVar[str] = "trial_started"
-    trial: int
-    repeat: int | None = None
     parameters: Mapping[str, Value]  # the point of the space: active parameters only
     configuration: Mapping[str, Value]  # complete: what the training function is given
     seed: int
     is_baseline: bool = False
     max_epochs: int
 
-    @property
-    def key(self) -> TrialKey:
-        """The trial's identity."""
-        return self.trial, self.repeat
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AttemptStarted(Event):
+class AttemptStarted(OfAttempt):
     """An attempt was handed to Ray; it continues after `from_epoch`, from a path relative to the run folder."""
 
     kind: ClassVar[str] = "attempt_started"
-    trial: int
-    repeat: int | None = None
-    attempt: int
     from_epoch: int = 0
     resume_from: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AttemptRunning(Event):
+class AttemptRunning(OfAttempt):
     """A worker entered the training function."""
 
     kind: ClassVar[str] = "attempt_running"
-    trial: int
-    repeat: int | None = None
-    attempt: int
     node: str
     pid: int
     device: str | None = None  # model of the processor or GPU
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AttemptEnded(Event):
+class AttemptEnded(OfAttempt):
     """An attempt is over; `counts` says whether it counts towards the limit of retries.
 
     `cause` is "memory" where a worker was killed for memory or could not get any, "checkpoint" where what it should
@@ -150,9 +183,6 @@ class AttemptEnded(Event):
     """
 
     kind: ClassVar[str] = "attempt_ended"
-    trial: int
-    repeat: int | None = None
-    attempt: int
     why: str
     counts: bool = False
     cause: Cause | None = None
@@ -160,37 +190,18 @@ class AttemptEnded(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Epoch(Event):
+class Epoch(Measured, OfAttempt):
     """One epoch of one attempt; losses are mean cross-entropies, accuracies fractions, `seconds` wall time."""
 
     kind: ClassVar[str] = "epoch"
-    trial: int
-    repeat: int | None = None
-    attempt: int
-    epoch: int
-    validation_accuracy: float
-    validation_loss: float | None = None
-    train_accuracy: float | None = None
-    train_loss: float | None = None
-    learning_rate: float | None = None
-    seconds: float | None = None
-    build_seconds: float | None = None
-    images_per_s: float | None = None
-    resident_mb: float | None = None
-    model_parameters: int | None = None
-    weights_digest: str | None = None
-    best_weights_digest: str | None = None
-    validation_correct: str | None = None  # of a new best: which validation images were right, see `flags.py`
+    validation_correct: str | None = None  # of a new best: which validation images were right, see `ties.py`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Checkpoint(Event):
+class Checkpoint(OfAttempt):
     """A checkpoint that exists; `path` is relative to the run folder."""
 
     kind: ClassVar[str] = "checkpoint"
-    trial: int
-    repeat: int | None = None
-    attempt: int
     epoch: int
     path: str
     bytes: int
@@ -199,12 +210,10 @@ class Checkpoint(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rung(Event):
+class Rung(OfTrial):
     """A decision of ASHA: `value` is the trial's best so far, `better` of `seen` values lie above it."""
 
     kind: ClassVar[str] = "rung"
-    trial: int
-    repeat: int | None = None
     epoch: int
     value: float
     seen: int
@@ -219,12 +228,10 @@ class Rung(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrialEnded(Event):
+class TrialEnded(OfTrial):
     """How a trial ended: completed, stopped, diverged or failed."""
 
     kind: ClassVar[str] = "trial_ended"
-    trial: int
-    repeat: int | None = None
     status: Status
     reason: str
     epochs: int

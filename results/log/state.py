@@ -21,6 +21,7 @@ from results.log.records import (
     Event,
     FinalEvaluated,
     FinalsDecided,
+    OfTrial,
     Rung,
     SpaceWidened,
     Status,
@@ -189,7 +190,7 @@ class RunState:
                 self.was_tested_before |= not self.decisions
             case TestUnlocked():
                 self.unlocks.append(event)
-            case _:
+            case OfTrial():
                 self._apply_to_trial(event)
 
     def _reopen(self, resumed: StudyResumed) -> None:
@@ -207,11 +208,10 @@ class RunState:
             self.driver_since = now
         self.last_event = now
 
-    def _apply_to_trial(self, event: Event) -> None:
-        key = (getattr(event, "trial", -1), getattr(event, "repeat", None))
-        if key not in self.trials:
-            raise RecordError(f"{event.kind} of trial {key[0]} before its trial_started")
-        trial = self.trials[key]
+    def _apply_to_trial(self, event: OfTrial) -> None:
+        if event.key not in self.trials:
+            raise RecordError(f"{event.kind} of trial {event.trial} before its trial_started")
+        trial = self.trials[event.key]
         match event:
             case AttemptStarted():
                 trial.attempts[event.attempt] = event

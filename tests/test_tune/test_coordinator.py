@@ -431,8 +431,10 @@ def test_numbers_of_numpy_are_recorded_as_numbers(study: Study, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("report", "message"),
     [
-        (EpochReport(epoch=1, validation_accuracy="good"), "could not convert string to float: 'good'"),
-        (EpochReport(epoch="1", validation_accuracy=0.5), "'str' object cannot be interpreted as an integer"),
+        (EpochReport(epoch=1, validation_accuracy="good"), 'validation_accuracy: expected a number, found "good"'),
+        (EpochReport(epoch="1", validation_accuracy=0.5), 'epoch: expected an integer, found "1"'),
+        (EpochReport(epoch=1.5, validation_accuracy=0.5), "epoch: expected an integer, found 1.5"),
+        (EpochReport(epoch=1, validation_accuracy=0.5, train_loss=[1]), "train_loss: expected a number or null, found"),
         (EpochReport(epoch=1, validation_accuracy=0.5, seconds=object()), "Object of type object is not JSON"),
         (EpochReport(epoch=1, validation_accuracy=0.5, checkpoint_digest=b"d"), "Object of type bytes is not JSON"),
     ],

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from pathlib import Path
 from typing import Any
 
-from results.log.records import Checkpoint, Epoch, Event, Rung, RungDecision, Status, TrialEnded, to_line
+from results.log.records import Checkpoint, Epoch, Event, Rung, RungDecision, Status, TrialEnded, from_line, to_line
 from results.log.state import RunState, TrialState
 from results.tables.ties import pack_flags
 from tune.loop.asha import decide, is_exempt
@@ -24,37 +23,33 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
         state: The run; right images are recorded where this is the trial's best epoch so far.
 
     Raises:
-        TypeError: An epoch that is no whole number.
         ValueError: The checkpoint lies elsewhere than it must, or there is not one flag for each validation image.
         RecordError: A value of another type than its field.
     """
-    names: dict[str, Any] = {k: getattr(task, k) for k in ("trial", "repeat", "attempt")}
-    names["epoch"] = operator.index(report.epoch)
-    derived = ("epoch", "validation_correct")
-    values = {k: _plain(v) for k, v in vars(report).items() if k not in derived and not k.startswith("checkpoint")}
-    values["validation_accuracy"] = float(report.validation_accuracy)
+    names: dict[str, Any] = {"trial": task.trial, "repeat": task.repeat, "attempt": task.attempt}
+    numbers = {name: _plain(value) for name, value in report.measured().items()}
     best, flags = state.trials[task.trial, task.repeat].best, report.validation_correct
     n = state.started.validation_images if state.started else None
     if flags is not None and n is not None and len(flags) != n:
         raise ValueError(f"validation_correct holds {len(flags)} flags, the data set {n} validation images")
     if flags is not None and (best is None or report.validation_accuracy > best.validation_accuracy):
-        values["validation_correct"] = pack_flags(flags)
-    events: list[Event] = [Epoch(**names, **values)]
+        numbers["validation_correct"] = pack_flags(flags)
+    events: list[Event] = [Epoch(**names, **numbers)]
     if report.checkpoint is not None:
         below = _below(Path(report.checkpoint), task.checkpoint_folder)
         if below is None:
             raise ValueError(f"checkpoint {report.checkpoint} does not lie below task.checkpoint_folder")
         checkpoint = Checkpoint(
             **names,
+            epoch=numbers["epoch"],
             path=(task.checkpoint_folder.relative_to(run) / below).as_posix(),
             bytes=_plain(report.checkpoint_bytes),
             digest=report.checkpoint_digest,
             seconds=_plain(report.checkpoint_seconds),
         )
         events.append(checkpoint)
-    for event in events:
-        to_line(event)  # refuses here what a line cannot hold: the log's own refusal would end the study
-    return events
+    # As they will be read; what a line cannot hold is refused here, the log's own refusal would end the study.
+    return [from_line(to_line(event)) for event in events]
 
 
 def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
