@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
 import time
@@ -13,7 +12,8 @@ import numpy as np
 
 from seti_model.config import Configuration, NetworkConfig
 from tune.loop.asha import is_exempt, rung_epochs
-from tune.study import Study, Value
+from tune.sections import Value
+from tune.study import Study
 
 # Calibrated on one core of a Xeon with AVX-512 whose float32 matrix product runs at 180 GFLOP/s (DECISIONS.md):
 # one training image costs its arithmetic, its activations and its share of the optimiser's passes over memory.
@@ -24,7 +24,6 @@ SHARED_MEMORY = 1.3  # two trainings on two cores share the way to memory: 126 i
 START_S = 40.0  # Ray, TensorFlow in each worker, predicting the test split
 WORKER_BYTES = 600e6  # a process with TensorFlow and nothing trained
 DRAWS = 32
-_ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
         f"study {s.name}: {s.trials} trials of at most {s.max_epochs} epochs, {concurrent} at a time, "
         f"{study.search.sampler} over the {len(study.space.parameters)} parameters of space {study.space.name!r}, "
         f"seed {s.seed}",
-        f"ASHA decides after epochs {rungs}; one in {study.asha.reduction_factor} goes on{_always(study)}",
+        f"ASHA decides after epochs {rungs}; 1 in {study.asha.reduction_factor} goes on{_always(study)}",
         f"forecast: {plan.epochs[0]} to {plan.epochs[1]} epochs",
     ]
     if plan.hours is not None:
@@ -179,12 +178,7 @@ def _always(study: Study) -> str:
     if not _exempt(study):
         return words
     step = 1 / study.asha.exempt_fraction
-    if not math.isclose(step, round(step)):
-        share = f"{100 * study.asha.exempt_fraction:.3g} % of the trials"
-    elif step < 1.5:
-        share = "every trial after trial 0"
-    else:
-        share = f"every {_ORDINALS[round(step) - 2]} trial" if step < 10.5 else f"one in {step:.0f} trials"
+    share = "all trials" if step == 1 else f"1 in {step:.3g} trials"
     return f"{words}, {share} {'too' if baseline else 'always'}"
 
 

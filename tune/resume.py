@@ -15,7 +15,8 @@ from search_spaces.widening import widen
 from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
 from tune.loop.next_work import within_time
-from tune.study import Study, Value
+from tune.sections import Value
+from tune.study import Study
 
 SOURCE = "study.toml"
 COMPARED = ("study", "search", "asha", "fixed", "baseline", "data", "resources")

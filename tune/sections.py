@@ -58,7 +58,7 @@ class AshaSection:
 
     grace_epochs: int = 4
     reduction_factor: int = 3
-    exempt_fraction: float = 0.1  # at 0.1 every tenth trial, beside the baseline
+    exempt_fraction: float = 0.1  # at 0.1 1 in 10 trials, beside the baseline
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from tune.sections import (
     AshaSection,
     DataSection,
     FinalsSection,
+    ResourcesSection,
     SearchSection,
     StudySection,
+    Value,
     check_values,
     read_section,
 )
-from tune.sections import ResourcesSection as ResourcesSection
-from tune.sections import Value as Value
 
 STUDIES = Path(__file__).parent / "studies"
 EXPORT = "export"  # a section that runs recorded once have; it said nothing of their trials

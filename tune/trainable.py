@@ -149,9 +149,11 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
     from seti_model.runtime import prepare_process
 
     prepare_process(task.threads, gpu=task.gpus > 0)
-    from seti_model.training import train as training
+    from seti_model.errors import DamagedCheckpointError
+    from seti_model.training import outcome
+    from seti_model.training.train import train
 
-    def report(result: training.EpochResult) -> bool:
+    def report(result: outcome.EpochResult) -> bool:
         measured = EpochReport(
             epoch=result.epoch,
             validation_accuracy=result.validation_accuracy,
@@ -171,7 +173,7 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
         return on_epoch(measured if result.checkpoint is None else _with_checkpoint(measured, result.checkpoint))
 
     try:
-        training.train(
+        train(
             Configuration.from_mapping(task.configuration),
             data,
             seed=task.seed,
@@ -182,9 +184,9 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
             checkpoint_share=CHECKPOINT_SHARE,
             checkpoint_epochs=task.checkpoint_epochs,
         )
-    except training.Diverged as error:
+    except outcome.Diverged as error:
         raise Diverged(str(error)) from error
-    except training.DamagedCheckpointError as error:
+    except DamagedCheckpointError as error:
         raise CheckpointLost(str(error)) from error
 
 

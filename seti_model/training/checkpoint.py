@@ -34,9 +34,6 @@ _STATE, _BEST, _PROBABILITIES, _RECORD = "state.npz", "best_weights.npz", "best_
 _COMPLETE = re.compile(r"\d{4,}")
 # Numbers of epochs may differ: no epoch depends on how many follow, so a finished training can be prolonged.
 _MAY_DIFFER = "training.epochs"
-# What earlier versions did not write, and what holds where it is missing.
-_LATER: Mapping[str, Any] = {"training.frozen_blocks": 0, "init_digest": None}
-_BESIDE_CONFIGURATION = ("seed", "data_digest", "threads", "init_digest")
 _NETWORK_FIELDS = ("shape", "class_names", "pixel_mean", "pixel_deviation")
 
 
@@ -151,7 +148,7 @@ def _best_network(path: Path, record: Mapping[str, Any]) -> TrainedNetwork:
         pixel_deviation=network["pixel_deviation"],
         weights=_read_verified(path, _BEST, record),
         digest=record["files"][_BEST],
-        init_digest=identity.get("init_digest"),
+        init_digest=identity["init_digest"],
     )
 
 
@@ -234,7 +231,7 @@ def _damaged(file: Path, why: str) -> DamagedCheckpointError:
 
 def _require_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     theirs, ours = (
-        dict(_LATER) | one["configuration"] | {name: one[name] for name in _BESIDE_CONFIGURATION if name in one}
+        {**one["configuration"], **{name: value for name, value in one.items() if name != "configuration"}}
         for one in (found, expected)
     )
     for name in [*ours, *(name for name in theirs if name not in ours)]:

@@ -14,7 +14,7 @@ import psutil
 
 from seti_model.config import Configuration
 from seti_model.data.dataset import TrainingData
-from seti_model.errors import CheckpointError, DamagedCheckpointError
+from seti_model.errors import CheckpointError
 from seti_model.memory import outside_heap, release_memory, trim_heap
 from seti_model.runtime import process_setup
 from seti_model.training.arrays import Arrays, digest_arrays
@@ -25,19 +25,9 @@ from seti_model.training.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
-from seti_model.training.outcome import CheckpointInfo, Diverged, EpochResult, TrainedNetwork, TrainingResult
+from seti_model.training.outcome import EpochResult, TrainedNetwork, TrainingResult
 from seti_model.training.trainer import Session
 from seti_model.transfer import load_initial
-
-__all__ = [
-    "CheckpointInfo",
-    "DamagedCheckpointError",
-    "Diverged",
-    "EpochResult",
-    "TrainedNetwork",
-    "TrainingResult",
-    "train",
-]
 
 
 def train(

@@ -15,7 +15,8 @@ from seti_model.data.dataset import Split, TrainingData
 from seti_model.errors import ConfigError
 from seti_model.training.arrays import read_arrays, write_arrays
 from seti_model.training.checkpoint import _digest_of
-from seti_model.training.train import Diverged, train
+from seti_model.training.outcome import Diverged
+from seti_model.training.train import train
 from seti_model.training.trainer import Session, pixel_scale
 
 VARIANTS = {

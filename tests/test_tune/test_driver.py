@@ -31,7 +31,7 @@ def test_a_search_from_start_to_report(quick_study: Callable[..., Path], run: Pa
     assert all(t.ended is not None for t in state.trials.values())
     assert {t.status for t in state.search_trials()} <= {"completed", "stopped", "diverged"}
     assert sum(t.status == "stopped" for t in state.search_trials()) >= 5
-    assert "ASHA decides after epochs 1, 3; one in 3 goes on, the baseline (trial 0) always" in done.stderr
+    assert "ASHA decides after epochs 1, 3; 1 in 3 goes on, the baseline (trial 0) always" in done.stderr
     assert "20/20 trials ended" in done.stderr
     assert "epochs/s" in done.stderr
     assert "Epochs spent:" in done.stdout
@@ -136,7 +136,7 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0
     assert "40 trials of at most 12 epochs" in done.stdout
-    assert "ASHA decides after epochs 4; one in 3 goes on, the baseline (trial 0) always" in done.stdout
+    assert "ASHA decides after epochs 4; 1 in 3 goes on, the baseline (trial 0) always" in done.stdout
     assert "GB of memory" in done.stdout
     assert "GB on disk" in done.stdout
     assert list(tmp_path.iterdir()) == []

@@ -52,9 +52,7 @@ def test_the_forecast_counts_epochs_rungs_and_disk() -> None:
     assert plan.memory_gb is not None
     assert 3 < plan.memory_gb < 6, "a worker with the course network takes up to 2.25 GB"
     text = forecast_text(study, plan, 2)
-    assert (
-        "ASHA decides after epochs 4; one in 3 goes on, the baseline (trial 0) always, every tenth trial too\n" in text
-    )
+    assert "ASHA decides after epochs 4; 1 in 3 goes on, the baseline (trial 0) always, 1 in 10 trials too\n" in text
     assert "288 to 480 epochs" in text
 
 
@@ -70,11 +68,11 @@ def test_nothing_is_forecast_of_an_unknown_trainable(quick_study: Callable[..., 
     [
         (9, 0.1, "the baseline (trial 0) always"),  # the tenth is not reached
         (20, 0, "the baseline (trial 0) always"),
-        (20, 0.1, "the baseline (trial 0) always, every tenth trial too"),
-        (20, 0.5, "the baseline (trial 0) always, every second trial too"),
-        (20, 0.3, "the baseline (trial 0) always, 30 % of the trials too"),
-        (90, 0.05, "the baseline (trial 0) always, one in 20 trials too"),
-        (20, 1, "the baseline (trial 0) always, every trial after trial 0 too"),
+        (20, 0.1, "the baseline (trial 0) always, 1 in 10 trials too"),
+        (20, 0.5, "the baseline (trial 0) always, 1 in 2 trials too"),
+        (20, 0.3, "the baseline (trial 0) always, 1 in 3.33 trials too"),
+        (90, 0.05, "the baseline (trial 0) always, 1 in 20 trials too"),
+        (20, 1, "the baseline (trial 0) always, all trials too"),
     ],
 )
 def test_the_trials_that_always_go_on_are_named(
@@ -84,7 +82,7 @@ def test_the_trials_that_always_go_on_are_named(
     study.write_text(study.read_text().replace("[asha]", f"[asha]\nexempt_fraction = {fraction}"))
     loaded = load_study(study)
     plan = forecast(loaded, shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
-    assert f"ASHA decides after epochs 1, 3; one in 3 goes on, {words}\n" in forecast_text(loaded, plan, 1)
+    assert f"ASHA decides after epochs 1, 3; 1 in 3 goes on, {words}\n" in forecast_text(loaded, plan, 1)
     assert plan.epochs[0] <= plan.epochs[1]
     assert (plan.epochs[0] == plan.epochs[1]) is (fraction == 1)
 
@@ -94,7 +92,7 @@ def test_without_a_baseline_the_exempt_trials_alone_always_go_on(quick_study: Ca
     study.write_text(study.read_text().replace("[baseline]\nx = 0.9\n", ""))
     loaded = load_study(study)
     plan = forecast(loaded, shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
-    assert "one in 3 goes on, every tenth trial always\n" in forecast_text(loaded, plan, 1)
+    assert "1 in 3 goes on, 1 in 10 trials always\n" in forecast_text(loaded, plan, 1)
     assert plan.epochs[0] == round(9 + 11 * 1 + 11 / 3 * 2 + 11 / 9 * 6)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tune.errors import StudyError
-from tune.study import ResourcesSection
+from tune.sections import ResourcesSection
 
 CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 10
