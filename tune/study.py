@@ -12,6 +12,7 @@ from typing import Any
 from search_spaces.space import Space, load_space
 from seti_model.config import MAX_BLOCKS, Configuration, field_types
 from tune.errors import StudyError
+from tune.places import check_places
 from tune.sections import (
     NETWORK,
     SECTIONS,
@@ -272,6 +273,9 @@ def _check_data(path: Path, study: Study) -> None:
     data = study.data
     if data.path is not None and data.simulate is not None:
         raise StudyError(f"{path}: [data] has both path and simulate; keep one of them")
+    given = {"[data] path": data.path, "[study] init_from": study.study.init_from}
+    for key, value in given.items():
+        check_places([Path(value or "")], where=f"{path}: {key} = ")
     if study.is_network and data.path is None and data.simulate is None:
         raise StudyError(f'{path}: [data] is missing; add path = "DATASET" or simulate = "course"')
     if min(data.train, data.validation, data.test) < 1:

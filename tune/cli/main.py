@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from tune.errors import guarded
+from tune.places import check_places
 from tune.process.signals import hold, release
 
 EPILOG = """examples:
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not getattr(options, "supervised", False) or getattr(options, "dry_run", False):
                 release()
             check_installation()
+            check_places(vars(options).values())
             code: int = options.run(options)
             return code
 
