@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -21,8 +20,10 @@ OURS = ("tune", "search_spaces", "seti_model", "results")
 
 def provenance(cluster: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return what a run was made with, as JSON can hold it."""
+    from importlib.metadata import version  # takes as long as all else that `--help` imports
+
     return {
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "commit": _commit(),
         "machine": {

@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -44,20 +43,42 @@ def test_help_has_an_example_and_loads_neither_ray_nor_tensorflow(command: str) 
     assert f"seti-tune {command}".strip() in done.stdout.rsplit("example", maxsplit=1)[1]
 
 
-def best_of_three(*command: str) -> float:
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-        times.append(time.perf_counter() - start)
-    return min(times)
+def imported(code: str, *packages: str) -> list[str]:
+    """Return which of the packages a new interpreter has imported after the code."""
+    done = python(f"{code}\nimport sys; print(*(name for name in {packages!r} if name in sys.modules))")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()
 
 
-def test_help_and_results_start_at_once(tmp_path: Path) -> None:
-    """The best of three starts: a machine under load must not fail this, a heavy import must."""
-    assert best_of_three(sys.executable, "-m", "tune.cli.main", "--help") < 1.0
-    assert best_of_three(sys.executable, "-c", "import results, results.log.state, results.tables.leaderboard") < 1.0
-    assert best_of_three(sys.executable, "-c", "import results.report.markdown, pandas") < 1.5
+LIBRARIES = ("pandas", "pyarrow", "scipy", "sklearn", "matplotlib", "plotly", "rich", "optuna", *HEAVY)
+
+
+def test_the_list_of_commands_needs_none_of_their_libraries() -> None:
+    """What is imported, not how long it takes: a machine under load must not fail this, a heavy import must."""
+    code = "from tune.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass"
+    assert imported(code, *LIBRARIES, "numpy", "results", "seti_model", "search_spaces") == []
+
+
+@pytest.mark.parametrize("command", ["status", "leaderboard"])
+def test_looking_at_a_run_needs_no_library_for_tables_or_pictures(command: str, run: Path) -> None:
+    code = f"from tune.cli.main import main\nmain([{command!r}, {str(run)!r}])"
+    assert imported(code, *LIBRARIES) == []
+
+
+def test_each_command_imports_its_own_module_only() -> None:
+    code = "from tune.cli.main import main\ntry: main(['data', '--help'])\nexcept SystemExit: pass"
+    assert imported(code, "tune.cli.data", "tune.cli.look", "tune.cli.model", "tune.cli.search") == ["tune.cli.data"]
+
+
+def test_an_unknown_command_is_answered_with_those_there_are() -> None:
+    done = seti_tune("serach")
+    assert done.returncode == 2
+    assert "invalid choice: 'serach' (choose from" in done.stderr
+    assert "'predict'" in done.stderr
+
+
+def test_reading_a_log_needs_no_library_for_tables_or_pictures() -> None:
+    assert imported("import results, results.log.state, results.tables.leaderboard", *LIBRARIES) == []
 
 
 @pytest.mark.parametrize(

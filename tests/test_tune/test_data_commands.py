@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,13 +10,11 @@ from results.errors import ResultsError
 from seti_model.data.dataset import Dataset
 from seti_model.data.physics import CLASS_NAMES
 from seti_model.errors import DatasetError
-from tune.cli.data import add_parser
+from tune.cli.main import parse
 
 
 def run(*words):
-    parser = argparse.ArgumentParser(prog="seti-tune")
-    add_parser(parser.add_subparsers(required=True))
-    args = parser.parse_args(["data", *map(str, words)])
+    args = parse(["data", *map(str, words)])
     return args.run(args)
 
 
@@ -282,11 +276,3 @@ def test_every_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit, match="0"):
         run(command, "--help")
     assert f"seti-tune data {command} " in capsys.readouterr().out.split("example:")[1]
-
-
-def test_help_needs_no_numpy():
-    code = (
-        "import argparse, sys; from tune.cli.data import add_parser; "
-        "add_parser(argparse.ArgumentParser().add_subparsers()); sys.exit('numpy' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

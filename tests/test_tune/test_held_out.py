@@ -325,7 +325,7 @@ def test_only_finals_evaluate_and_predict_can_take_off_the_lock() -> None:
         "unlocked": {"seti_model/data/dataset.py", "tune/test_split.py"},
         "_is_unlocked": {"seti_model/data/dataset.py"},
         "_splits": {"seti_model/data/dataset.py"},
-        "unlock_test": {"tune/test_split.py", "tune/cli/predict.py"},
+        "unlock_test": {"tune/test_split.py", "tune/cli/model.py"},
         "unlock_for_finals": {"tune/test_split.py", "tune/finals.py"},
     }
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from search_spaces.space import load_space, shipped_spaces
-from tune.cli.main import build_parser
+from tune.cli.main import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -109,7 +109,7 @@ def test_every_command_that_no_test_runs_has_options_that_exist() -> None:
     lines = [line for block in blocks for line in re.findall(r"\bseti-tune (.*?)(?:[;#]|$)", block, flags=re.MULTILINE)]
     assert len(lines) > 5
     for line in lines:
-        assert build_parser().parse_args(shlex.split(line)).run, line
+        assert parse(shlex.split(line)).run, line
 
 
 @pytest.mark.parametrize("page", [*PAGES, DOCS / "README.md"], ids=lambda page: f"{page.parent.name}-{page.name}")

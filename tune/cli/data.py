@@ -18,9 +18,8 @@ if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wai
 _PROGRESS_S = 2.0
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register `data` with its three commands; each sets `run`, which takes the arguments and returns an exit code."""
-    data = subparsers.add_parser("data", help="make, import or describe a data set")
+def add_data(data: argparse.ArgumentParser) -> None:
+    """Give `data` its three commands; each sets `run`, which takes the arguments and returns an exit code."""
     commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     _add_simulate(commands)
     _add_import(commands)

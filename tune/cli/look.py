@@ -1,9 +1,11 @@
-"""The commands that look at runs: `leaderboard`, `status` and `compare`. They need neither Ray nor TensorFlow."""
+"""The commands that look at runs: `leaderboard`, `status`, `compare`, `report` and `export`."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,14 +47,26 @@ examples:
 """
     + JSON_HELP
 )
+REPORT_EPILOG = """Needs the run folder alone, neither its data set nor a network. Without --watch it is written once.
+examples:
+  seti-tune report runs/quickstart                        RUN/report.html
+  seti-tune report runs/quickstart --watch                again while the study runs
+  seti-tune report copy/of/run --out report.html
+"""
+EXPORT_EPILOG = """examples:
+  seti-tune export runs/quickstart --tensorboard     also while the search runs; again for what came since
+  seti-tune export runs/quickstart --mlflow --optuna --out exports
+Each viewer is a package of its own: pip install tensorboard, mlflow, optuna-dashboard.
+`--optuna-journal FILE` names the journal itself; `optuna-dashboard FILE` shows it.
+"""
+EXPORTS = "exports"
+_LONGEST_S = 86400
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `leaderboard`, `status` and `compare`."""
-    raw = argparse.RawDescriptionHelpFormatter
-    board = commands.add_parser(
-        "leaderboard", help="show a run's leaderboard", epilog=LEADERBOARD_EPILOG, formatter_class=raw
-    )
+def add_leaderboard(board: argparse.ArgumentParser) -> None:
+    """Give `leaderboard` its arguments; it sets `run`, which takes them and returns an exit code."""
+    board.epilog = LEADERBOARD_EPILOG
+    board.set_defaults(run=_leaderboard)
     board.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
     board.add_argument(
         "--where",
@@ -65,21 +79,53 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--sort", metavar="COLUMN[:asc|desc]", help="order of the trials (default: ranked ones by objective first)"
     )
     board.add_argument("--top", type=int, metavar="N", help="only the first N of these trials")
-    board.add_argument("--csv", type=Path, metavar="FILE", help="write these trials there too, with all columns")
-    board.add_argument("--json", action="store_true", help="print one JSON object instead")
-    board.set_defaults(run=_leaderboard)
-    status = commands.add_parser("status", help="how a run stands", epilog=STATUS_EPILOG, formatter_class=raw)
+    _add_table_files(board)
+
+
+def add_status(status: argparse.ArgumentParser) -> None:
+    """Give `status` its arguments."""
+    status.epilog = STATUS_EPILOG
+    status.set_defaults(run=_status)
     status.add_argument("folder", metavar="RUN", type=Path, help="the run folder, or a copy of it")
     status.add_argument("--json", action="store_true", help="print one JSON object instead")
-    status.set_defaults(run=_status)
-    compare = commands.add_parser(
-        "compare", help="completed trials of several runs in one table", epilog=COMPARE_EPILOG, formatter_class=raw
-    )
+
+
+def add_compare(compare: argparse.ArgumentParser) -> None:
+    """Give `compare` its arguments."""
+    compare.epilog = COMPARE_EPILOG
+    compare.set_defaults(run=_compare)
     compare.add_argument("folders", metavar="RUN", nargs="+", type=Path, help="two run folders or more")
     compare.add_argument("--top", type=int, metavar="N", help="only the best N trials")
-    compare.add_argument("--csv", type=Path, metavar="FILE", help="write these trials there too, with all columns")
-    compare.add_argument("--json", action="store_true", help="print one JSON object instead")
-    compare.set_defaults(run=_compare)
+    _add_table_files(compare)
+
+
+def _add_table_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write these trials there too, with all columns")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+
+def add_report(report: argparse.ArgumentParser) -> None:
+    """Give `report` its arguments."""
+    report.epilog = REPORT_EPILOG
+    report.set_defaults(run=_report)
+    report.add_argument("folder", metavar="RUN", type=Path, help="the run folder, or a copy of it")
+    report.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: RUN/report.html)")
+    report.add_argument("--watch", action="store_true", help="write it again whenever the run has grown, until it ends")
+    report.add_argument(
+        "--every", type=_seconds, default=10.0, metavar="SECONDS", help="how often --watch looks (default: 10)"
+    )
+
+
+def add_export(export: argparse.ArgumentParser) -> None:
+    """Give `export` its arguments."""
+    export.epilog = EXPORT_EPILOG
+    export.set_defaults(run=_export)
+    export.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
+    export.add_argument("--tensorboard", action="store_true", help="curves and HParams, DIR/tensorboard/")
+    export.add_argument("--mlflow", action="store_true", help="a local MLflow store, DIR/mlflow.db")
+    export.add_argument("--optuna", action="store_true", help="Optuna's journal, DIR/optuna-journal.log")
+    export.add_argument("--out", type=Path, metavar="DIR", help=f"where to (default: RUN/{EXPORTS})")
+    export.add_argument("--optuna-journal", type=Path, metavar="FILE", help="Optuna's journal, as this file")
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
@@ -139,3 +185,64 @@ def _write(table: Table, path: Path | None) -> None:
         check_output(path)
         write_atomically(path, table.frame().to_csv(index=False))
         print(f"written: {path}", file=sys.stderr)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text!r}: seconds above 0, at most {_LONGEST_S}, are expected, e.g. 10")
+    return seconds
+
+
+def _report(options: argparse.Namespace) -> int:
+    from results.log.event_log import LOG_NAME, is_being_written
+
+    if options.out is not None:
+        check_output(options.out)
+    log: Path = options.folder / LOG_NAME
+    written: tuple[int, bool] | None = None
+    while True:
+        # Asked first: what comes between this and the report is in the report.
+        running, size = is_being_written(options.folder), log.stat().st_size if log.exists() else 0
+        if (size, running) != written:
+            from results.log.state import load_run
+            from tune.derived import write_page
+
+            path = write_page(options.folder, load_run(options.folder), options.out)
+            print(f"written: {path}", file=sys.stderr)
+            written = (size, running)
+        if not (options.watch and running):
+            return 0
+        time.sleep(options.every)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from results.log.state import load_run
+    from tune.errors import StudyError
+
+    if not (options.tensorboard or options.mlflow or options.optuna or options.optuna_journal):
+        raise StudyError("export: nothing to write; give --tensorboard, --mlflow, --optuna or several of them")
+    state, out = load_run(options.folder), (options.out or options.folder / EXPORTS).absolute()
+    if options.tensorboard:
+        from tune.export.tensorboard import export_tensorboard
+
+        path = out / "tensorboard"
+        _say(f"{export_tensorboard(state, path)} trials: {path}", f"tensorboard --logdir {path}")
+    if options.mlflow:
+        from tune.export.mlflow import export_mlflow
+
+        path = out / "mlflow.db"
+        _say(f"{export_mlflow(state, path)} trials added: {path}", f"mlflow ui --backend-store-uri sqlite:///{path}")
+    journals = [out / "optuna-journal.log"] * options.optuna + [options.optuna_journal] * bool(options.optuna_journal)
+    for path in journals:
+        from tune.export.optuna import export_journal
+
+        _say(f"{export_journal(state, path)} trials added: {path}", f"optuna-dashboard {path}")
+    return 0
+
+
+def _say(what: str, viewer: str) -> None:
+    print(f"{what}; look at it with `{viewer}`", file=sys.stderr)

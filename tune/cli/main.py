@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import sys
 from collections.abc import Sequence
 
 from tune.errors import guarded
 from tune.places import check_places
 from tune.process.signals import hold, release
+from tune.provenance import check_installation
 
 EPILOG = """examples:
   seti-tune search quickstart                     the shipped five-minute study
@@ -24,10 +26,26 @@ EPILOG = """examples:
 """
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser with all commands; imports nothing heavy."""
-    from tune.cli import data, export, look, predict, report, reproduce, search, train
+# Each command, the module it is in, and what the list of commands says of it.
+COMMANDS = {
+    "search": ("search", "run or continue a study"),
+    "resume": ("search", "continue or extend a run"),
+    "finals": ("search", "retrain and evaluate the best"),
+    "leaderboard": ("look", "show a run's leaderboard"),
+    "status": ("look", "how a run stands"),
+    "compare": ("look", "completed trials of several runs in one table"),
+    "report": ("look", "write a run's report.html"),
+    "retrain": ("reproduce", "repeat a trial from its receipt"),
+    "export": ("look", "write a run for other tools"),
+    "data": ("data", "make, import or describe a data set"),
+    "train": ("model", "train one configuration"),
+    "evaluate": ("model", "evaluate an exported model on a split"),
+    "predict": ("model", "classify spectrograms with an exported model"),
+}
 
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Return the options of a command line; the first word says which module is imported."""
     parser = argparse.ArgumentParser(
         prog="seti-tune",
         description="Hyperparameter search for CNNs on radio spectrograms, with a record one can trust.",
@@ -35,37 +53,32 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    search.add_parsers(commands)
-    look.add_parsers(commands)
-    report.add_parser(commands)
-    reproduce.add_parser(commands)
-    export.add_parsers(commands)
-    data.add_parser(commands)
-    train.add_parser(commands)
-    predict.add_parsers(commands)
-    return parser
+    for name, (module, what) in COMMANDS.items():
+        command = commands.add_parser(name, help=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name in words[:1]:
+            getattr(importlib.import_module(f"tune.cli.{module}"), f"add_{name}")(command)
+    return parser.parse_args(words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 2 for a user's mistake, 3 for a run that can be continued, 130 for Ctrl-C."""
+    words = sys.argv[1:] if arguments is None else arguments
     hold()  # a search acts upon Ctrl-C only where it can pass it on
     try:
-        options = build_parser().parse_args(arguments)
-
-        def command() -> int:
-            from tune.provenance import check_installation
-
-            if not getattr(options, "supervised", False) or getattr(options, "dry_run", False):
-                release()
-            check_installation()
-            check_places(vars(options).values())
-            code: int = options.run(options)
-            return code
-
-        return guarded(command)
+        return guarded(lambda: _run(words))
     finally:
         with contextlib.suppress(KeyboardInterrupt):  # too late to interrupt anything
             release()
+
+
+def _run(words: Sequence[str]) -> int:
+    check_installation()  # before anything of a package that may not be ours is imported
+    options = parse(words)
+    if not getattr(options, "supervised", False) or getattr(options, "dry_run", False):
+        release()
+    check_places(vars(options).values())
+    code: int = options.run(options)
+    return code
 
 
 if __name__ == "__main__":

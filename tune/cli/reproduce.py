@@ -25,17 +25,16 @@ exit codes: 0 identical or within tolerance, 2 differs because of something name
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `retrain`."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = commands.add_parser("retrain", help="repeat a trial from its receipt", epilog=EPILOG, formatter_class=raw)
+def add_retrain(parser: argparse.ArgumentParser) -> None:
+    """Give `retrain` its arguments; it sets `run`, which takes them and returns an exit code."""
+    parser.epilog = EPILOG
+    parser.set_defaults(run=_retrain)
     parser.add_argument("place", metavar="RUN", type=Path, help="a run folder, or a receipt")
     parser.add_argument("--trial", metavar="best|N", help="which trial of the run (default: best)")
     parser.add_argument("--repeat", type=int, metavar="R", help="its R-th retraining in the finals, from 0")
     parser.add_argument("--data", type=Path, metavar="PATH", help="the data set (default: the run's, as recorded)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/retrain-<study>-<trial>")
     parser.add_argument("--threads", type=int, metavar="N", help="default: as in the receipt, which results depend on")
-    parser.set_defaults(run=_retrain)
 
 
 def _retrain(options: argparse.Namespace) -> int:

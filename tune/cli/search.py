@@ -40,10 +40,10 @@ exit codes: as of `seti-tune search`
 """
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `search`, `resume` and `finals`."""
-    raw = argparse.RawDescriptionHelpFormatter
-    search = commands.add_parser("search", help="run or continue a study", epilog=SEARCH_EPILOG, formatter_class=raw)
+def add_search(search: argparse.ArgumentParser) -> None:
+    """Give `search` its arguments; it sets `run`, which takes them and returns an exit code."""
+    search.epilog = SEARCH_EPILOG
+    search.set_defaults(run=_search, supervised=True)
     search.add_argument("study", metavar="STUDY", help="a study file (.toml) or a shipped study's name")
     search.add_argument(
         "--run", dest="run_folder", type=Path, metavar="RUN", help="the run folder (default: runs/<name of the study>)"
@@ -53,25 +53,30 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     search.add_argument("--no-finals", action="store_true", help="search only; `seti-tune finals RUN` does the rest")
     search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
     _add_views(search)
-    search.set_defaults(run=_search, supervised=True)
-    resume = commands.add_parser("resume", help="continue or extend a run", epilog=RESUME_EPILOG, formatter_class=raw)
+
+
+def add_resume(resume: argparse.ArgumentParser) -> None:
+    """Give `resume` its arguments."""
+    resume.epilog = RESUME_EPILOG
+    resume.set_defaults(run=_resume, supervised=True)
     resume.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
     resume.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the run's")
     resume.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
     resume.add_argument("--space", type=Path, metavar="FILE", help="a space file that widens the run's space")
     resume.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     _add_views(resume)
-    resume.set_defaults(run=_resume, supervised=True)
-    finals = commands.add_parser(
-        "finals", help="retrain and evaluate the best", epilog=FINALS_EPILOG, formatter_class=raw
-    )
+
+
+def add_finals(finals: argparse.ArgumentParser) -> None:
+    """Give `finals` its arguments."""
+    finals.epilog = FINALS_EPILOG
+    finals.set_defaults(run=_finals, supervised=True)
     finals.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
     finals.add_argument("--finalists", type=int, metavar="K", help="how many of the best, instead of the study's")
     finals.add_argument("--seeds", type=int, metavar="N", help="retrainings of each, instead of the study's")
     finals.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
     finals.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     _add_views(finals)
-    finals.set_defaults(run=_finals, supervised=True)
 
 
 def _add_views(parser: argparse.ArgumentParser) -> None:

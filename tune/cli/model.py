@@ -1,10 +1,11 @@
-"""The commands `evaluate` and `predict`: what an exported model says of a data set or of other images."""
+"""The commands `train`, `evaluate` and `predict`: one network without a search, and what a model says of images."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import io
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from results.files import check_output, write_atomically
 from seti_model.errors import ModelError
-from tune.cli.train import add_command, cores
 from tune.test_split import report_use, unlock_test
 
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
@@ -21,6 +21,15 @@ if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait
     from seti_model.data.unlabelled import Unlabelled
     from seti_model.exported import ExportedModel
 
+TRAIN_EPILOG = """examples:
+  seti-tune train --data data/course                                      the course network, into runs/train
+  seti-tune train --data data/wide --set training.epochs=3 --set network.filters_1=16 --out runs/small
+  seti-tune train --continue                                              go on from the last checkpoint
+  seti-tune train --continue --set training.epochs=20                     prolong a finished training
+  seti-tune train --data data/new --init-from runs/train/model.keras --set training.frozen_blocks=1 --out runs/new
+Writes events.jsonl (the record), history.json and curves.png (derived from it after each epoch), report.txt,
+model.keras and checkpoints/ into DIR.
+"""
 EVALUATE_EPILOG = """examples:
   seti-tune evaluate runs/train/model.keras data/course --split validation
 The test split is locked: `seti-tune finals RUN` looks at it once; each --unlock-test is recorded for good.
@@ -35,16 +44,43 @@ TEST = "test"
 LATENCY_REPEATS = 40
 
 
-def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `evaluate` and `predict`; each sets `run`, which takes the arguments and returns an exit code."""
-    evaluate = add_command(subparsers, "evaluate", "evaluate an exported model on a split", EVALUATE_EPILOG, _evaluate)
-    predict = add_command(
-        subparsers, "predict", "classify spectrograms with an exported model", PREDICT_EPILOG, _predict
+def add_train(train: argparse.ArgumentParser) -> None:
+    """Give `train` its arguments; it sets `run`, which takes them and returns an exit code."""
+    train.epilog = TRAIN_EPILOG
+    train.set_defaults(run=_train)
+    train.add_argument("--data", type=Path, metavar="DATASET", help="folder of a data set (to continue: if it moved)")
+    train.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a field of the configuration, e.g. training.epochs=3; may be repeated",
     )
-    for command in (evaluate, predict):
-        command.add_argument("model", type=Path, metavar="MODEL", help="model.keras, its .json beside it")
+    train.add_argument("--out", type=Path, default=Path("runs/train"), metavar="DIR", help="default: %(default)s")
+    train.add_argument("--seed", type=int, metavar="N", help="default: 1, or that of the training continued")
+    train.add_argument("--threads", type=int, metavar="N", help="default: all cores; part of what makes it repeatable")
+    train.add_argument(
+        "--init-from", type=Path, metavar="MODEL", help="start from the weights of a model.keras, its .json beside it"
+    )
+    train.add_argument("--continue", dest="go_on", action="store_true", help="continue the training in DIR")
+
+
+def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
+    """Give `evaluate` its arguments."""
+    evaluate.epilog = EVALUATE_EPILOG
+    evaluate.set_defaults(run=_evaluate)
+    evaluate.add_argument("model", type=Path, metavar="MODEL", help="model.keras, its .json beside it")
     evaluate.add_argument("dataset", type=Path, metavar="DATASET", help="folder of a data set")
     evaluate.add_argument("--split", default="validation", help="default: %(default)s")
+    _add_test_and_threads(evaluate)
+
+
+def add_predict(predict: argparse.ArgumentParser) -> None:
+    """Give `predict` its arguments."""
+    predict.epilog = PREDICT_EPILOG
+    predict.set_defaults(run=_predict)
+    predict.add_argument("model", type=Path, metavar="MODEL", help="model.keras, its .json beside it")
     predict.add_argument("files", type=Path, nargs="+", metavar="FILE", help="images, see below")
     predict.add_argument("--split", help="of a data set; default: validation")
     predict.add_argument("--csv", type=Path, metavar="FILE", help="write the table there instead of printing it")
@@ -54,9 +90,35 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="N",
         help="images at a time; the default gives what validation gave, bit for bit",
     )
-    for command in (evaluate, predict):
-        command.add_argument("--unlock-test", action="store_true", help="allow the test split; the use is recorded")
-        command.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+    _add_test_and_threads(predict)
+
+
+def _add_test_and_threads(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--unlock-test", action="store_true", help="allow the test split; the use is recorded")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+
+
+def _train(args: argparse.Namespace) -> int:
+    from tune.train import Wanted, train_one  # which needs NumPy
+
+    train_one(
+        Wanted(
+            out=args.out,
+            data=args.data,
+            settings=tuple(args.settings),
+            seed=args.seed,
+            threads=args.threads,
+            init_from=args.init_from,
+            go_on=args.go_on,
+        ),
+        cores=_cores(),
+    )
+    return 0
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -129,7 +191,7 @@ def _check_csv(csv: Path, files: Sequence[Path]) -> None:
 def _load(args: argparse.Namespace) -> ExportedModel:
     from seti_model.runtime import prepare_process
 
-    prepare_process(cores() if args.threads is None else args.threads)
+    prepare_process(_cores() if args.threads is None else args.threads)
     from seti_model.exported import load_model
 
     return load_model(args.model)
