@@ -1,6 +1,7 @@
 """What a user sees while a search runs: on a terminal, in a file, and where all is to be quiet."""
 
 import io
+import itertools
 import os
 import pty
 import re
@@ -110,6 +111,77 @@ def test_plain_lines_say_what_starts_and_ends_and_is_lost(
     ]
     assert lines[4].startswith("1/12 trials ended, 1 stopped, 1 open, best 0.6000 (trial 0 at epoch 3, running), 4 ")
     assert lines[4].endswith("epochs/s")
+
+
+class Plain:
+    """Plain lines with a clock that is moved by hand, a tick a second; `lines` are those that time alone caused."""
+
+    def __init__(self, study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.seconds, self.state, self.lines, self._capsys = 0.0, RunState(), [], capsys
+        self.progress = Progress(load_study(study), self.state, view=PLAIN, clock=lambda: self.seconds)
+
+    def add(self, *made: Event) -> None:
+        for event in made:
+            self.state.apply(event)
+            self.progress.update(event)
+        self._capsys.readouterr()
+
+    def wait(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.seconds += 1
+            self.progress.tick()
+            self.lines += [(self.seconds, line) for line in self._capsys.readouterr().err.splitlines()]
+
+
+def begins(trial: int) -> list[Event]:
+    start = TrialStarted(
+        trial=trial, parameters={}, configuration={}, seed=0, is_baseline=trial == 0, max_epochs=10_000
+    )
+    return [start, AttemptStarted(trial=trial, attempt=0)]
+
+
+def test_a_log_of_twelve_hours_has_less_than_two_hundred_lines_and_none_is_missed_for_long(
+    quick_study: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = Plain(quick_study(), capsys)
+    with plain.progress:
+        plain.add(*begins(0), AttemptRunning(trial=0, attempt=0, node="a", pid=1))
+        for epoch in range(1, 12 * 60 + 1):
+            plain.wait(60)
+            plain.add(Epoch(trial=0, attempt=0, epoch=epoch, validation_accuracy=0.5))
+    times = [seconds for seconds, _ in plain.lines]
+    assert 150 < len(times) < 200
+    assert times[:2] == [5, 10]
+    gaps = [(earlier, later - earlier) for earlier, later in itertools.pairwise(times)]
+    assert all(gap <= max(5, earlier / 9 + 2) for earlier, gap in gaps), "more than a tenth of the time so far"
+    assert max(gap for _, gap in gaps) == 300
+
+
+def test_a_first_epoch_of_110_s_shows_signs_of_life(
+    quick_study: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = Plain(quick_study(), capsys)
+    running = [AttemptRunning(trial=n, attempt=0, node="a", pid=n + 1) for n in (0, 1)]
+    with plain.progress:
+        plain.add(*begins(0), *begins(1))
+        plain.wait(11)
+        plain.add(running[0])
+        plain.wait(4)
+        plain.add(running[1])
+        plain.wait(110)
+        plain.add(Epoch(trial=0, attempt=0, epoch=1, validation_accuracy=0.5))
+        plain.wait(15)
+    said = [line.partition("] ")[2].partition(", 0/12 trials ended")[0] for _, line in plain.lines]
+    assert said[:3] == [
+        "2 workers starting for 5 s",
+        "2 workers starting for 10 s",
+        "1 worker starting for 15 s, trial 0 baseline in epoch 1 for 4 s",
+    ]
+    assert said[3] == "trial 0 baseline in epoch 1 for 9 s"
+    assert "trial 0 baseline in epoch 1 for 1 min 49 s" in said
+    assert plain.lines[-1][1].partition("] ")[2].startswith("0/12 trials ended, 2 running, best 0.5"), (
+        "an epoch has ended"
+    )
 
 
 def test_quiet_says_nothing(quick_study: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -234,7 +234,7 @@ def test_the_rate_of_late_widens_the_interval(study: Study) -> None:
     pace = Pace(lambda: seconds[0])
     for step in [1.0] * 100 + [4.0] * 50:
         seconds[0] += step
-        pace.epoch_done()
+        pace.note(Epoch(trial=0, attempt=0, epoch=1, validation_accuracy=0.5))
     done = state(trial(0, [0.5] * 4), *(trial(n, [0.5] * 9, "completed") for n in range(1, 12)))
     assert pace.epochs_per_s == 0.5
     left = pace.seconds_left(study.without_finals(), done)

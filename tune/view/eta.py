@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from results.log.records import ENDED
+from results.log.records import ENDED, AttemptRunning, AttemptStarted, Epoch, Event, TrialKey
 from results.log.state import RunState
 from tune.loop.next_work import wanted_retrainings, within_time
 from tune.study import Study
@@ -17,11 +17,12 @@ RECENT_EPOCHS = 50
 
 
 class Pace:
-    """Counts the epochs of this driver; `restart` when the first of them is about to begin."""
+    """Counts the epochs of this driver and times them; `restart` when the first of them is about to begin."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._recent: deque[float] = deque(maxlen=RECENT_EPOCHS)
+        self._begun: dict[TrialKey, float] = {}  # when a trial's worker was asked for, entered, or ended an epoch
         self.epochs = 0
         self.restart()
 
@@ -29,10 +30,17 @@ class Pace:
         """Count the time from now on."""
         self._started = self._clock()
 
-    def epoch_done(self) -> None:
-        """Take note of an epoch."""
-        self.epochs += 1
-        self._recent.append(self._clock())
+    def note(self, event: Event) -> None:
+        """Take note of epochs, and of attempts that begin."""
+        if isinstance(event, Epoch):
+            self.epochs += 1
+            self._recent.append(self._clock())
+        if isinstance(event, AttemptStarted | AttemptRunning | Epoch):
+            self._begun[event.key] = self._clock()
+
+    def seconds_waited(self, trial: TrialKey) -> float:
+        """Return for how long a trial's worker has been starting or in its present epoch."""
+        return self._clock() - self._begun.get(trial, self._started)
 
     @property
     def elapsed_s(self) -> float:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from results.log.records import ENDED, AttemptEnded, Epoch, Event, Rung, RungDecision, Status, TrialEnded, TrialStarted
+from results.log.records import ENDED, AttemptEnded, Event, Rung, RungDecision, Status, TrialEnded, TrialStarted
 from results.log.state import RunState
 from results.tables.table import one_line
 from tune.process.signals import ENDING, Signals
@@ -25,7 +25,9 @@ from tune.view.screen import Picture
 from tune.view.terminal import LIVE, PLAIN, QUIET
 
 # A slow line: the view is sent again only when something happened, or when its clock would look as if it stood.
-LIVE_EVERY_S, CLOCK_EVERY_S, PLAIN_EVERY_S = 1.0, 10.0, 10.0
+LIVE_EVERY_S, CLOCK_EVERY_S = 1.0, 10.0
+# Plain lines come after a tenth of the time since the start, at least and at most so many seconds: 182 in twelve hours.
+PLAIN_EVERY_S = (5.0, 300.0)
 EVENTS_SHOWN = 5
 
 
@@ -52,11 +54,13 @@ class Progress:
         self._live: Live | None = None
         self._said: deque[tuple[str, str]] = deque(maxlen=EVENTS_SHOWN)
         self._shown_at = clock()
+        self._epochs_said = 0
         self._is_changed = False
         self._is_ending_shown = False
 
     def __enter__(self) -> Self:
         self._pace.restart()
+        self._shown_at = self._clock()
         if self._view == LIVE:
             # Refreshed from tick() alone: a thread of its own would read the state while it changes.
             self._console = self._console or Console(file=sys.stderr, force_terminal=True)
@@ -81,8 +85,7 @@ class Progress:
     def update(self, event: Event) -> None:
         """Take note of an event; without a live view say what started, ended or was lost."""
         self._is_changed = True
-        if isinstance(event, Epoch):
-            self._pace.epoch_done()
+        self._pace.note(event)
         text, word = self._in_words(event)
         if not text:
             return
@@ -95,15 +98,22 @@ class Progress:
         """Show how it goes, where it is time to: that an end was asked for at once."""
         since = self._clock() - self._shown_at
         if self._live is None:
-            if since >= PLAIN_EVERY_S:
+            least, most = PLAIN_EVERY_S
+            if since >= min(most, max(least, self._pace.elapsed_s / 10)):
                 self._shown_at = self._clock()
                 self.say(self.summary())
         elif since >= (LIVE_EVERY_S if self._is_changed else CLOCK_EVERY_S) or self._is_ending != self._is_ending_shown:
             self._draw()
 
     def summary(self, *, is_last: bool = False) -> str:
-        """Return one line: how trials ended and how many are running, the best, what was spent, the time left."""
-        return Picture(self._study, self._state, self._pace).summary(is_last=is_last)
+        """Return one line: how trials ended and how many are running, the best, what was spent, the time left.
+
+        Where no epoch has ended since the last one it begins with what is being waited for.
+        """
+        picture = Picture(self._study, self._state, self._pace)
+        waiting = "" if is_last or self._epochs_said != self._pace.epochs else picture.waiting()
+        self._epochs_said = self._pace.epochs
+        return ", ".join(filter(None, (waiting, picture.summary(is_last=is_last))))
 
     def say(self, text: str) -> None:
         """Write a line to standard error unless all is to be quiet; one who has stopped reading ends no search."""

@@ -60,6 +60,20 @@ class Picture:
         left = [] if is_last else [time_left_text(self.pace.seconds_left(self.study, self.state))]
         return ", ".join([*self._counts("open" if is_last else "running"), *self._best(), *self._spent(), *left])
 
+    def waiting(self) -> str:
+        """Return what goes on where no epoch has ended for a while: workers that start, the longest present epoch."""
+        waited = {trial.started.key: self.pace.seconds_waited(trial.started.key) for trial in self._open()}
+        training = {t.started.key: t for t in self._open() if t.open_attempt() in t.running}
+        parts = []
+        if starting := [waited[key] for key in waited if key not in training]:
+            workers = "1 worker" if len(starting) == 1 else f"{len(starting)} workers"
+            parts.append(f"{workers} starting for {duration(max(starting))}")
+        if training:
+            longest = max(training, key=lambda key: waited[key])
+            epoch = max(training[longest].epochs, default=0) + 1
+            parts.append(f"trial {_number(training[longest])} in epoch {epoch} for {duration(waited[longest])}")
+        return ", ".join(parts)
+
     def _top(self, width: int) -> list[Text]:
         left = time_left_text(self.pace.seconds_left(self.study, self.state))
         title = SEPARATOR.join((self.study.study.name, duration(self.pace.elapsed_s), left))
