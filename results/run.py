@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results.commands import command
 from results.errors import RecordError
 from results.finals import Standing, standings
 from results.log.records import Epoch, FinalEvaluated, FinalsDecided, Rung, Status, Value
@@ -157,7 +158,8 @@ class Run:
             decision = self._state.decisions[-1] if self._state.decisions else None
             if decision is None or not is_delivered(self.folder, self._state, decision):
                 raise RecordError(
-                    f"{self.folder}: no model was handed on yet; let the finals end with `seti-tune resume`"
+                    f"{self.folder}: no model was handed on yet; let the finals end with "
+                    f"`{command('resume', self.folder)}`"
                 )
             return read_predictions(self.folder / (TEST_PREDICTIONS if split == "test" else VALIDATION_PREDICTIONS))
         if key not in self._state.finals:

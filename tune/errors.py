@@ -37,7 +37,7 @@ def guarded(command: Callable[[], int], *, bug: int = 1) -> int:
         if code is None:
             traceback.print_exc()
             return bug
-        print(f"seti-tune: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"seti-tune: {' '.join(line.strip() for line in str(error).splitlines())}", file=sys.stderr)
         return code
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.commands import command
 from results.files import write_atomically
 from results.final_evaluation import DESCRIPTION, FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
 from results.finals import baseline_of, decide
@@ -185,7 +186,7 @@ def _required_weights(run: Path, trial: TrialState) -> TrainedNetwork:
     if weights is None:  # lost since the driver began
         raise StudyError(
             f"{run}: the weights of the retrained trial {trial.started.trial} are gone; continue with "
-            f"`seti-tune resume {run}`, which trains it again"
+            f"`{command('resume', run)}`, which trains it again"
         )
     return weights
 

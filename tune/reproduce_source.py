@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -164,4 +165,6 @@ def _way_to_data(receipt: Receipt, path: Path | None) -> str:
     if data.get("simulate") is None:
         return "put it back, or say where it is now with --data PATH"
     out = path or Path("data") / receipt.study
-    return f"make it again with `{simulation_command(data, out)}`" + ("" if path else f" and give it with --data {out}")
+    return f"make it again with `{simulation_command(data, out)}`" + (
+        "" if path else f" and give it with --data {shlex.quote(str(out))}"
+    )

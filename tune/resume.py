@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from results.commands import command
 from results.log.event_log import LOG_NAME
 from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
 from results.log.state import RunState, load_run
@@ -89,8 +90,9 @@ def finals_study(
     ended = sum(trial.ended is not None for trial in trials)
     if ended < len(trials) or (ended < study.study.trials and within_time(study, state)):
         raise StudyError(
-            f"{run}: its search has not ended ({ended} of {study.study.trials} trials); continue it with `seti-tune "
-            f"resume {run}`, the finals follow, or end it there with `seti-tune resume {run} --trials {len(trials)}`"
+            f"{run}: its search has not ended ({ended} of {study.study.trials} trials); continue it with "
+            f"`{command('resume', run)}`, the finals follow, or end it there with "
+            f"`{command('resume', run, trials=len(trials))}`"
         )
     return study
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import types
 import typing
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results.commands import command
 from tune.errors import StudyError
 
 NETWORK = "tune.trial:train_network"  # the course network, as logs and receipts name it wherever its code lies
@@ -126,8 +126,8 @@ def read_section(path: Path, section: str, values: object) -> Any:
 
 def simulation_command(data: Mapping[str, Any], out: Path) -> str:
     """Return the command that simulates a data set as the section [data] says, into `out`."""
-    options = [word for name in ("train", "validation", "test", "seed") for word in (f"--{name}", str(data[name]))]
-    return shlex.join(["seti-tune", "data", "simulate", str(out), "--preset", str(data["simulate"]), *options])
+    counts = {name: data[name] for name in ("train", "validation", "test", "seed")}
+    return command("data", "simulate", out, preset=data["simulate"], **counts)
 
 
 def check_values(path: Path, section: str, values: object) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results.commands import command
 from results.files import write_atomically
 from results.log.event_log import LOG_NAME
 from results.log.recorder import Recorder
@@ -62,8 +62,7 @@ def train_one(wanted: Wanted, *, cores: int) -> None:
         try:
             trial = run_single(single, recorder, dataset.training_data(), on_epoch=_Monitor(recorder).show)
         except KeyboardInterrupt:
-            again = shlex.join(["seti-tune", "train", "--out", str(out), "--continue"])
-            print(f"interrupted; continue with: {again}")
+            print(f"interrupted; continue with: {command('train', out=out, **{'continue': True})}")
             raise
     if trial.ended is not None and trial.status == Status.DIVERGED:
         raise ConfigError(f"{out}: {trial.ended.reason}; lower training.learning_rate with --set or change the seed")

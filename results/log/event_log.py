@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from results.commands import command
 from results.errors import RecordError
 from results.log.records import Event, from_line, to_line
 
@@ -81,7 +82,7 @@ class EventLog:
             self.close()
             raise RecordError(
                 f"{run}: another process is running this study; wait for it, or look at it with "
-                f"`seti-tune status {run}`"
+                f"`{command('status', run)}`"
             ) from error
         self._size = _whole_lines(self._path)
         os.ftruncate(self._descriptor, self._size)

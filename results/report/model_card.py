@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from results.commands import command
 from results.files import write_atomically
 from results.final_evaluation import Tested
 from results.finals import standings
@@ -73,7 +73,7 @@ def _card(state: RunState, tested: Sequence[Tested]) -> list[str]:
         "In the run folder (elsewhere with the path of the receipt, and `--data` with that of the data set):",
         "",
         "```console",
-        f"$ {shlex.join(['seti-tune', 'retrain', RECEIPT, *_where(study)])}",
+        f"$ {command('retrain', RECEIPT, *_where(study))}",
         "```",
         "",
         "The receipt holds configuration, seed, digests and versions; the command says whether the same weights came "

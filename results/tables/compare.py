@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from results.commands import command
 from results.errors import TableError
 from results.log.state import RunState, TrialState, load_run
 from results.tables.leaderboard import BEFORE, column, describe_trial, interval_text, parameter_types, rank_trials
@@ -40,7 +41,9 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
         RecordError: No run, a damaged log, or one of another schema version.
     """
     if len(folders) < 2:
-        raise TableError(f"{len(folders)} run: at least two are expected; see one with seti-tune leaderboard")
+        raise TableError(
+            f"{len(folders)} run: at least two are expected; see one with `{command('leaderboard', *folders)}`"
+        )
     _refuse_twice(folders)
     runs = dict(zip(_names(folders), (load_run(folder) for folder in folders), strict=True))
     types: dict[str, str] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from results.audit import epochs_spent
+from results.commands import command
 from results.log.event_log import is_being_written
 from results.log.records import ENDED, AttemptEnded, Cause, Status
 from results.log.state import RunState, TrialState, fold
@@ -226,15 +226,14 @@ def _kind(end: AttemptEnded) -> str:
 
 def next_steps(status: RunStatus) -> Iterator[str]:
     """Return what can be done with the run now, most of it commands."""
-    run = shlex.quote(str(status.run))
     if status.is_finished and (status.run / "report.md").is_file():
         yield f"read {status.run / 'report.md'}"
     if status.state.started is not None:
-        yield f"seti-tune leaderboard {run}"
+        yield command("leaderboard", status.run)
     if status.is_running or status.is_finished:
         return
     if status.state.started is not None:
-        yield f"seti-tune resume {run}"
+        yield command("resume", status.run)
     else:
         yield "start the search again with the same command; nothing is recorded that could be resumed"
 

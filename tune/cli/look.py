@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -230,19 +231,25 @@ def _export(options: argparse.Namespace) -> int:
         from tune.export.tensorboard import export_tensorboard
 
         path = out / "tensorboard"
-        _say(f"{export_tensorboard(state, path)} trials: {path}", f"tensorboard --logdir {path}")
+        _say(f"{export_tensorboard(state, path)} trials: {path}", "tensorboard", "--logdir", str(path))
     if options.mlflow:
         from tune.export.mlflow import export_mlflow
 
         path = out / "mlflow.db"
-        _say(f"{export_mlflow(state, path)} trials added: {path}", f"mlflow ui --backend-store-uri sqlite:///{path}")
+        _say(
+            f"{export_mlflow(state, path)} trials added: {path}",
+            "mlflow",
+            "ui",
+            "--backend-store-uri",
+            f"sqlite:///{path}",
+        )
     journals = [out / "optuna-journal.log"] * options.optuna + [options.optuna_journal] * bool(options.optuna_journal)
     for path in journals:
         from tune.export.optuna import export_journal
 
-        _say(f"{export_journal(state, path)} trials added: {path}", f"optuna-dashboard {path}")
+        _say(f"{export_journal(state, path)} trials added: {path}", "optuna-dashboard", str(path))
     return 0
 
 
-def _say(what: str, viewer: str) -> None:
-    print(f"{what}; look at it with `{viewer}`", file=sys.stderr)
+def _say(what: str, *viewer: str) -> None:
+    print(f"{what}; look at it with `{shlex.join(viewer)}`", file=sys.stderr)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from results.commands import command
 
 if TYPE_CHECKING:
     from results.log.records import Epoch
@@ -85,7 +86,5 @@ def _line(receipt: Receipt, report: Epoch) -> str:
 
 
 def _again(options: argparse.Namespace) -> str:
-    from tune.process.child import given_options
-
     given = {name: getattr(options, name) for name in ("trial", "repeat", "data", "out", "threads")}
-    return shlex.join(["seti-tune", "retrain", str(options.place), *given_options(**given)])
+    return command("retrain", options.place, **given)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from results.commands import command, option_words
 
 if TYPE_CHECKING:
     from tune.study import Study
@@ -97,7 +98,6 @@ def _view(options: argparse.Namespace) -> str:
 
 def _search(options: argparse.Namespace) -> int:
     from results.log.event_log import LOG_NAME
-    from tune.process.child import given_options, resume_command
     from tune.process.supervisor import supervise
     from tune.ray_adapter.cluster import check_address
     from tune.study import load_study
@@ -109,10 +109,8 @@ def _search(options: argparse.Namespace) -> int:
     run = options.run_folder or Path("runs") / study.study.name
     if options.address is not None:
         check_address(options.address)
-    off = ["--no-finals"] if options.no_finals else []
-    arguments = [options.study, *given_options(run=run, trials=study.study.trials, address=options.address), *off]
-    given = given_options(run=options.run_folder, trials=options.trials, address=options.address)
-    again = ["seti-tune", "search", options.study, *given, *off]
+    moved = {"address": options.address, "no_finals": options.no_finals}
+    arguments = [options.study, *option_words(run=run, trials=study.study.trials, **moved)]
     log = run / LOG_NAME
     is_new = not log.exists() or not log.stat().st_size
     if options.dry_run or (is_new and not options.quiet):
@@ -121,26 +119,25 @@ def _search(options: argparse.Namespace) -> int:
         return 0
 
     def way_on() -> str:
-        begun = log.exists() and log.stat().st_size > 0
-        return resume_command(run, trials=options.trials, address=options.address) if begun else shlex.join(again)
+        if log.exists() and log.stat().st_size > 0:
+            return command("resume", run, trials=options.trials, address=options.address)
+        return command("search", options.study, run=options.run_folder, trials=options.trials, **moved)
 
     return supervise(arguments, view=_view(options), again=way_on)
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from tune.process.child import given_options, resume_command
     from tune.process.supervisor import supervise
     from tune.ray_adapter.cluster import check_address
 
     if options.address is not None:
         check_address(options.address)
     given = {name: getattr(options, name) for name in ("trials", "data", "space", "address")}
-    again = resume_command(options.folder, **given)
-    return supervise(["--run", str(options.folder), *given_options(**given)], view=_view(options), again=lambda: again)
+    again = command("resume", options.folder, **given)
+    return supervise(["--run", str(options.folder), *option_words(**given)], view=_view(options), again=lambda: again)
 
 
 def _finals(options: argparse.Namespace) -> int:
-    from tune.process.child import finals_command, given_options
     from tune.process.supervisor import supervise
     from tune.ray_adapter.cluster import check_address
     from tune.resume import finals_study
@@ -149,8 +146,8 @@ def _finals(options: argparse.Namespace) -> int:
         check_address(options.address)
     wanted = {name: getattr(options, name) for name in ("data", "finalists", "seeds")}
     finals_study(options.folder, **wanted)  # a mistake is said before a process is started
-    given = given_options(**wanted, address=options.address)
-    again = finals_command(options.folder, **wanted, address=options.address)
+    given = option_words(**wanted, address=options.address)
+    again = command("finals", options.folder, **wanted, address=options.address)
     return supervise(["--run", str(options.folder), "--finals-only", *given], view=_view(options), again=lambda: again)
 
 

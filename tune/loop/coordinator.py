@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Container
 
+from results.commands import command
 from results.errors import RecordError
 from results.log.recorder import Recorder
 from results.log.records import (
@@ -210,7 +211,7 @@ class Coordinator:
             run, first = self._recorder.run, failures[0]
             raise HopelessStudyError(
                 f"{run}: {len(failures)} trials in a row failed, the first one, trial {first.trial}: {first.reason}; "
-                f"correct the cause and continue with `seti-tune resume {run}`"
+                f"correct the cause and continue with `{command('resume', run)}`"
             )
 
     # The record ---------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results.commands import command
 from tune.errors import guarded
 from tune.process.signals import Interrupted, Signals, exit_code
 from tune.view.terminal import PLAIN, VIEWS
@@ -20,21 +20,6 @@ if TYPE_CHECKING:
     from tune.study import Study
 
 EXIT_BUG = 70  # of the driver; 1 is what Ray's C++ exits with when the head is gone
-
-
-def given_options(**options: object) -> list[str]:
-    """Return the options that are not None as words of a command line."""
-    return [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
-
-
-def resume_command(run: Path, **options: object) -> str:
-    """Return the command that continues a run, with the options that are given."""
-    return shlex.join(["seti-tune", "resume", str(run), *given_options(**options)])
-
-
-def finals_command(run: Path, **options: object) -> str:
-    """Return the command for the finals of a run, which also continues them."""
-    return shlex.join(["seti-tune", "finals", str(run), *given_options(**options)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,9 +65,9 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
         recorded: Any = outcome.state.study
         trials = options.trials if options.trials != recorded["study"]["trials"] else None
         moved = {"data": options.data, "space": options.space, "address": options.address}
-        go_on = resume_command(options.run, trials=trials, **moved)
+        go_on = command("resume", options.run, trials=trials, **moved)
         if options.finals_only:  # what it asks for may not be in the log yet
-            go_on = finals_command(options.run, finalists=options.finalists, seeds=options.seeds, **moved)
+            go_on = command("finals", options.run, finalists=options.finalists, seeds=options.seeds, **moved)
         print(f"\nInterrupted; leaderboard of what was done: {options.run}/leaderboard.csv\nContinue with: {go_on}")
         return exit_code(outcome.signal)
     print("\n" + "\n".join(headline(outcome.state, read_tested(options.run, outcome.state))))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from results.commands import command
 from results.files import write_atomically
 from results.log.recorder import Recorder
 from results.log.records import StudyEnded, StudyResumed
@@ -213,5 +214,5 @@ def _take_over(run: Path, coordinator: Coordinator, error: RayError) -> None:
     if not coordinator.interrupt("Ray was started again", killed_for_memory=killed):
         raise RayLostError(
             f"{run}: Ray gave up ({type(error).__name__}: {str(error).splitlines()[0]}); all that was recorded is "
-            f"kept, continue with `seti-tune resume {run}`"
+            f"kept, continue with `{command('resume', run)}`"
         ) from error

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from results.commands import command
 from results.log.state import RunState
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_dataset
@@ -57,8 +58,8 @@ def check_data_is_there(study: Study, run: Path, state: RunState) -> None:
     if state.started is None or path is None or path.exists():
         return
     if study.data.simulate is None:
-        way = f"put it back, or say where it is now with `seti-tune resume {run} --data PATH`"
+        way = f"put it back, or say where it is now with `{command('resume', run, data='PATH')}`"
     else:
-        command = simulation_command(dataclasses.asdict(study.data), path)
-        way = f"put it back, or make it again with `{command}`; its digest is compared"
+        again = simulation_command(dataclasses.asdict(study.data), path)
+        way = f"put it back, or make it again with `{again}`; its digest is compared"
     raise StudyError(f"{path}: the data set of this run is not there any more; {way}")

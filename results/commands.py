@@ -1,0 +1,31 @@
+"""Commands of seti-tune as messages name them: quoted, so that they can be pasted into a shell."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+
+def command(*words: object, **options: object) -> str:
+    """Return the command line of seti-tune with these words and options, as `option_words` has them.
+
+    `command("resume", Path("my run"), trials=40)` is `seti-tune resume 'my run' --trials 40`.
+    """
+    return shlex.join(["seti-tune", *map(_word, words), *option_words(**options)])
+
+
+def option_words(**options: object) -> list[str]:
+    """Return options as words of a command line: none for None and False, `--name` for True, else `--name value`."""
+    words: list[str] = []
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            words += [option, _word(value)]
+    return words
+
+
+def _word(value: object) -> str:
+    text = str(value)
+    return f"./{text}" if isinstance(value, Path) and text.startswith("-") else text
