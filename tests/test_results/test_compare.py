@@ -92,7 +92,7 @@ def test_a_run_given_twice_is_refused(runs: list[Path], tmp_path: Path) -> None:
 
 
 def test_one_run_is_nothing_to_compare(runs: list[Path]) -> None:
-    with pytest.raises(TableError, match="1 run: at least two are expected; see one with `seti-tune leaderboard .*a`"):
+    with pytest.raises(TableError, match=r"1 run: at least two are expected; see one with `seti-tune leaderboard .*a`"):
         compare_runs(runs[:1])
 
 
