@@ -11,6 +11,7 @@ from results.log.records import StudyResumed, StudyStarted
 from results.log.state import RunState
 from seti_model.data.dataset import TrainingData
 from tune.loop.coordinator import Coordinator
+from tune.loop.executor import run_here
 from tune.loop.search import SearchPlan
 from tune.study import Study
 from tune.trainable import Entered, EpochReport, Left, Task, train_network
@@ -126,10 +127,10 @@ class NetworkBench(Bench):
         super().__init__(study, run, data=data)
         self._data = data
 
-    def _epochs(self, task: Task) -> Any:
-        self.coordinator.receive(task, Entered(node="here", pid=1))
-        train_network(task, self._data, lambda report: self.coordinator.receive(task, report))
-        yield True
+    def run(self, rng: random.Random | None = None) -> RunState:
+        with self.recorder:
+            run_here(self.coordinator, self._data, train_network)
+        return self.state
 
 
 def outcome(state: RunState) -> list[Any]:
