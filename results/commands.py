@@ -14,6 +14,15 @@ def command(*words: object, **options: object) -> str:
     return shlex.join(["seti-tune", *map(_word, words), *option_words(**options)])
 
 
+def continuing(run: Path, *, is_search: bool) -> str:
+    """Return the command that continues a run: a search, the retraining of a receipt, or a training."""
+    if is_search:
+        return command("resume", run)
+    if (receipt := run / "receipt.json").is_file():
+        return command("retrain", receipt, out=run)
+    return command("train", out=run, **{"continue": True})
+
+
 def option_words(**options: object) -> list[str]:
     """Return options as words of a command line: none for None and False, `--name` for True, else `--name value`."""
     words: list[str] = []

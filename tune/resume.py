@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from results.commands import command
+from results.commands import command, continuing
 from results.log.event_log import LOG_NAME
 from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
 from results.log.state import RunState, load_run
@@ -55,6 +55,7 @@ def recorded_study(
         SpaceError: The space cannot be read or does not fit.
     """
     state = load_run(run)
+    require_search(run, state)
     wider = Space.from_mapping(state.space) if space is None else load_space(space)
     old: Any = state.study
     record = dict(old) | _carried_over(state, wider)
@@ -67,6 +68,19 @@ def recorded_study(
     study = study if copy is None else study.with_init_from(copy)  # the original may have gone or changed
     study = study if data is None else study.with_data(data)
     return study if trials is None else study.with_trials(trials)
+
+
+def require_search(run: Path, state: RunState) -> None:
+    """Refuse what is asked of the run of a search only.
+
+    Raises:
+        StudyError: The run trains one given configuration.
+    """
+    if not state.is_search:
+        raise StudyError(
+            f"{run}: holds the training of one configuration and no search; continue it with "
+            f"`{continuing(run, is_search=False)}`"
+        )
 
 
 def finals_study(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from results.audit import epochs_spent
-from results.commands import command
+from results.commands import command, continuing
 from results.log.event_log import is_being_written
 from results.log.records import ENDED, AttemptEnded, Cause, Status
 from results.log.state import RunState, TrialState, fold
@@ -233,7 +233,7 @@ def next_steps(status: RunStatus) -> Iterator[str]:
     if status.is_running or status.is_finished:
         return
     if status.state.started is not None:
-        yield command("resume", status.run)
+        yield continuing(status.run, is_search=status.state.is_search)
     else:
         yield "start the search again with the same command; nothing is recorded that could be resumed"
 

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -12,12 +13,15 @@ import psutil
 import pytest
 from PIL import Image
 
-from results.log.event_log import EventLog
+from results.log.event_log import EventLog, read_events
 from results.log.records import StudyStarted
-from results.log.state import load_run
+from results.log.state import RunState, load_run
+from results.tables.status import run_status, status_text
 from seti_model.data.dataset import SplitData, write_dataset
 from seti_model.data.simulator import simulate_dataset
 from tune.cli.main import main
+from tune.errors import StudyError
+from tune.resume import recorded_study
 
 SMALL = ["network.filters_1=4", "network.filters_2=4", "network.kernel=3", "network.dense_units=8", "training.epochs=2"]
 
@@ -176,6 +180,24 @@ def test_ctrl_c_leaves_within_a_second_and_the_printed_command_goes_on(data, tmp
     assert load_run(out).trials[0, None].status == "completed"
 
 
+def test_commands_about_a_run_know_a_training(trained, tmp_path, capsys, error):
+    message = error(["finals", str(trained)])
+    assert "holds the training of one configuration and no search; continue it with `seti-tune train" in message
+    assert message.endswith(f"train --out {trained} --continue`")
+    with pytest.raises(StudyError, match="holds the training of one configuration and no search"):
+        recorded_study(trained)  # as `resume` does
+    assert "Optuna has no search to show" in error(["export", str(trained), "--optuna", "--out", str(tmp_path)])
+    for command in (["status"], ["leaderboard"], ["export", "--tensorboard", "--out", str(tmp_path)]):
+        assert main([command[0], str(trained), *command[1:]]) == 0
+    assert main(["report", str(trained), "--out", str(tmp_path / "page.html")]) == 0
+    out = capsys.readouterr().out
+    assert "finished: all epochs done" in out
+    assert "baseline" not in out
+    status = run_status(trained)
+    unfinished = dataclasses.replace(status, state=RunState(list(read_events(trained))[:-1]))
+    assert f"seti-tune train --out {trained} --continue" in status_text(unfinished)
+
+
 def test_nothing_to_continue_is_said(data, tmp_path, error):
     assert "holds no training to continue" in error(arguments(data, tmp_path / "none", "--continue"))
 
@@ -323,6 +345,8 @@ def test_help_has_examples_and_loads_nothing_heavy():
         code = f"""
 import sys
 from tune.cli.main import main
+from tune.errors import StudyError
+from tune.resume import recorded_study
 try:
     main([{command!r}, "--help"])
 except SystemExit:

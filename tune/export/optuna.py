@@ -34,6 +34,10 @@ def export_journal(state: RunState, path: Path) -> int:
         RecordError: It cannot be written.
     """
     study: Any = state.study
+    if not state.is_search:
+        raise StudyError(
+            f"{path}: the run trains one given configuration, Optuna has no search to show; see --tensorboard"
+        )
     trials = _ended_trials(state)
     return len(trials) - _known(path.absolute(), str(study["study"]["name"]), _origin(state), trials)
 
