@@ -41,11 +41,7 @@ def import_dataset(args: argparse.Namespace, say: Callable[[str], None]) -> Data
             f"no test split given: {len(splits['test'].labels)} images carved from the training split, stratified "
             f"(--test-fraction {args.test_fraction:g}); {len(splits['train'].labels)} remain"
         )
-    dataset = write_dataset(args.out, splits, class_names, origin)
-    for split, n in dataset.origin["duplicates_removed"].items():
-        if n:
-            say(f"removed from {split}: {n} images that also occur, byte for byte, in a split held out further")
-    return dataset
+    return write_dataset(args.out, splits, class_names, origin)
 
 
 def _read_csv_splits(args: argparse.Namespace, say: Callable[[str], None]) -> _Read:

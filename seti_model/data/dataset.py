@@ -20,6 +20,7 @@ from seti_model.data.split_data import TEST, check_splits
 from seti_model.data.split_data import Groups as Groups
 from seti_model.data.split_data import Images as Images
 from seti_model.data.split_data import Labels as Labels
+from seti_model.data.split_data import Source as Source
 from seti_model.data.split_data import Split as Split
 from seti_model.data.split_data import SplitData as SplitData
 from seti_model.errors import DatasetError
@@ -161,7 +162,8 @@ def write_dataset(
     """Write a data set to the new folder `path`, whole or not at all, and open it.
 
     An image that occurs byte for byte in two splits stays in the more held-out one (test, then validation); how
-    many were removed from which split is recorded in `origin["duplicates_removed"]`.
+    many were removed from which split is recorded in `origin["duplicates_removed"]`; beside it stand the images of one
+    constant value, and those that equal another one of their split.
 
     Raises:
         DatasetError: `path` exists or cannot be written; splits differ in shape, divide a group, lack the training
@@ -170,7 +172,7 @@ def write_dataset(
     path = Path(path).absolute()
     require_new(path)
     check_splits("new data set", splits, tuple(class_names))
-    splits, removed = without_duplicates(splits)
+    splits, notes = without_duplicates(splits, class_names)
     check_splits("new data set without duplicates", splits, tuple(class_names))
     meta = {
         "format_version": FORMAT_VERSION,
@@ -179,7 +181,7 @@ def write_dataset(
         "class_names": list(class_names),
         "counts": {name: len(data.labels) for name, data in splits.items()},
         "digest": compute_digest(splits, class_names),
-        "origin": {**origin, "duplicates_removed": removed},
+        "origin": {**origin, **notes},
     }
     text = json.dumps(meta, indent=2, allow_nan=False)
     with written_whole(path, DatasetError, "free some space or choose another folder") as temporary:

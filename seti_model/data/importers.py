@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seti_model.data.dataset import Groups, Images, Labels, SplitData
+from seti_model.data.dataset import Groups, Images, Labels, Source, SplitData
 from seti_model.errors import DatasetError
 
 # The true meaning of the one-hot index in the course files.
@@ -27,7 +27,7 @@ _BLOCK_BYTES = 8 << 20
 _MAX_NUMBER_BYTES = 32
 _MAX_CLASSES = 127  # labels are int8
 _ROWS = 256  # images converted at a time
-_CHANNELS = {"L": 1, "RGB": 3}  # by Pillow's name of the mode
+_CHANNELS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}  # without alpha, by Pillow's name of the mode
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def read_csv(
         raise DatasetError(f"{labels}, row {row + 1}: {values} is not one-hot; expected a single 1 among zeros")
     if len(pixels) != len(one_hot):
         raise DatasetError(f"{images}: {len(pixels)} images, but {labels} has {len(one_hot)} labels; make them match")
-    return SplitData(pixels.reshape(-1, n_time, n_freq, 1), one_hot.argmax(axis=1).astype(np.int8))
+    source = Source((images,), np.arange(len(pixels)))
+    return SplitData(pixels.reshape(-1, n_time, n_freq, 1), one_hot.argmax(axis=1).astype(np.int8), source=source)
 
 
 def read_npz(path: Path, class_names: Sequence[str] | None = None) -> Imported:
@@ -95,13 +96,14 @@ def read_npz(path: Path, class_names: Sequence[str] | None = None) -> Imported:
     images = to_uint8(x, f"{path}", 1)
     images = images[..., None] if x.ndim == 3 else images
     labels = _checked_labels(path, arrays["y"], len(images), len(names))
-    return Imported(SplitData(images, labels, groups=_checked_groups(path, arrays, len(images))), tuple(names))
+    groups, source = _checked_groups(path, arrays, len(images)), Source((path,), np.arange(len(images)))
+    return Imported(SplitData(images, labels, groups=groups, source=source), tuple(names))
 
 
 def read_folder(path: Path) -> Imported:
     """Read `path/<class>/*.png`; a label is the place of the class among the sorted folder names.
 
-    All images share one size and one mode, 8-bit grey or RGB.
+    All images share one size and one mode, 8-bit grey or RGB; an alpha channel is left out where it is opaque.
 
     Raises:
         DatasetError: Fewer than two class folders, one without PNG files, or a file that cannot be used.
@@ -127,7 +129,8 @@ def read_folder(path: Path) -> Imported:
             raise DatasetError(f"{file}: shape {image.shape}, but {files[0]} has {first.shape}; bring all to one shape")
         images[row] = image
     _require_few_classes(path, len(folders))
-    return Imported(SplitData(images, np.array(labels, np.int8)), tuple(folder.name for folder in folders))
+    data = SplitData(images, np.array(labels, np.int8), source=Source(tuple(files), np.arange(len(files))))
+    return Imported(data, tuple(folder.name for folder in folders))
 
 
 def number_blocks(path: Path, n_columns: int, hint: str) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
@@ -229,4 +232,12 @@ def read_png(file: Path) -> Images:
         raise DatasetError(f"{file}: cannot be read as PNG ({error}); replace it") from error
     if mode not in _CHANNELS:
         raise DatasetError(f"{file}: mode {mode}, expected 8-bit grey (L) or RGB; convert it")
+    if mode in ("LA", "RGBA"):
+        see_through = np.count_nonzero(pixels[..., -1] < 255)
+        if see_through:
+            raise DatasetError(
+                f"{file}: {see_through} of {pixels[..., 0].size} pixels are transparent; save it on a ground, "
+                "as matplotlib's savefig does with transparent=False"
+            )
+        pixels = pixels[..., :-1]
     return pixels.reshape(*pixels.shape[:2], _CHANNELS[mode])

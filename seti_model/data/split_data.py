@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +29,29 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where images were read from: rows (n,), from 0, of one file, or of a list of files that hold an image each."""
+
+    files: tuple[Path, ...]
+    rows: npt.NDArray[np.intp]
+
+    def place(self, image: int) -> str:
+        """Return the place of one image as messages name it."""
+        row = int(self.rows[image])
+        return f"{self.files[0]}, row {row + 1}" if len(self.files) == 1 else str(self.files[row])
+
+
+@dataclass(frozen=True)
 class SplitData(Split):
     """A split with what is known besides: physical parameters (one row per image) and the group of each image.
 
-    Images of one group (an object, an observation) are not independent, so they must share a split.
+    Images of one group (an object, an observation) are not independent, so they must share a split. The source is known
+    while a data set is made.
     """
 
     truth: pd.DataFrame | None = None
     groups: Groups | None = None
+    source: Source | None = None
 
     def take(self, rows: npt.NDArray[np.intp]) -> SplitData:
         """Return the images at the indices `rows`, with all that belongs to them."""
@@ -44,6 +60,7 @@ class SplitData(Split):
             self.labels[rows],
             truth=None if self.truth is None else self.truth.iloc[rows].reset_index(drop=True),
             groups=None if self.groups is None else self.groups[rows],
+            source=None if self.source is None else Source(self.source.files, self.source.rows[rows]),
         )
 
 

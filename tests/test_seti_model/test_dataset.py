@@ -15,6 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seti_model.data.dataset import Dataset, Split, SplitData, TrainingData, compute_digest, write_dataset
+from seti_model.data.digest import remarks
+from seti_model.data.importers import read_npz
+from seti_model.data.splits import split_by_fractions
 from seti_model.errors import DatasetError
 
 NAMES = ("tone", "noise")
@@ -204,6 +207,50 @@ def test_image_in_two_splits_stays_in_the_held_out_one(tmp_path):
     assert np.array_equal(dataset.split("train").labels, splits["train"].labels[1:5])
     assert np.array_equal(dataset.split("validation").images, splits["validation"].images[:3])
     dataset.verify()
+
+
+def test_constant_and_equal_images_are_kept_and_named_with_their_classes(tmp_path):
+    splits = make_splits(train=6, validation=4, test=2)
+    for split, row, label in (("train", 1, 0), ("train", 4, 1), ("test", 0, 0)):
+        splits[split].images[row] = 10 * row
+        splits[split].labels[row] = label
+    splits["validation"].images[3] = splits["validation"].images[0]
+    splits["validation"].labels[[0, 3]] = (1, 0)
+    dataset = write_dataset(tmp_path / "d", splits, NAMES, {})
+    assert [len(dataset.unlocked().split(name).labels) for name in ("train", "validation", "test")] == [6, 4, 2]
+    tone, noise = NAMES
+    assert dataset.origin["constant_images"] == {
+        "train": [["train, row 2", tone], ["train, row 5", noise]],
+        "validation": [],
+        "test": [["test, row 1", tone]],
+    }
+    assert remarks(dataset.origin) == [
+        f"3 images of one constant value, of different classes: train, row 2 ({tone}); train, row 5 ({noise}); "
+        f"test, row 1 ({tone}); kept, remove what is wrong from the source",
+        f"1 group of equal images in validation, of different classes: validation, row 1 ({noise}) = validation, row 4 "
+        f"({tone}); kept, remove what is wrong from the source",
+    ]
+
+
+def test_images_are_named_by_the_row_of_the_file_they_came_from(tmp_path):
+    images, labels = make_split(40, seed=1).images, np.arange(40).astype(np.int8) % 2
+    images[[7, 30]] = 0
+    images[21] = images[5]
+    np.savez(tmp_path / "mine.npz", x=images, y=labels, class_names=["a", "b"])
+    data = read_npz(tmp_path / "mine.npz").data
+    splits = split_by_fractions(data, (0.6, 0.2, 0.2), seed=3, class_names=("a", "b"))
+    origin = write_dataset(tmp_path / "d", splits, ("a", "b"), {}).origin
+    named = {place for images in origin["constant_images"].values() for place, _ in images}
+    assert named == {f"{tmp_path}/mine.npz, row 8", f"{tmp_path}/mine.npz, row 31"}
+
+
+def test_a_hundred_blank_images_are_counted_and_ten_are_named(tmp_path):
+    splits = make_splits(train=120, validation=4)
+    splits["train"].images[:100] = 0
+    [remark] = remarks(write_dataset(tmp_path / "d", splits, NAMES, {}).origin)
+    assert remark.startswith("100 images of one constant value, of different classes: train, row 1 (")
+    assert "; 90 more, see dataset.json; " in remark
+    assert remark.count("row") == 10
 
 
 def test_split_that_consists_of_duplicates_is_refused(tmp_path):

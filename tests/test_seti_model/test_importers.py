@@ -130,8 +130,41 @@ def test_colour_images_have_three_channels(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("RGBA", (1, 2, 3, 255), [1, 2, 3]),
+        ("RGBA", (7, 7, 7, 255), [7, 7, 7]),  # grey, and three channels as of an RGB file
+        ("LA", (7, 255), [7]),
+    ],
+)
+def test_an_opaque_alpha_channel_is_left_out(tmp_path, mode, colour, expected):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new(mode, (3, 2), colour).save(tmp_path / name / "0.png")
+    images = read_folder(tmp_path).data.images
+    assert images.shape == (2, 2, 3, len(expected))
+    assert images[0, 0, 0].tolist() == expected
+
+
+def test_what_matplotlib_saves_is_read_as_the_colours_it_drew(tmp_path):
+    from matplotlib.image import imsave
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        imsave(tmp_path / name / "0.png", np.eye(4), cmap="gray")
+    with Image.open(tmp_path / "a" / "0.png") as picture:
+        assert picture.mode == "RGBA"
+    assert np.array_equal(read_folder(tmp_path).data.images[0, :, :, 1], 255 * np.eye(4, dtype=np.uint8))
+
+
+@pytest.mark.parametrize(
     ("spoil", "message"),
     [
+        (
+            lambda f: Image.new("RGBA", (3, 2), (1, 2, 3, 254)).save(f / "hum" / "1.png"),
+            r"1.png: 6 of 6 pixels are transparent; save it on a ground, as .* with transparent=False",
+        ),
+        (lambda f: Image.new("LA", (3, 2)).save(f / "hum" / "1.png"), r"1.png: 6 of 6 pixels are transparent; save"),
         (
             lambda f: Image.new("L", (4, 2)).save(f / "hum" / "1.png"),
             r"1.png: shape \(2, 4, 1\), but .* has \(2, 3, 1\)",

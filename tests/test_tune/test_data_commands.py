@@ -9,6 +9,7 @@ from PIL import Image
 from results.errors import ResultsError
 from seti_model.data.dataset import Dataset
 from seti_model.data.physics import CLASS_NAMES
+from seti_model.data.split_data import SPLITS
 from seti_model.errors import DatasetError
 from tune.cli.main import parse
 
@@ -180,6 +181,17 @@ def test_folder_of_images_is_imported(tmp_path, capsys):
     assert run("import", tmp_path / "d", "--folder", tmp_path / "png", "--fractions", "0.6,0.2,0.2") == 0
     assert "class 0: noise\nclass 1: tone\n" in capsys.readouterr().out
     assert Dataset.open(tmp_path / "d").class_counts("test") == {"noise": 2, "tone": 2}
+
+
+def test_the_blank_and_the_equal_images_of_a_genuine_archive_are_named(tmp_path, real_data, capsys):
+    file = real_data / "frdeep_first_600x150x150.npz"
+    run("import", tmp_path / "d", "--npz", file, "--fractions", "0.6,0.2,0.2")
+    for _ in ("import", "describe"):
+        out = capsys.readouterr().out
+        assert f"1 image of one constant value: {file}, row 510 (FRI); kept, remove what is wrong from" in out
+        assert f"1 group of equal images in train: {file}, row 480 (FRII) = {file}, row 500 (FRII); kept, " in out
+        run("describe", tmp_path / "d")
+    assert sum(len(Dataset.open(tmp_path / "d").unlocked().split(name).labels) for name in SPLITS) == 600
 
 
 def test_genuine_galaxies_lose_the_duplicate_that_reached_two_splits(tmp_path, real_data):

@@ -52,6 +52,7 @@ def describe(args: argparse.Namespace) -> int:
     """Print counts, ranges and the verified digest of a data set, and draw examples of each class."""
     from results.report.figures import contact_sheet
     from seti_model.data.dataset import Dataset
+    from seti_model.data.digest import NOTES
 
     dataset = Dataset.open(args.dataset)
     dataset.verify()
@@ -62,7 +63,8 @@ def describe(args: argparse.Namespace) -> int:
         for column, (low, high) in dataset.truth_ranges(split).items():
             print(f"{column} {split}: {low:.4g}..{high:.4g}")
     for key, value in dataset.origin.items():
-        print(f"origin {key}: {value}")
+        if key not in NOTES:  # said with the summary
+            print(f"origin {key}: {value}")
     train = dataset.split("train")
     sheet = args.out or dataset.path / "contact_sheet.png"
     contact_sheet(train.images, train.labels, dataset.class_names, sheet)
@@ -155,6 +157,8 @@ def _add_command(
 
 
 def _print_summary(dataset: Dataset) -> None:
+    from seti_model.data.digest import remarks
+
     n_time, n_freq, channels = dataset.image_shape
     print(f"data set {dataset.path}: {n_time} x {n_freq} pixels, channels: {channels}, digest {dataset.digest}")
     counts = {split: dataset.class_counts(split) for split in dataset.splits}
@@ -163,6 +167,8 @@ def _print_summary(dataset: Dataset) -> None:
     for name in dataset.class_names:
         print("  ".join([f"{name:<{width}}", *(f"{count[name]:>10}" for count in counts.values())]))
     print("  ".join([f"{'total':<{width}}", *(f"{sum(count.values()):>10}" for count in counts.values())]))
+    for remark in remarks(dataset.origin):
+        print(remark)
 
 
 def _pixel_range(counts: npt.NDArray[np.int64]) -> str:
