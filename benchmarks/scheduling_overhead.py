@@ -130,13 +130,13 @@ def _train(config: dict[str, int], data: Any) -> None:
     from seti_model.runtime import prepare_process
 
     prepare_process(1)
-    from seti_model.training.train import train
+    from seti_model.training.train import Checkpoints, train
 
     values: dict[str, Any] = {f"network.{name}": count for name, count in config.items()}
     configuration = Configuration.from_mapping(values | {"network.dense_units": 16, "training.epochs": 1})
     entered = time.time()
     with tempfile.TemporaryDirectory() as folder:
-        result = train(configuration, data, seed=1, checkpoint_folder=Path(folder))
+        result = train(configuration, data, seed=1, checkpoints=Checkpoints(Path(folder)))
         ray_tune.report({"accuracy": result.best_validation_accuracy, "entered": entered, "reported": time.time()})
 
 

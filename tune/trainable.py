@@ -151,7 +151,7 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
     prepare_process(task.threads, gpu=task.gpus > 0)
     from seti_model.errors import DamagedCheckpointError
     from seti_model.training import outcome
-    from seti_model.training.train import train
+    from seti_model.training.train import Checkpoints, train
 
     def report(result: outcome.EpochResult) -> bool:
         measured = EpochReport(
@@ -178,11 +178,9 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
             data,
             seed=task.seed,
             on_epoch=report,
-            checkpoint_folder=task.checkpoint_folder,
             init_from=task.init_from,
             resume_from=task.resume_from,
-            checkpoint_share=CHECKPOINT_SHARE,
-            checkpoint_epochs=task.checkpoint_epochs,
+            checkpoints=Checkpoints(task.checkpoint_folder, share=CHECKPOINT_SHARE, epochs=task.checkpoint_epochs),
         )
     except outcome.Diverged as error:
         raise Diverged(str(error)) from error

@@ -6,6 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +31,39 @@ from seti_model.training.trainer import Session
 from seti_model.transfer import load_initial
 
 
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and when a training writes its checkpoints; one training at a time to a folder.
+
+    Of the last `keep` an older one is removed when `on_epoch` has returned for its successor. One is written when the
+    last one cost at most `share` of the time since, by default after every epoch, and in any case after `epochs` and
+    after the last epoch.
+    """
+
+    folder: Path
+    keep: int = 1
+    share: float = math.inf
+    epochs: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse to keep none.
+
+        Raises:
+            CheckpointError: `keep` is below 1.
+        """
+        if self.keep < 1:
+            raise CheckpointError(f"keep={self.keep}: at least one checkpoint must be kept to continue from")
+
+
 def train(
     configuration: Configuration,
     data: TrainingData,
     *,
     seed: int,
     on_epoch: Callable[[EpochResult], bool] | None = None,
-    checkpoint_folder: Path | None = None,
+    checkpoints: Checkpoints | None = None,
     init_from: Path | None = None,
     resume_from: Path | None = None,
-    keep_checkpoints: int = 1,
-    checkpoint_share: float = math.inf,
-    checkpoint_epochs: Sequence[int] = (),
 ) -> TrainingResult:
     """Train to `configuration.training.epochs`, or until `on_epoch` returns True; keep the best weights.
 
@@ -54,15 +76,11 @@ def train(
         data: Training and validation split.
         seed: Of weights, order, augmentation and dropout.
         on_epoch: Called after each epoch's validation and checkpoint. What it raises is passed on.
-        checkpoint_folder: Checkpoints are written to it. One training at a time.
+        checkpoints: Where and when they are written; None for none.
         init_from: A model.keras written by `export_model`, to start from its weights and its pixel scale instead of
             from scratch; where the class names differ the softmax layer starts afresh. Its first
             `training.frozen_blocks` blocks stay as they are there, statistics included. Given again to continue.
         resume_from: The checkpoint (folder of an epoch) to continue; it may lie elsewhere.
-        keep_checkpoints: How many to keep; an older one is removed when `on_epoch` has returned for its successor.
-        checkpoint_share: A checkpoint is written when the last one cost at most this share of the time since; by
-            default after every epoch. The last epoch always has one.
-        checkpoint_epochs: Epochs that have one in any case.
 
     Raises:
         Diverged: A loss is not finite.
@@ -71,8 +89,6 @@ def train(
         CheckpointError: A checkpoint cannot be written, is damaged or belongs to another training.
         ProcessError: `prepare_process` has not been called.
     """
-    if keep_checkpoints < 1:
-        raise CheckpointError(f"keep_checkpoints={keep_checkpoints}: at least one must be kept to continue from")
     release_memory()  # of a training that ended in an exception, now that its traceback is gone
     training = _Training(configuration, data, seed, init_from)
     trim_heap()  # a network needs its size three times while it is built
@@ -81,14 +97,14 @@ def train(
     stop = False
     while training.epochs_done < configuration.training.epochs and not stop:
         epoch = training.run_epoch()
-        if checkpoint_folder is not None and (
-            epoch.epoch in (configuration.training.epochs, *checkpoint_epochs)
-            or training.checkpoint_is_due(checkpoint_share)
+        if checkpoints is not None and (
+            epoch.epoch in (configuration.training.epochs, *checkpoints.epochs)
+            or training.checkpoint_is_due(checkpoints.share)
         ):
-            epoch = training.save(checkpoint_folder)
+            epoch = training.save(checkpoints.folder)
         stop = on_epoch is not None and on_epoch(epoch)
-        if epoch.checkpoint is not None:
-            prune_checkpoints(epoch.checkpoint.path, keep_checkpoints)
+        if checkpoints is not None and epoch.checkpoint is not None:
+            prune_checkpoints(epoch.checkpoint.path, checkpoints.keep)
     result = training.result()
     del training
     release_memory()

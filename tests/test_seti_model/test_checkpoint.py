@@ -17,7 +17,7 @@ from seti_model.training.checkpoint import (
     load_checkpoint,
     newest_checkpoint,
 )
-from seti_model.training.train import train
+from seti_model.training.train import Checkpoints, train
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def trained(configure, striped_data, tmp_path_factory):
     """A configuration, its result, and the folder of the checkpoints of all its epochs."""
     folder = tmp_path_factory.mktemp("checkpoints")
     configuration = configure(training__epochs=4)
-    result = train(configuration, striped_data, seed=5, checkpoint_folder=folder, keep_checkpoints=9)
+    result = train(configuration, striped_data, seed=5, checkpoints=Checkpoints(folder, keep=9))
     return configuration, result, folder
 
 
@@ -54,7 +54,7 @@ def test_only_the_newest_are_kept_and_older_ones_go_after_the_report(configure, 
     def look(epoch):
         seen.append(sorted(path.name for path in tmp_path.iterdir()))
 
-    train(configure(training__epochs=4), striped_data, seed=1, on_epoch=look, checkpoint_folder=tmp_path)
+    train(configure(training__epochs=4), striped_data, seed=1, on_epoch=look, checkpoints=Checkpoints(tmp_path))
     assert seen == [["0001"], ["0001", "0002"], ["0002", "0003"], ["0003", "0004"]]
     assert [path.name for path in tmp_path.iterdir()] == ["0004"]
     assert newest_checkpoint(tmp_path) == tmp_path / "0004"
@@ -97,7 +97,7 @@ def test_continuing_a_complete_training_returns_its_result(trained, striped_data
 def test_attempt_that_continues_elsewhere_writes_its_own_folder(trained, striped_data, tmp_path):
     configuration, result, folder = trained
     continued = train(
-        configuration, striped_data, seed=5, resume_from=folder / "0002", checkpoint_folder=tmp_path / "second"
+        configuration, striped_data, seed=5, resume_from=folder / "0002", checkpoints=Checkpoints(tmp_path / "second")
     )
     assert [path.name for path in (tmp_path / "second").iterdir()] == ["0004"]
     assert continued.last_weights_digest == result.last_weights_digest
@@ -150,19 +150,19 @@ def test_half_written_folder_of_a_killed_process_is_no_checkpoint(trained, strip
     (tmp_path / ".writing-0002" / "state.npz").write_bytes(b"half")
     (tmp_path / "0003").mkdir()
     assert newest_checkpoint(tmp_path) is None
-    train(trained[0], striped_data, seed=5, checkpoint_folder=tmp_path, keep_checkpoints=9)
+    train(trained[0], striped_data, seed=5, checkpoints=Checkpoints(tmp_path, keep=9))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0001", "0002", "0003", "0004"]
 
 
-def test_keeping_no_checkpoint_is_refused(trained, striped_data):
-    with pytest.raises(CheckpointError, match="keep_checkpoints=0: at least one must be kept"):
-        train(trained[0], striped_data, seed=5, keep_checkpoints=0)
+def test_keeping_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="keep=0: at least one checkpoint must be kept"):
+        Checkpoints(tmp_path, keep=0)
 
 
 def test_folder_that_is_a_file_is_one_clear_error(trained, striped_data, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(CheckpointError, match=r"taken/0001: cannot be written \(File exists\)"):
-        train(trained[0], striped_data, seed=5, checkpoint_folder=tmp_path / "taken")
+        train(trained[0], striped_data, seed=5, checkpoints=Checkpoints(tmp_path / "taken"))
 
 
 def test_pickled_content_is_never_read(tmp_path):

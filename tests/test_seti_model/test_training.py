@@ -16,7 +16,7 @@ from seti_model.errors import ConfigError
 from seti_model.training.arrays import read_arrays, write_arrays
 from seti_model.training.checkpoint import _digest_of
 from seti_model.training.outcome import Diverged
-from seti_model.training.train import train
+from seti_model.training.train import Checkpoints, train
 from seti_model.training.trainer import Session, pixel_scale
 
 VARIANTS = {
@@ -47,7 +47,7 @@ def outcome(result):
 def straight(request, configure, striped_data, tmp_path_factory):
     """A configuration, its result without interruption, and the checkpoints of all three epochs."""
     configuration, folder = configure(**request.param), tmp_path_factory.mktemp("straight")
-    result = train(configuration, striped_data, seed=5, checkpoint_folder=folder, keep_checkpoints=9)
+    result = train(configuration, striped_data, seed=5, checkpoints=Checkpoints(folder, keep=9))
     return configuration, result, folder
 
 
@@ -153,7 +153,7 @@ def test_what_on_epoch_raises_is_passed_on_and_leaves_no_half_checkpoint(configu
         raise SystemExit(7)
 
     with pytest.raises(SystemExit, match="7"):
-        train(configure(), striped_data, seed=1, on_epoch=leave, checkpoint_folder=tmp_path)
+        train(configure(), striped_data, seed=1, on_epoch=leave, checkpoints=Checkpoints(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["0001"]
 
 
@@ -172,7 +172,7 @@ def _with_infinite_weight(checkpoint):
 
 def test_loss_that_is_not_finite_is_reported_as_diverged_before_the_epoch_ends(configure, striped_data, tmp_path):
     seen = []
-    train(configure(training__epochs=1), striped_data, seed=1, checkpoint_folder=tmp_path)
+    train(configure(training__epochs=1), striped_data, seed=1, checkpoints=Checkpoints(tmp_path))
     broken = _with_infinite_weight(tmp_path / "0001")
     with pytest.raises(Diverged, match=r"epoch 2, batch 0: the training loss is nan, not a finite number") as caught:
         train(configure(), striped_data, seed=1, resume_from=broken, on_epoch=seen.append)
@@ -257,13 +257,19 @@ def test_checkpoints_take_no_more_of_the_time_than_their_share_but_for_those_ask
         written[epoch.epoch] = epoch.checkpoint is not None
         return False
 
-    arguments = {"seed": 1, "on_epoch": note, "checkpoint_folder": tmp_path}
+    arguments = {
+        "seed": 1,
+        "on_epoch": note,
+    }
     rare = train(
-        configure(training__epochs=6), striped_data, **arguments, checkpoint_share=0.0, checkpoint_epochs=(3, 99)
+        configure(training__epochs=6),
+        striped_data,
+        **arguments,
+        checkpoints=Checkpoints(tmp_path, share=0.0, epochs=(3, 99)),
     )
     assert written == {1: True, 2: False, 3: True, 4: False, 5: False, 6: True}
     assert outcome(rare) == outcome(train(configure(training__epochs=6), striped_data, seed=1))
-    train(configure(training__epochs=6), striped_data, **arguments, checkpoint_share=1e9)
+    train(configure(training__epochs=6), striped_data, **arguments, checkpoints=Checkpoints(tmp_path, share=1e9))
     assert all(written.values())
 
 

@@ -13,7 +13,7 @@ from seti_model.exported import export_model, load_model
 from seti_model.network import named_weights
 from seti_model.training import kernels as forward
 from seti_model.training.arrays import read_arrays
-from seti_model.training.train import train
+from seti_model.training.train import Checkpoints, train
 from seti_model.training.trainer import Session, pixel_scale
 from seti_model.transfer import load_initial
 
@@ -68,7 +68,7 @@ def _block(name):
 def test_frozen_blocks_stay_to_the_last_bit_and_all_else_is_trained(earlier, configure, brighter, tmp_path, frozen):
     first, path, changes = earlier
     configuration = configure(training__frozen_blocks=frozen, training__epochs=2, **changes)
-    result = train(configuration, brighter, seed=4, init_from=path, checkpoint_folder=tmp_path)
+    result = train(configuration, brighter, seed=4, init_from=path, checkpoints=Checkpoints(tmp_path))
     stayed = {name for name, array in result.best.weights.items() if np.array_equal(array, first.best.weights[name])}
     assert stayed == {name for name in first.best.weights if _block(name) <= frozen}
     state, _ = read_arrays(tmp_path / "0002" / "state.npz")
@@ -84,7 +84,7 @@ def test_frozen_blocks_stay_to_the_last_bit_and_all_else_is_trained(earlier, con
 def test_again_and_continued_is_the_same_to_the_last_bit(standardised, configure, brighter, tmp_path):
     configuration = configure(network__standardise=True, training__frozen_blocks=1, augment__noise=0.05)
     arguments = {"seed": 5, "init_from": standardised[1]}
-    first = train(configuration, brighter, checkpoint_folder=tmp_path, keep_checkpoints=9, **arguments)
+    first = train(configuration, brighter, checkpoints=Checkpoints(tmp_path, keep=9), **arguments)
     again = train(configuration, brighter, **arguments)
     continued = train(configuration, brighter, resume_from=tmp_path / "0001", **arguments)
     for other in (again, continued):
@@ -202,6 +202,6 @@ def test_more_frozen_blocks_than_there_are_is_refused(values, message):
 def test_a_training_from_other_weights_is_not_continued(standardised, configure, striped_data, tmp_path):
     configuration = configure(network__standardise=True, training__epochs=1)
     result, path = standardised
-    train(configuration, striped_data, seed=5, checkpoint_folder=tmp_path, init_from=path)
+    train(configuration, striped_data, seed=5, checkpoints=Checkpoints(tmp_path), init_from=path)
     with pytest.raises(CheckpointError, match=rf"init_digest='{result.best.digest}', this training has None; continue"):
         train(configuration, striped_data, seed=5, resume_from=tmp_path / "0001")
