@@ -149,7 +149,7 @@ class Run:
         Raises:
             RecordError: There were no finals, it did not predict that split, or its file is missing or damaged.
         """
-        from results.final_evaluation import TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
+        from results.finals import TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
         from results.predictions import read_predictions
 
         if split not in SPLITS or (key is not None and split != "test"):

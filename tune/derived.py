@@ -4,35 +4,38 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from results.log.state import RunState
+from results.findings import Findings
 from results.receipt import write_receipts
 from results.report.html import write_html_report
 from results.report.importance import needs_importance
 from results.tables.leaderboard import write_tables
 
 
-def refresh(run: Path, state: RunState) -> None:
-    """Write everything that is derived from a run again, from its folder alone.
+def refresh(run: Path) -> Findings:
+    """Write everything that is derived from a run again, from its folder alone; return what the run found.
 
     Raises:
         RecordError: A damaged log, damaged predictions, or a file that cannot be written.
     """
     from results.report.markdown import write_report  # draws with matplotlib, which a page does without
 
-    write_receipts(run, state)
-    write_tables(run, state)
-    write_report(run, state)
-    write_page(run, state)
+    found = read_findings(run)
+    write_receipts(run, found.state)
+    write_tables(run, found.state, found.leaderboard)
+    write_report(found)
+    write_html_report(found)
+    return found
 
 
-def write_page(run: Path, state: RunState, out: Path | None = None) -> Path:
-    """Bring the importance of the parameters up to date, then write `report.html`, or `out`; return its path.
+def read_findings(run: Path) -> Findings:
+    """Read a run, and bring the importance of its parameters up to date.
 
     Raises:
-        RecordError: A damaged log, damaged predictions, or the page cannot be written.
+        RecordError: No run folder, a damaged log, or nothing in it yet.
     """
-    if needs_importance(run, state):
+    found = Findings.read(run)
+    if needs_importance(run, found.state):
         from tune.importance import store_importance  # Optuna takes its time
 
-        store_importance(run, state)
-    return write_html_report(run, out)
+        store_importance(run, found.state)
+    return found

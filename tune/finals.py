@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 
 from results.commands import command
 from results.files import write_atomically
-from results.final_evaluation import DESCRIPTION, FINAL, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
-from results.finals import baseline_of, decide
+from results.finals import (
+    DESCRIPTION,
+    FINAL,
+    TEST_PREDICTIONS,
+    VALIDATION_PREDICTIONS,
+    baseline_of,
+    decide,
+    is_delivered,
+)
 from results.log.recorder import Recorder
 from results.log.records import (
     AttemptEnded,

@@ -15,7 +15,7 @@ from results.errors import RecordError
 from results.files import LEDGER
 from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.records import TestUnlocked, utc_now
-from results.log.state import RunState, load_run
+from results.log.state import RunState
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import Dataset
@@ -136,7 +136,7 @@ def report_use(model: Path) -> None:
     run = _run_of(model)
     try:
         if run is not None:
-            refresh(run, load_run(run))
+            refresh(run)
     except RecordError as error:
         print(f"note: the report of {run} does not count this use yet: {error}", file=sys.stderr)
 

@@ -1,23 +1,330 @@
-"""What a report says of a run, for the writers of Markdown and of HTML alike."""
+"""What a report holds: its sections with all tables and figures, the same for `report.md` and `report.html`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 
+from results.audit import Audit, ExemptTrials
+from results.finals import Role, Tested
+from results.findings import Findings
 from results.log.state import RunState
+from results.report.document import (
+    Answers,
+    Beside,
+    BestSoFar,
+    Cell,
+    Confusion,
+    Curves,
+    Document,
+    Figure,
+    Gallery,
+    Leaderboard,
+    Number,
+    Parallel,
+    Part,
+    Points,
+    Recall,
+    Reliability,
+    Retrainings,
+    Rungs,
+    Section,
+    Share,
+    Slice,
+    Source,
+    Table,
+    Text,
+)
+from results.report.example_images import EXAMPLES, read_examples
+from results.report.importance import MIN_COMPLETED, is_current
+from results.report.sentences import (
+    answers,
+    conclusion,
+    headline,
+    how_it_ended,
+    of_configurations,
+    of_finals,
+    of_models,
+    saved,
+)
+from results.tables.leaderboard import parameter_types
+from results.tables.status import duration
+from results.tables.table import short_name
+
+RECALL_TABLE = "final/recall.csv"
 
 
-def provenance(state: RunState) -> list[tuple[str, str]]:
-    """Return what the run was made from and with; where drivers differed, each value in the order of the drivers."""
+def report(found: Findings) -> Document:
+    """Return all that a run found, as far as it has come.
+
+    Raises:
+        RecordError: Stored predictions, images or flags of right images are damaged or missing.
+    """
+    sections = (
+        Section("result", "Result", _result(found)),
+        Section("leaderboard", "Leaderboard", _leaderboard(found)),
+        Section("curves", "Learning curves", _curves(found)),
+        Section("parameters", "Parameters", _parameters(found)),
+        Section("stopping", "Early stopping", _stopping(found.state, found.audit)),
+        Section("costs", "Costs", _costs(found)),
+        Section("finals", "Finals", _finals(found)),
+        *(Section(f"model-{one.role}", _model_heading(one), _model(one)) for one in found.tested),
+        Section("comparison", "Comparison on the test images", _comparison(found)),
+        Section("detection", "Detection at a fixed false-alarm rate", _detection(found)),
+        Section("recall", "Recall against physics", _recall(found)),
+        Section("images", "Test images", _images(found)),
+        Section("provenance", "Provenance", _provenance(found.state)),
+    )
+    return Document(f"Study {found.name}", tuple(section for section in sections if section.parts))
+
+
+def _result(found: Findings) -> list[Part]:
+    return [Answers(answers(found)), Text(how_it_ended(found)), Points(headline(found))]
+
+
+def numbers(one: Tested) -> tuple[Text, Table]:
+    """Return every number of one model on the test images."""
+    of, error = one.numbers, one.numbers.calibration
+    rows: list[list[Cell]] = [
+        [c.class_name, c.n, *(Number(e) for e in (c.precision, c.recall, c.f1, c.auc))] for c in of.classes
+    ]
+    words = (
+        f"Accuracy {of.accuracy:.3f}, macro F1 {of.macro_f1:.3f}, macro AUC {of.macro_auc:.3f}, cross-entropy "
+        f"{one.metrics.loss:.3f}, calibration error {error.corrected:.3f}, {of.n} images; 95 % intervals in brackets."
+    )
+    heads = ["class", "images", "precision", "recall", "F1", "AUC, one vs rest"]
+    return Text(words), Table("Numbers of each class", heads, rows)
+
+
+def _leaderboard(found: Findings) -> list[Part]:
+    ranking = (
+        "Completed trials are ranked by the validation accuracy at the epoch whose weights are kept; the others are "
+        "listed with what they reached."
+    )
+    return [Text(ranking), Leaderboard(found.state, found.leaderboard)]
+
+
+def _curves(found: Findings) -> list[Part]:
+    state, history = found.state, found.history
+    if not any(t.best for t in state.search_trials()):
+        return [Text("No epoch with a finite validation accuracy is recorded yet.")]
+    rungs = sorted({epoch for t in state.search_trials() for epoch in t.rungs})
+    at = f" Dashed lines are the rungs: epoch {', '.join(map(str, rungs))}." if rungs else ""
+    caption = f"Validation accuracy of all trials by epoch; a marker shows where a trial ended or stands.{at}"
+    steps = [
+        Figure(f"best-{by}", f"Best accuracy of any trial so far, by {words}", BestSoFar(history, by))
+        for by, words in (("epochs", "epochs spent"), ("hours", "wall time of the driver"))
+        if history.steps
+    ]
+    return [Figure("curves", caption, Curves(state)), *([Beside(steps)] if steps else [])]
+
+
+def _parameters(found: Findings) -> list[Part]:
+    state, importance = found.state, found.importance
+    reached = [t for t in state.search_trials() if t.best]
+    known = [name for name in parameter_types(state) if any(name in t.parameters for t in reached)]
+    if not known:
+        return []
+    shares = importance.shares if importance is not None else {}
+    known.sort(key=lambda name: -shares.get(name, 0.0))
+    parts = _importance(found)
+    if len(known) > 1:
+        together = "Every line is a trial, every axis a parameter from its lowest to its highest value"
+        parts.append(Figure("parallel", together, Parallel(state, known)))
+    slices = []
+    for place, name in enumerate(known):
+        share = f", importance {shares[name]:.0%}" if name in shares else ""
+        slices.append(Figure(f"slice-{place}", f"{short_name(name)}{share}", Slice(state, name)))
+    return [*parts, Beside(slices, "Validation accuracy of every trial against each parameter", are_small=True)]
+
+
+def _importance(found: Findings) -> list[Part]:
+    importance = found.importance
+    if importance is None:
+        return [Text(f"The importance of the parameters is computed from {MIN_COMPLETED} completed trials on.")]
+    shares = importance.shares
+    words = (
+        f"{importance.method}, from {importance.completed} completed trials: what part each parameter has in being "
+        "among the best of them. It says where good values lie apart from others, not in which direction."
+    )
+    if shares and max(shares.values()) - min(shares.values()) < 1e-9:
+        words += " All are equal: these trials show no difference between the parameters."
+    if not is_current(importance, found.state):
+        words += " More trials were completed since; `seti-tune report` brings it up to date."
+    rows: list[list[Cell]] = [[short_name(name), Share(share)] for name, share in shares.items()]
+    return [Text(words), Table("Importance of the parameters", ["parameter", "importance"], rows)]
+
+
+def _stopping(state: RunState, found: Audit) -> list[Part]:
+    if not found.rungs:
+        return []
+    rows: list[list[Cell]] = [
+        [f"epoch {rung.epoch}", rung.completed, _correlation(rung.correlation), *_exempt(rung.exempt)]
+        for rung in found.rungs
+    ]
+    if len(found.rungs) > 1:
+        rows.append(["any", None, None, *_exempt(found.any_rung)])
+    heads = ["rung", "completed", "correlation", "exempt", "below the cutoff", "best third of the exempt"]
+    seen = any(rung.completed for rung in found.rungs)
+    caption = "Value of the completed trials at each rung, and what they reached in the end"
+    return [
+        Text(f"{saved(found)} {conclusion(found)}"),
+        Table("Decisions at the rungs", [*heads, "of them below the cutoff"], rows),
+        Text(
+            "Correlation: Spearman's, of the value at the rung and the objective, over completed trials; stopped ones "
+            "are missing, so it says little where many were stopped. Exempt: trials that no rung may stop, whatever "
+            "it decides, so nothing has selected them; the baseline is not counted. Best third: by objective, equals "
+            "included."
+        ),
+        *([Figure("rungs", caption, Rungs(state))] if seen else []),
+    ]
+
+
+def _correlation(value: float | None) -> Cell:
+    return None if value is None else Number(value, ".2f")
+
+
+def _exempt(exempt: ExemptTrials) -> list[Cell]:
+    top = (exempt.top, exempt.top_would_stop) if exempt.top else (None, None)
+    return [exempt.exempt, exempt.would_stop, *top]
+
+
+def _costs(found: Findings) -> list[Part]:
+    costs, ran = found.history.costs, f"The drivers ran for {duration(found.state.spent_s)}."
+    total = sum(one.core_hours for one in costs)
+    if not total:
+        return [Text(f"{ran} No epoch says how long it took.")]
+    has_gpu = any(one.gpu_hours for one in costs)
+    rows: list[list[Cell]] = [
+        [c.what, c.trials, c.epochs, c.core_hours, Share(c.core_hours / total), *([c.gpu_hours] if has_gpu else [])]
+        for c in costs
+    ]
+    gpu = [sum(c.gpu_hours for c in costs)] if has_gpu else []
+    rows.append(["all", None, sum(c.epochs for c in costs), total, None, *gpu])
+    heads = ["what", "trials", "epochs", "core-hours", "share", *(["GPU-hours"] if has_gpu else [])]
+    words = (
+        f"{ran} Core-hours are the seconds of recorded epochs times the threads of a trial, without starting workers, "
+        "building networks and epochs that never ended."
+    )
+    return [Text(words), Table("Core-hours by the outcome of trials", heads, rows)]
+
+
+def _finals(found: Findings) -> list[Part]:
+    if found.decision is None:
+        sentences = of_finals(found)  # they go on, or decided nothing
+        return [Points(sentences)] if sentences else []
+    heads = ["finalist", "in the search", "retrainings", "mean (95 % interval)", "optimism", "lost"]
+    rows: list[list[Cell]] = [
+        [
+            f"trial {s.trial}{' (baseline)' if s.is_baseline else ''}",
+            Number(s.searched, ".4f"),
+            ", ".join(f"{value:.4f}" for value in s.objectives),
+            Number(s.over_seeds, ".4f"),
+            Number(s.optimism, "+.4f"),
+            "; ".join(s.lost) or None,
+        ]
+        for s in found.standings
+    ]
+    words = (
+        "Every finalist was trained again from fresh seeds; the best mean validation accuracy wins. Optimism is the "
+        "accuracy in the search minus that mean: the bias of choosing the best of many. The interval is that of the "
+        "mean over seeds (Student's t) on the same validation images."
+    )
+    caption = "Validation accuracy of every retraining, its mean, and the accuracy in the search"
+    figure = Figure("finals", caption, Retrainings(found.standings))
+    return [Text(words), Table("Finalists, the best first", heads, rows), figure]
+
+
+def _model_heading(one: Tested) -> str:
+    who = "Delivered model" if one.role == Role.WINNER else "Baseline model"
+    return f"{who}: trial {one.trial}, seed index {one.delivered}"
+
+
+def _model(one: Tested) -> list[Part]:
+    error = one.numbers.calibration
+    bins: list[list[Cell]] = [[Number(b.confidence), b.n, Number(b.accuracy)] for b in error.bins]
+    caption = (
+        f"Reliability diagram: accuracy against confidence. Expected calibration error {error.corrected:.3f}, "
+        f"corrected for bias; {error.plain:.3f} uncorrected"
+    )
+    table = Table("Reliability", ["mean confidence", "images", "accuracy"], bins)
+    figure = Figure(f"reliability-{one.role}", caption, Reliability(one.role, error), table)
+    words, classes = numbers(one)
+    return [words, Beside([Confusion(one.role, one.metrics), figure]), classes]
+
+
+def _comparison(found: Findings) -> list[Part]:
+    bootstrap = found.models_differ_by_bootstrap
+    lines = [*of_models(found)[-1:]] if bootstrap is not None else []
+    if bootstrap is not None:
+        lines.append(f"By bootstrap: accuracy {bootstrap.accuracy:+.4f}, macro F1 {bootstrap.macro_f1:+.4f}.")
+    lines += of_configurations(found)
+    return [Points(lines)] if lines else []
+
+
+def _detection(found: Findings) -> list[Part]:
+    rows = [row.detection for row in found.detections if row.detection is not None]
+    notes = [Text(f"{row.why_not}.") for row in found.detections if row.detection is None]
+    if not rows:
+        return [*notes]
+    heads = ["wanted rate", "threshold", "noise images (needed for ±20 %)", "false alarms", "all signals"]
+    cells: list[list[Cell]] = [
+        [
+            f"{d.threshold.rate:g}",
+            Number(d.threshold.score, ".4f"),
+            f"{d.threshold.n_noise} ({d.threshold.needed.precise})",
+            *(Number(e) for e in (d.false_alarms, d.recall, *(c.recall for c in d.classes))),
+        ]
+        for d in rows
+    ]
+    words = (
+        "An image is called a signal if 1 - p(noise) lies above a threshold, set on the noise images of the validation "
+        "split; the shares are those of the test split, with 95 % intervals."
+    )
+    table = Table("Share called a signal", [*heads, *(c.class_name for c in rows[0].classes)], cells)
+    return [Text(words), table, *notes]
+
+
+def _recall(found: Findings) -> list[Part]:
+    parts: list[Part] = []
+    for place, (name, curves) in enumerate(found.recall.items()):
+        rows: list[list[Cell]] = [
+            [curve.class_name, f"{b.low:.4g}..{b.high:.4g}", b.n, Number(b.recall), Number(b.detected)]
+            for curve in curves
+            for b in curve.bins
+        ]
+        heads = ["class", f"|{name}|", "images", "as its class", "as any signal"]
+        table = Table(f"Recall against |{name}|, with 95 % intervals", heads, rows)
+        drawing = Recall(name, curves, found.tested[0].of_delivered.class_names)
+        parts.append(Figure(f"recall-{place}", f"Recall of the delivered model against |{name}|", drawing, table))
+    words = f"Bins of about equally many images with 95 % intervals; the numbers are in `{RECALL_TABLE}`."
+    return [Text(words), *parts] if parts else []
+
+
+def _images(found: Findings) -> list[Part]:
+    examples = read_examples(found.run / EXAMPLES) if found.is_delivered else None
+    return [] if examples is None else [Gallery(examples)]
+
+
+def _provenance(state: RunState) -> list[Part]:
     if state.started is None:
         return []
-    drivers = state.drivers
+    study = json.dumps(state.study, indent=1, ensure_ascii=False, default=str)
+    return [
+        Table("Where the run comes from", ["what", "value"], list(_origins(state)), are_words=True),
+        Source("The resolved study", study),
+    ]
+
+
+def _origins(state: RunState) -> Iterator[tuple[str, str]]:
+    """Yield what the run was made from and with; where drivers differed, each value in the order of the drivers."""
+    started, drivers = state.started, state.drivers
     packages = dict.fromkeys(name for driver in drivers for name in driver.get("versions", {}))
     machines = (driver.get("machine", {}).items() for driver in drivers)
     rows = [
-        ("started", state.started.time),
-        ("data set digest", state.started.data_digest or ""),
-        ("digest of the initial weights", state.started.init_digest or ""),
+        ("started", started.time if started else ""),
+        ("data set digest", started and started.data_digest),
+        ("digest of the initial weights", started and started.init_digest),
         ("space fingerprint", state.space_fingerprint),
         ("commit", _in_turn(driver.get("commit") or "not run from a checkout" for driver in drivers)),
         ("Python", _in_turn(driver.get("python") for driver in drivers)),
@@ -25,7 +332,7 @@ def provenance(state: RunState) -> list[tuple[str, str]]:
         ("machine", _in_turn(", ".join(f"{name} {value}" for name, value in machine) for machine in machines)),
         ("nodes", ", ".join(sorted({r.node for t in state.trials.values() for r in t.running.values()}))),
     ]
-    return [(what, value) for what, value in rows if value]
+    yield from ((what, value) for what, value in rows if value)
 
 
 def _in_turn(values: Iterable[object]) -> str:

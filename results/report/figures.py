@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,15 @@ from matplotlib.ticker import MaxNLocator
 
 from results.errors import FigureError
 from results.files import replacing
+from results.finals import Standing
 from results.log.records import Status
+from results.log.state import RunState, TrialState
 from results.stats.calibration import CalibrationError
 from results.stats.detection import RecallCurve
 from results.stats.intervals import Estimate
 from results.stats.metrics import ClassificationMetrics, summary_line
+from results.tables.leaderboard import rank_trials
+from results.tables.ties import objective
 
 mpl.rcParams["svg.fonttype"] = "none"  # text stays text
 mpl.rcParams["text.parse_math"] = False  # also a class name with dollar signs
@@ -44,17 +47,6 @@ STATUS_STYLE: Mapping[str, tuple[str, str, str]] = {  # colour, line, marker at 
 }
 DPI = 144
 LOG_SCALE_FROM = 30  # largest over smallest loss; a diverging loss would flatten all others on a linear scale
-
-
-@dataclass(frozen=True)
-class CurveRow:
-    """The learning curve of one trial: `validation_accuracy` in 0..1 or None, at each of `epochs`."""
-
-    trial: int
-    status: Status
-    is_baseline: bool
-    epochs: tuple[int, ...]
-    validation_accuracy: tuple[float | None, ...]
 
 
 def contact_sheet(
@@ -154,34 +146,30 @@ def confusion_matrix(metrics: ClassificationMetrics, path: Path) -> None:
     save_figure(figure, path)
 
 
-def search_overview(curves: Sequence[CurveRow], path: Path, *, rungs: Sequence[int] = (), title: str = "") -> None:
+def search_overview(state: RunState, path: Path, *, title: str = "") -> None:
     """Draw the learning curves of all trials, coloured by how they ended, the baseline and the best on top.
 
-    Args:
-        curves: One row a trial; statuses as in the leaderboard (`STATUS_STYLE`).
-        path: The picture, `.png` or `.svg`.
-        rungs: Epochs at which ASHA decided, drawn as vertical lines.
-        title: Printed above.
+    Vertical lines are the epochs at which ASHA decided.
 
     Raises:
-        FigureError: An unknown status, or epochs and accuracies of different length.
+        FigureError: A suffix other than `.png` and `.svg`.
     """
-    for curve in curves:
-        _check_curve(curve)
+    curves = state.search_trials()
+    rungs = sorted({epoch for curve in curves for epoch in curve.rungs})
     figure = Figure(figsize=(10, 5.4), layout="constrained")
     axes = figure.subplots()
-    best, crowded = _best_curve(curves), len(curves) > 40
+    best, crowded = next(iter(rank_trials(state)[0]), None), len(curves) > 40
     for rung in rungs:
         axes.axvline(rung, color=GREY, linewidth=0.9, linestyle=(0, (2, 3)), zorder=0)
         axes.text(rung, 1.01, f"rung {rung}", transform=axes.get_xaxis_transform(), fontsize=8, color=GREY)
     for curve in curves:
         colour, line, marker = STATUS_STYLE[curve.status]
-        strong = curve is best or curve.is_baseline
-        style = {"color": ORANGE if curve.is_baseline else colour, "linewidth": 2.6 if strong else 1.0}
+        strong = curve is best or curve.started.is_baseline
+        style = {"color": ORANGE if curve.started.is_baseline else colour, "linewidth": 2.6 if strong else 1.0}
         style |= {"alpha": 1.0 if strong else 0.35 if crowded else 0.65, "zorder": 4 if strong else 2}
         _draw_curve(axes, curve, line, marker, style)
-    _epoch_axis(axes, [epoch for curve in curves for epoch in curve.epochs] + list(rungs))
-    values = [value for curve in curves for _, value in _known(curve.epochs, curve.validation_accuracy)]
+    _epoch_axis(axes, [epoch for curve in curves for epoch in curve.epochs] + rungs)
+    values = [value for curve in curves for _, value in _accuracies(curve) if math.isfinite(value)]
     if values:
         axes.set_ylim(max(0.0, min(values) - 0.05), min(1.0, max(values) + 0.05))
     axes.set_ylabel("validation accuracy")
@@ -213,42 +201,30 @@ def _show_image(axes: Axes, images: npt.NDArray[np.uint8], index: int | None) ->
         axes.set_title(f"image {index}", fontsize=7, color=GREY, pad=2)
 
 
-def _check_curve(curve: CurveRow) -> None:
-    if curve.status not in STATUS_STYLE:
-        raise FigureError(f"trial {curve.trial}: unknown status {curve.status!r}; use one of {', '.join(STATUS_STYLE)}")
-    sizes = f"{len(curve.epochs)} epochs and {len(curve.validation_accuracy)} accuracies"
-    if len(curve.epochs) != len(curve.validation_accuracy):
-        raise FigureError(f"trial {curve.trial}: {sizes}; give one, or None, for every epoch")
-
-
 def _known(epochs: Sequence[int], values: Sequence[float | None]) -> list[tuple[int, float]]:
     return [(epoch, value) for epoch, value in zip(epochs, _numbers(values), strict=True) if math.isfinite(value)]
 
 
-def _best_value(curve: CurveRow) -> float:
-    return max((value for _, value in _known(curve.epochs, curve.validation_accuracy)), default=math.nan)
+def _accuracies(trial: TrialState) -> list[tuple[int, float]]:
+    return [(n, trial.epochs[n].validation_accuracy) for n in sorted(trial.epochs)]
 
 
-def _best_curve(curves: Sequence[CurveRow]) -> CurveRow | None:
-    ended = [curve for curve in curves if curve.status == Status.COMPLETED and not math.isnan(_best_value(curve))]
-    return max(ended, key=lambda curve: (_best_value(curve), -curve.trial), default=None)
-
-
-def _draw_curve(axes: Axes, curve: CurveRow, line: str, marker: str, style: dict[str, Any]) -> None:
-    axes.plot(curve.epochs, _numbers(curve.validation_accuracy), line, solid_capstyle="round", **style)
-    for epoch, value in _known(curve.epochs, curve.validation_accuracy)[-1:]:
+def _draw_curve(axes: Axes, trial: TrialState, line: str, marker: str, style: dict[str, Any]) -> None:
+    points = _accuracies(trial)
+    axes.plot([epoch for epoch, _ in points], [value for _, value in points], line, solid_capstyle="round", **style)
+    for epoch, value in [point for point in points if math.isfinite(point[1])][-1:]:
         axes.plot(epoch, value, marker, color=style["color"], alpha=style["alpha"], zorder=style["zorder"])
 
 
-def _search_legend(axes: Axes, curves: Sequence[CurveRow], best: CurveRow | None) -> None:
+def _search_legend(axes: Axes, curves: Sequence[TrialState], best: TrialState | None) -> None:
     handles = []
     for curve in curves:
-        if curve.is_baseline or curve is best:
-            name, colour = ("baseline", ORANGE) if curve.is_baseline else ("best", BLUE)
-            label = f"{name}, trial {curve.trial}: {_best_value(curve):.3f}"
+        if curve.started.is_baseline or curve is best:
+            name, colour = ("baseline", ORANGE) if curve.started.is_baseline else ("best", BLUE)
+            label = f"{name}, trial {curve.started.trial}" + (f": {objective(curve):.3f}" if curve.best else "")
             handles += axes.plot([], [], color=colour, linewidth=2.6, label=label)
     for status, (colour, line, marker) in STATUS_STYLE.items():
-        number = sum(curve.status == status and not curve.is_baseline for curve in curves)
+        number = sum(curve.status == status and not curve.started.is_baseline for curve in curves)
         if number:
             handles += axes.plot([], [], line, color=colour, marker=marker, label=f"{number} {status}")
     axes.legend(handles=handles, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
@@ -296,16 +272,6 @@ def save_figure(figure: Figure, path: Path, title: str = "") -> None:
         figure.savefig(temporary, format=kind, dpi=DPI, metadata={"Date": None} if kind == "svg" else None)
 
 
-@dataclass(frozen=True)
-class FinalistRow:
-    """One retrained configuration: the objective of each retraining, and that of its trial in the search if known."""
-
-    trial: int
-    is_baseline: bool
-    search_objective: float | None
-    objectives: tuple[float, ...]
-
-
 def reliability_diagram(calibration: CalibrationError, path: Path, *, title: str = "") -> None:
     """Draw accuracy against confidence with Wilson intervals, and the number of images of each bin below.
 
@@ -320,20 +286,20 @@ def reliability_diagram(calibration: CalibrationError, path: Path, *, title: str
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     confidence = [one.confidence for one in bins]
     start = math.floor(10 * min(min(confidence), *(one.accuracy.low for one in bins))) / 10
-    axes.plot([start, 1], [start, 1], "--", color=GREY, linewidth=1.2, label="as often right as it says")
+    axes.plot([start, 1], [start, 1], "--", color=GREY, linewidth=1.2, label="perfectly calibrated")
     _with_bars(
         axes,
         confidence,
         [one.accuracy for one in bins],
         color=BLUE,
         marker="o",
-        label=f"found in a bin, {level} interval",
+        label=f"mean of a bin, {level} interval",
     )
     _quiet(axes)
     axes.set(xlim=(start, 1.02), ylim=(start, 1.02), ylabel="accuracy")
     axes.set_title(
         f"expected calibration error {error.value:.3f} ({level} {error.low:.3f} to {error.high:.3f})\n"
-        f"corrected for its bias; {calibration.plain:.3f} as summed up",
+        f"corrected for bias; {calibration.plain:.3f} uncorrected",
         fontsize=9,
         color=INK,
     )
@@ -384,9 +350,7 @@ def recall_curves(curves: Sequence[RecallCurve], path: Path, *, quantity: str, t
     save_figure(figure, path, title)
 
 
-def finals_overview(
-    finalists: Sequence[FinalistRow], path: Path, *, objective: str = "validation accuracy", title: str = ""
-) -> None:
+def finals_overview(finalists: Sequence[Standing], path: Path, *, title: str = "") -> None:
     """Draw each retraining's objective beside its mean and the objective that the search saw, a column a finalist.
 
     Raises:
@@ -402,22 +366,21 @@ def finals_overview(
             # Side by side, so that equal values stay visible.
             places = column + 0.09 * (np.arange(len(row.objectives)) - (len(row.objectives) - 1) / 2)
             axes.plot(places, row.objectives, "o", color=colour, markersize=6, alpha=0.85)
-            mean = float(np.mean(row.objectives))
-            axes.plot([column - 0.28, column + 0.28], [mean, mean], color=colour, linewidth=2.2)
-            axes.annotate(f"{mean:.3f}", (column + 0.3, mean), va="center", fontsize=8, color=INK)
-        if row.search_objective is not None:
-            axes.plot(column - 0.36, row.search_objective, "D", color=INK, markersize=6, markerfacecolor="none")
+            axes.plot([column - 0.28, column + 0.28], [row.mean, row.mean], color=colour, linewidth=2.2)
+            axes.annotate(f"{row.mean:.3f}", (column + 0.3, row.mean), va="center", fontsize=8, color=INK)
+        if not math.isnan(row.searched):
+            axes.plot(column - 0.36, row.searched, "D", color=INK, markersize=6, markerfacecolor="none")
     axes.plot([], [], "o", color=BLUE, label="retraining, fresh seed")
     axes.plot([], [], color=BLUE, linewidth=2.2, label="mean of the retrainings")
     axes.plot([], [], "D", color=INK, markerfacecolor="none", label="in the search")
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.set_xticks(range(len(finalists)), [_finalist_name(row) for row in finalists])
-    axes.set(xlim=(-0.6, len(finalists) - 0.3), ylabel=objective)
+    axes.set(xlim=(-0.6, len(finalists) - 0.3), ylabel="validation accuracy")
     _quiet(axes)
     save_figure(figure, path, title)
 
 
-def _finalist_name(row: FinalistRow) -> str:
+def _finalist_name(row: Standing) -> str:
     return f"trial {row.trial}" + ("\nbaseline" if row.is_baseline else "")
 
 

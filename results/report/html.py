@@ -4,76 +4,67 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from results.files import write_atomically
-from results.final_evaluation import Role, Tested, compare_delivered, read_tested
-from results.finals import standings
-from results.log.event_log import is_being_written
-from results.log.history import read_history
-from results.log.state import RunState
-from results.report.content import provenance
-from results.report.html_finals import add_finals
-from results.report.html_search import add_search, resolved_study
-from results.report.importance import read_importance
-from results.report.markdown import headline, trial_counts
-from results.report.markup import Page, bullets, paragraph, table, text, to_json
-from results.tables.leaderboard import rank_trials
+from results.findings import Findings
+from results.report.content import report
+from results.report.document import Document, Figure, Leaderboard, confusion_table, shown
+from results.report.example_images import ExampleImages, png_uri
+from results.report.plots import Plot, plots_of
+from results.tables.leaderboard import column, interval_text, parameter_types, rank_text, tie_note
+from results.tables.table import Row, cell_text, short_name
 
 HTML_REPORT = "report.html"
-Card = tuple[str, str, str]  # what, its number, what belongs to it
-# Nine public copies of the course's network, a VGG16 and an EfficientNet; on its 800 validation images.
-PUBLISHED_LOW, PUBLISHED_HIGH = 0.74, 0.77
 # Plotly writes styles into its elements; nothing may be fetched or sent.
 _POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
-_PLACE = re.compile(r"\{\{(\w+)\}\}")
+_DIGITS = 6  # more than a screen has pixels
 
 
-def write_html_report(run: Path, out: Path | None = None) -> Path:
-    """Write the report of a run folder to `out`, by default its `report.html`; return the path.
+def write_html_report(found: Findings, out: Path | None = None) -> Path:
+    """Write the report of a run to `out`, by default `report.html` in its folder; return the path.
 
     Raises:
-        RecordError: No run folder, a damaged log, damaged predictions, or `out` cannot be written.
+        RecordError: Damaged predictions, or `out` cannot be written.
     """
-    history = read_history(run)
-    state = history.state
-    tested = read_tested(run, state)
-    page = Page()
-    page.section("result", "Result", *_result(run, state, tested))
-    add_search(page, history, read_importance(run))
-    add_finals(page, run, state, tested)
-    page.section("provenance", "Provenance", *_provenance(state))
-    path = run / HTML_REPORT if out is None else out
-    study: Any = state.study
-    write_atomically(path, _document(page, f"Study {study['study']['name']}", is_running=_is_running(run, state)))
+    path = found.run / HTML_REPORT if out is None else out
+    write_atomically(path, to_html(report(found), is_running=found.is_running))
     return path
 
 
-def _document(page: Page, title: str, *, is_running: bool) -> str:
+def to_html(document: Document, *, is_running: bool) -> str:
+    """Return a document as a page that may run its own scripts and nothing else; any text in it stays text."""
+    from jinja2 import Environment, PackageLoader
     from plotly.offline import get_plotlyjs
 
+    plots = {part.name: plots_of(part) for part in document.parts() if isinstance(part, Figure)}
+    drawn = {plot.name: _plotly(plot) for several in plots.values() for plot in several}
     folder = files("results.report") / "templates"
     script, library = (folder / "report.js").read_text("utf-8"), str(get_plotlyjs())
-    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    parts = {
-        "title": text(title),
-        "policy": f"{_POLICY}; script-src {_hashes(script, library)}",
-        "style": (folder / "report.css").read_text("utf-8"),
-        "made": text(
-            f"Made on {now}{' while the study was running; make it again to see more' if is_running else ''}."
-        ),
-        "links": "".join(f'<li><a href="#{name}">{text(heading)}</a></li>' for name, heading in page.sections),
-        "sections": "\n".join(page.html),
-        "figures": to_json(page.figures),
-        "library": library,
-        "script": script,
-    }
-    return _PLACE.sub(lambda place: parts[place[1]], (folder / "report.html").read_text("utf-8"))
+    environment = Environment(
+        loader=PackageLoader("results.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["kind"] = lambda part: type(part).__name__
+    environment.filters["shown"], environment.filters["confusion"] = shown, confusion_table
+    return environment.get_template("report.html").render(
+        document=document,
+        plots=plots,
+        board=_board,
+        pictures=_pictures,
+        is_running=is_running,
+        now=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        policy=f"{_POLICY}; script-src {_hashes(script, library)}",
+        style=(folder / "report.css").read_text("utf-8"),
+        figures=_json(drawn),
+        library=library,
+        script=script,
+    )
 
 
 def _hashes(*scripts: str) -> str:
@@ -82,70 +73,62 @@ def _hashes(*scripts: str) -> str:
     return " ".join(f"'sha256-{digest}'" for digest in digests)
 
 
-def _result(run: Path, state: RunState, tested: Sequence[Tested]) -> list[str]:
-    cards = [*_winner_card(state), *(_test_cards(tested) if tested else _search_cards(state))]
-    if _is_course_recipe(state):
-        band = f"{PUBLISHED_LOW:.2f} to {PUBLISHED_HIGH:.2f}"
-        cards.append(
-            ("Published", band, "networks on the course's 800 validation images; comparable on that data only")
-        )
-    found = "".join(
-        f'<div class="card"><dt>{text(name)}</dt><dd><b>{text(value)}</b> {text(more)}</dd></div>'
-        for name, value, more in cards
-    )
-    if state.ended is not None:
-        how = f"The study {'is finished' if state.ended.finished else 'was interrupted'}: {state.ended.reason}."
-    else:
-        how = "The study is running." if _is_running(run, state) else "The study was interrupted without a word."
-    words = [paragraph(f"{how} {trial_counts(state)}"), bullets(headline(state, tested))]
-    return [f"<dl>{found}</dl>" if found else "", *words]
+def _plotly(plot: Plot) -> dict[str, Any]:
+    return {"data": plot.data, "layout": {key: value for key, value in plot.layout.items() if key != "height"}}
 
 
-def _is_running(run: Path, state: RunState) -> bool:
-    """Return whether a driver is at work; one that has said why it leaves is not, though it may hold the log."""
-    return state.ended is None and is_being_written(run)
-
-
-def _is_course_recipe(state: RunState) -> bool:
-    """Return whether the images were simulated as the course's were; nothing proves it of images from elsewhere."""
-    data: Any = state.study.get("data", {})
-    return bool(data.get("simulate") == "course")
-
-
-def _winner_card(state: RunState) -> list[Card]:
-    if not state.decisions:
-        return []
-    decision = state.decisions[-1]
-    winner = standings(state, [decision.winner], decision.seeds)[0]
-    words = f"{'the baseline, ' if winner.is_baseline else ''}{winner.mean:.4f} on validation, retrained"
-    return [("Winner", f"trial {winner.trial}", words)]
-
-
-def _test_cards(tested: Sequence[Tested]) -> list[Card]:
-    cards = []
-    for one in tested:
-        m = one.metrics
-        name = "Test accuracy" if one.role == Role.WINNER else "Baseline on the same images"
-        cards.append((name, f"{m.accuracy:.4f}", f"95 % {m.accuracy_low:.3f}..{m.accuracy_high:.3f}, {m.n} images"))
-    if (d := compare_delivered(tested)) is not None:
-        cards.append(("Difference", f"{d.difference:+.4f}", f"95 % {d.low:+.3f}..{d.high:+.3f}, p = {d.p_value:.3g}"))
-    return cards
-
-
-def _search_cards(state: RunState) -> list[Card]:
-    ranked, _ = rank_trials(state)
-    baseline = [t for t in ranked if t.started.is_baseline]
-    chosen = [("Best of the search", ranked[:1]), ("Baseline", baseline)]
-    return [
-        (name, f"{t.best.validation_accuracy:.4f}", f"trial {t.started.trial}, validation accuracy")
-        for name, trials in chosen
-        for t in trials
-        if t.best is not None
+def _board(part: Leaderboard) -> dict[str, Any]:
+    """Return the leaderboard as rows of (text, value to sort by), without the trial's number and its note."""
+    parameters = list(parameter_types(part.state))
+    heads = ["rank", "trial", "status", "objective", "95 % interval", "best epoch", "epochs"]
+    heads += [*map(short_name, parameters), "weights", "seconds", "note"]
+    rows = [
+        {
+            "trial": row["trial"],
+            "status": row["status"],
+            "rank": rank_text(row),
+            "place": row["rank"],
+            "cells": list(_cells(row, parameters)),
+            "note": " ".join((*(["baseline."] if row["baseline"] else []), str(row["reason"] or ""))).strip(),
+        }
+        for row in part.table.rows
     ]
+    statuses = sorted({str(row["status"]) for row in part.table.rows})
+    return {"heads": heads, "rows": rows, "statuses": statuses, "ties": tie_note(part.table.rows, part.state)}
 
 
-def _provenance(state: RunState) -> list[str]:
-    return [
-        table("Where the run comes from", ["what", "value"], provenance(state), kind="facts"),
-        resolved_study(state),
-    ]
+def _cells(row: Row, parameters: Sequence[str]) -> Any:
+    objective, seconds = row["objective"], row["seconds"]
+    yield "" if objective is None else f"{objective:.4f}", objective
+    yield interval_text(row["objective_low"], row["objective_high"]), row["objective_low"]
+    for name in ("best_epoch", "epochs", *map(column, parameters), "model_parameters"):
+        value = row[name]
+        yield cell_text(value), value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    yield "" if seconds is None else f"{seconds:.1f}", seconds
+
+
+def _pictures(examples: ExampleImages, *, correct: bool) -> list[dict[str, str]]:
+    """Return the wrong or the right images with what the model said of them."""
+    names, pictures = examples.class_names, []
+    for i in range(len(examples.index)):
+        if bool(examples.correct[i]) == correct:
+            truth, predicted = names[int(examples.y_true[i])], names[int(examples.y_prob[i].argmax())]
+            words = f"test image {int(examples.index[i])}: {truth}" + ("" if correct else f", predicted {predicted}")
+            chance = f"p = {float(examples.y_prob[i].max()):.3f}"
+            pictures.append({"source": png_uri(examples.images[i]), "words": words, "chance": chance})
+    return pictures
+
+
+def _json(value: object) -> str:
+    """Return JSON that can stand inside a script element; NaN is null, fractions have six figures."""
+    return json.dumps(_plain(value), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    return value

@@ -1,101 +1,148 @@
-"""`report.md`: what a run found, made from its folder alone. Needs neither Ray nor Keras."""
+"""`report.md` and the model card: documents as Markdown, with pictures beside them. Needs neither Ray nor Keras."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from results.audit import audit, audit_markdown, epochs_spent
 from results.files import write_atomically
-from results.final_evaluation import Tested, read_tested
-from results.log.records import ENDED
-from results.log.state import RunState
-from results.report.content import provenance
-from results.report.final_report import finals_markdown, finals_sentences
-from results.report.model_card import write_model_card
-from results.stats.metrics import markdown_table
-from results.tables.leaderboard import leaderboard_text, rank_trials
+from results.finals import recall_csv
+from results.findings import Findings
+from results.report.content import RECALL_TABLE, report
+from results.report.document import (
+    Answers,
+    Beside,
+    Confusion,
+    Console,
+    Curves,
+    Document,
+    Figure,
+    Leaderboard,
+    Part,
+    Points,
+    Recall,
+    Reliability,
+    Retrainings,
+    Table,
+    Text,
+    confusion_table,
+    shown,
+)
+from results.report.model_card import CARD, model_card
+from results.stats.metrics import confusion_csv
+from results.tables.leaderboard import leaderboard_text
+from results.tables.table import one_line
 
 REPORT = "report.md"
-_RANKING = (
-    "Completed trials are ranked by the validation accuracy at the epoch whose weights are kept; the others are listed "
-    "with what they reached."
-)
 
 
-def headline(state: RunState, tested: Sequence[Tested]) -> list[str]:
-    """Return the result in a few sentences, for the terminal and the top of the report."""
-    lines = []
-    ranked, _ = rank_trials(state)
-    best = ranked[0] if ranked else None
-    if best is not None and best.best is not None:
-        baseline = " (the baseline)" if best.started.is_baseline else ""
-        lines.append(
-            f"Best of the search: trial {best.started.trial}{baseline}, validation accuracy "
-            f"{best.best.validation_accuracy:.4f} at epoch {best.best.epoch} (the best of "
-            f"{len(state.search_trials())} trials, so optimistic)."
-        )
-    elif first := next((t.ended for t in state.search_trials() if t.ended), None):
-        lines.append(f"No trial was completed; the first one {first.status}: {first.reason}")
-    lines += finals_sentences(state, tested)
-    spent = epochs_spent(state)
-    lines.append(
-        f"Epochs spent: {spent.spent}; without stopping the same trials take {spent.without_stopping} "
-        f"({spent.saved:.0%} saved)."
-    )
-    return lines
+def write_report(found: Findings) -> Path:
+    """Write `report.md` with its pictures and tables, and the card of the delivered model; return the report's path.
 
-
-def trial_counts(state: RunState) -> str:
-    """Say how many trials of the search ended how."""
-    trials = state.search_trials()
-    words = [f"{sum(t.status == s for t in trials)} {s}" for s in ENDED]
-    running = sum(t.ended is None for t in trials)
-    words += [f"{running} running"] if running else []
-    return f"{len(trials)} trials: {', '.join(words)}."
-
-
-def write_report(run: Path, state: RunState) -> Path:
-    """Write `report.md` with its pictures and tables, and the card of the delivered model; return the report's path."""
-    from results.report.figures import CurveRow, search_overview
-
-    tested = read_tested(run, state)
-    curves = [
-        CurveRow(
-            t.started.trial,
-            t.status,
-            t.started.is_baseline,
-            tuple(sorted(t.epochs)),
-            tuple(t.epochs[e].validation_accuracy for e in sorted(t.epochs)),
-        )
-        for t in state.search_trials()
-        if t.epochs
-    ]
-    rungs = sorted({epoch for t in state.search_trials() for epoch in t.rungs})
-    name = str(state.study["study"]["name"])  # type: ignore[index]
-    lines = [f"# Study {name}", "", *(f"* {line}" for line in headline(state, tested)), ""]
-    if curves:
-        search_overview(curves, run / "search.png", rungs=rungs, title=f"Study {name}")
-        lines += ["![Validation accuracy of all trials by epoch](search.png)", ""]
-    lines += [
-        "## Leaderboard",
-        "",
-        f"{trial_counts(state)} {_RANKING}",
-        "",
-        "```text",
-        leaderboard_text(state),
-        "```",
-        "",
-    ]
-    lines += audit_markdown(audit(state))
-    lines += finals_markdown(run, state, tested)
-    if tested:
-        write_model_card(run, state, tested)
-    lines += _provenance(state)
-    path = run / REPORT
-    write_atomically(path, "\n".join(lines))
+    Raises:
+        RecordError: Damaged predictions, or a file that cannot be written.
+    """
+    document = report(found)
+    for part in document.parts():
+        if (name := picture(part)) is not None:
+            _draw(part, found.run / name, document.title)
+    for one in found.tested:
+        write_atomically(found.run / f"final/confusion_matrix_{one.role}.csv", confusion_csv(one.metrics))
+    if found.recall:
+        write_atomically(found.run / RECALL_TABLE, recall_csv(found.recall))
+    if found.tested:
+        write_atomically(found.run / CARD, to_markdown(model_card(found)))
+    path = found.run / REPORT
+    write_atomically(path, to_markdown(document))
     return path
 
 
-def _provenance(state: RunState) -> list[str]:
-    return ["## Provenance", "", *markdown_table(["what", "value"], provenance(state)), ""]
+def to_markdown(document: Document) -> str:
+    """Return a document as Markdown; what only a page can show is left out."""
+    lines = [f"# {_plain(document.title)}", ""]
+    for section in document.sections:
+        body = [line for part in section.parts for line in _lines(part)]
+        heading = [f"## {section.heading}", ""] if section.heading and body else []
+        lines += [*heading, *body]
+    return "\n".join(lines)
+
+
+def picture(part: Part) -> str | None:
+    """Return the picture of a part, as its place in the run folder; None where Markdown has none of it."""
+    match part:
+        case Confusion():
+            return f"final/confusion_matrix_{part.role}.png"
+        case Figure(drawing=Curves()):
+            return "search.png"
+        case Figure(drawing=Retrainings()):
+            return "final/finals.png"
+        case Figure(drawing=Reliability() as drawing):
+            return f"final/reliability_{drawing.role}.png"
+        case Figure(drawing=Recall() as drawing):
+            name = "".join(c if c.isalnum() or c in "-_" else "_" for c in drawing.quantity)
+            return f"final/recall_{name}.png"
+    return None
+
+
+def _draw(part: Part, path: Path, title: str) -> None:
+    from results.report import figures  # half a second that a text must not cost
+
+    match part:
+        case Confusion():
+            figures.confusion_matrix(part.metrics, path)
+        case Figure(drawing=Curves() as drawing):
+            figures.search_overview(drawing.state, path, title=title)
+        case Figure(drawing=Retrainings() as drawing):
+            figures.finals_overview(drawing.standings, path)
+        case Figure(drawing=Reliability() as drawing):
+            figures.reliability_diagram(drawing.calibration, path)
+        case Figure(drawing=Recall() as drawing):
+            figures.recall_curves(drawing.curves, path, quantity=f"|{drawing.quantity}|")
+
+
+def _lines(part: Part) -> list[str]:
+    match part:
+        case Text():
+            return [_plain(part.words), ""]
+        case Points():
+            return [*(f"* {_plain(line)}" for line in part.lines), ""]
+        case Answers():
+            return [
+                line
+                for one in part.answers
+                for line in (f"**{one.question}** **{one.answer}.** {_plain(' '.join(one.because))}".rstrip(), "")
+            ]
+        case Table():
+            return [f"{_plain(part.caption)}:", "", *_table(part), ""]
+        case Leaderboard():
+            return ["```text", leaderboard_text(part.state, table=part.table), "```", ""]
+        case Confusion():
+            return [
+                *_lines(confusion_table(part.metrics)),
+                f"![Confusion matrix of the {part.role}]({picture(part)})",
+                "",
+            ]
+        case Figure():
+            name = picture(part)
+            return [] if name is None else [f"![{_plain(part.caption)}]({name})", ""]
+        case Beside():
+            return [line for one in part.parts for line in _lines(one)]
+        case Console():
+            return ["```console", *(f"$ {command}" for command in part.commands), "```", ""]
+    return []
+
+
+def _table(table: Table) -> list[str]:
+    """Return a table, the first column to the left and numbers to the right; any text may be a cell."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(_plain(cell.replace("\\", "\\\\").replace("|", "\\|")) for cell in cells) + " |"
+
+    rows = ([shown(cell) for cell in row] for row in table.rows)
+    others = "---|" if table.are_words else "---:|"
+    return [line(table.heads), "|---|" + others * (len(table.heads) - 1), *map(line, rows)]
+
+
+def _plain(text: str) -> str:
+    """Return anybody's text as one line that is never markup of a page."""
+    return one_line(text).replace("<", "\\<")

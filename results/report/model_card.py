@@ -2,84 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from results.commands import command
-from results.files import write_atomically
-from results.final_evaluation import Tested
-from results.finals import standings
+from results.finals import Tested
+from results.findings import Findings
 from results.log.state import RunState
-from results.report.final_report import caveats, configuration_sentences, numbers_markdown
-from results.stats.metrics import confusion_markdown, markdown_table
+from results.report.content import numbers
+from results.report.document import Console, Document, Part, Points, Section, Table, Text, confusion_table
+from results.report.sentences import caveats, of_configurations
 
 CARD = "final/model_card.md"
 RECEIPT = "final/receipt.json"
+_USE = (
+    "`model.keras`: stock Keras layers, opens with `keras.models.load_model` and without seti-tune. `saved_model/` is "
+    "the same network for TensorFlow, with its class names in `class_names.txt`.",
+    "Input are pixel values 0..255 as images (n, n_time, n_freq, channels); scaling is part of the network. Output are "
+    "probabilities in the order of the classes above.",
+    "`seti-tune predict final/model.keras IMAGES` takes course CSVs, `.npz`, PNG files and folders of them.",
+)
 
 
-def write_model_card(run: Path, state: RunState, tested: Sequence[Tested]) -> Path:
-    """Write the card of the delivered model, the first of `tested`; return its path."""
-    path = run / CARD
-    write_atomically(path, "\n".join(_card(state, tested)))
-    return path
+def model_card(found: Findings) -> Document:
+    """Return the card of the delivered model; there must have been finals with test predictions."""
+    delivered, state = found.tested[0], found.state
+    names, study = delivered.of_delivered.class_names, state.study
+    classes = Text(f"Classifies radio spectrograms into {len(names)} classes: {', '.join(names)}.")
+    started = state.trials[delivered.trial, delivered.delivered].started
+    fields = [[name, str(value)] for name, value in started.configuration.items()]
+    digest = f"Digest of pixels, labels, names and groups: `{state.started.data_digest if state.started else None}`"
+    return Document(
+        f"Model card: study {found.name}, trial {delivered.trial}, seed index {delivered.delivered}",
+        (
+            Section("", "", [classes]),
+            Section("use", "Use", [Points(_USE)]),
+            Section("figures", "Figures on the test split", _figures(found)),
+            Section("limits", "Limits", [Points(_limits(state, delivered))]),
+            Section("data", "Data", [Points([_data(study["data"]), digest])]),  # type: ignore[arg-type]
+            Section("configuration", "Configuration", [Table("What was trained", ["field", "value"], fields)]),
+            Section("reproduce", "Reproduce it", _reproduce(state, delivered)),
+        ),
+    )
 
 
-def _card(state: RunState, tested: Sequence[Tested]) -> list[str]:
-    delivered, decision = tested[0], state.decisions[-1]
+def _figures(found: Findings) -> list[Part]:
+    delivered = found.tested[0]
+    lines = [*of_configurations(found), *caveats(found)]
+    stand = found.winner
+    if stand is not None:
+        lines.append(
+            f"On validation this configuration reached {stand.searched:.4f} in the search and {stand.mean:.4f} in the "
+            f"mean of {len(stand.objectives)} retrainings; this one was the best of them."
+        )
+    return [*numbers(delivered), confusion_table(delivered.metrics), Points(lines)]
+
+
+def _reproduce(state: RunState, delivered: Tested) -> list[Part]:
     trial = state.trials[delivered.trial, delivered.delivered]
-    stand = standings(state, [delivered.trial], decision.seeds)[0]
-    study: Any = state.study
-    p = delivered.of_delivered
     return [
-        f"# Model card: study {study['study']['name']}, trial {delivered.trial}, retraining {delivered.delivered}",
-        "",
-        f"Classifies radio spectrograms into {len(p.class_names)} classes: {', '.join(p.class_names)}.",
-        "",
-        "## Use",
-        "",
-        "* `model.keras`: stock Keras layers, opens with `keras.models.load_model` and without seti-tune. "
-        "`saved_model/` is the same network for TensorFlow, with its class names in `class_names.txt`.",
-        "* Input are pixel values 0..255 as images (n, n_time, n_freq, channels); scaling is part of the network. "
-        "Output are probabilities in the order of the classes above.",
-        "* `seti-tune predict final/model.keras IMAGES` takes course CSVs, `.npz`, PNG files and folders of them.",
-        "",
-        "## Figures on the test split",
-        "",
-        *numbers_markdown(delivered),
-        "",
-        *confusion_markdown(delivered.metrics),
-        "",
-        *(f"* {line}" for line in configuration_sentences(tested)),
-        *(f"* {line}" for line in caveats(state, tested)),
-        f"* On validation this configuration reached {stand.searched:.4f} in the search and {stand.mean:.4f} in the "
-        f"mean of {len(stand.objectives)} retrainings; this one was the best of them.",
-        "",
-        "## Limits",
-        "",
-        *(f"* {line}" for line in _limits(state, delivered)),
-        "",
-        "## Data",
-        "",
-        f"* {_data(study['data'])}",
-        f"* Digest of pixels, labels, names and groups: `{state.started.data_digest if state.started else None}`",
-        "",
-        "## Configuration",
-        "",
-        *markdown_table(["field", "value"], [[k, str(v)] for k, v in trial.started.configuration.items()]),
-        "",
-        "## Repeat it",
-        "",
-        "In the run folder (elsewhere with the path of the receipt, and `--data` with that of the data set):",
-        "",
-        "```console",
-        f"$ {command('retrain', RECEIPT, *_where(study))}",
-        "```",
-        "",
-        "The receipt holds configuration, seed, digests and versions; the command says whether the same weights came "
-        f"out. Seed {trial.started.seed}, {len(trial.epochs)} epochs, weights "
-        f"`{trial.ended.best_weights_digest if trial.ended else None}`.",
-        "",
+        Text("In the run folder (elsewhere with the path of the receipt, and `--data` with that of the data set):"),
+        Console([command('retrain', RECEIPT, *_where(state.study))]),
+        Text(
+            "The receipt holds configuration, seed, digests and versions; the command says whether the weights are the "
+            f"same. Seed {trial.started.seed}, {len(trial.epochs)} epochs, weights "
+            f"`{trial.ended.best_weights_digest if trial.ended else None}`."
+        ),
     ]
 
 

@@ -1,19 +1,31 @@
 """The interactive pictures of a search and its finals, as traces and layouts of Plotly.
 
-Its library is not imported for that. Plotly takes some tags in its texts for markup, so every name passes `text`.
+Its library is not imported for that. Every name passes `text`.
 """
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from results.finals import Standing
 from results.log.history import History
 from results.log.records import Status, Value
 from results.log.state import RunState, TrialState
-from results.report.markup import text
+from results.report.document import (
+    BestSoFar,
+    Curves,
+    Figure,
+    Parallel,
+    Recall,
+    Reliability,
+    Retrainings,
+    Rungs,
+    Slice,
+)
 from results.stats.calibration import CalibrationError
 from results.stats.detection import RecallCurve
 from results.stats.intervals import Estimate
@@ -39,6 +51,56 @@ _BEST_SHARE, _MOST_BEST = 0.1, 20  # of the completed trials, in colour
 _MANY = 200  # trials, whose lines would cover each other
 _EVERY_EPOCH = 15  # a tick each up to so many
 _SHORT_H = 3.0  # below it a run is told in minutes
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What Plotly draws: its place in the page, what it shows in words, its height in pixels."""
+
+    name: str
+    caption: str
+    data: list[Trace]
+    layout: Layout
+
+    @property
+    def height(self) -> int:
+        """In pixels. It is that of the place, not of the figure, which then follows every change of its place."""
+        return int(self.layout["height"])
+
+
+def plots_of(figure: Figure) -> list[Plot]:
+    """Return what a page draws for a figure: one plot, or two side by side."""
+    match figure.drawing:
+        case Recall(quantity, curves, names):
+            kinds = (("class", "predicted as its class", True), ("signal", "predicted as any signal", False))
+            return [
+                Plot(
+                    f"plot-{figure.name}-{kind}",
+                    f"Share {words} against |{quantity}|",
+                    *recall(curves, quantity, names, of_class=of_class),
+                )
+                for kind, words, of_class in kinds
+            ]
+        case Curves(state):
+            drawn = learning_curves(state)
+        case BestSoFar(history, by):
+            drawn = best_so_far(history, by)
+        case Parallel(state, parameters):
+            drawn = parallel_coordinates(state, parameters)
+        case Slice(state, parameter):
+            drawn = slice_of(state, parameter)
+        case Rungs(state):
+            drawn = rung_values(state)
+        case Retrainings(stand):
+            drawn = retrainings(stand)
+        case Reliability(calibration=calibration):
+            drawn = reliability(calibration)
+    return [Plot(f"plot-{figure.name}", figure.caption, *drawn)]
+
+
+def text(value: object) -> str:
+    """Return any text as Plotly shows it, which takes some tags for markup."""
+    return html.escape(str(value))
 
 
 def learning_curves(state: RunState) -> tuple[list[Trace], Layout]:
@@ -262,7 +324,7 @@ def reliability(calibration: CalibrationError) -> tuple[list[Trace], Layout]:
     start = min(min(b.confidence, b.accuracy.low) for b in bins)
     line = {"dash": "dash", "color": _INK, "width": 1}
     traces: list[Trace] = [
-        {"type": "scatter", "mode": "lines", "name": "as often right as it says", "hoverinfo": "skip"}
+        {"type": "scatter", "mode": "lines", "name": "perfectly calibrated", "hoverinfo": "skip"}
         | {"x": [start, 1], "y": [start, 1], "line": line},
         _with_bars("found", [b.confidence for b in bins], [b.accuracy for b in bins], [b.n for b in bins], 0),
     ]

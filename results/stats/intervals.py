@@ -57,6 +57,11 @@ class PairedDifference:
     p_value: float
     level: float = 0.95
 
+    @property
+    def estimate(self) -> Estimate:
+        """The difference with its interval."""
+        return Estimate(self.difference, self.low, self.high, self.level)
+
 
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Return the score interval (low, high) of a proportion, both in 0..1.

@@ -7,13 +7,11 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from results.files import write_atomically
 from results.stats.intervals import wilson_interval
 
 # Softmax in bfloat16 or read back from six decimals does not add up to one exactly.
@@ -143,33 +141,14 @@ def report_text(metrics: ClassificationMetrics) -> str:
     return "\n".join([summary_line(metrics), "", *_aligned(table), "", *_aligned(confusion)])
 
 
-def confusion_markdown(metrics: ClassificationMetrics) -> list[str]:
-    """Return the confusion matrix as a Markdown table with a line that explains it."""
-    confusion = [[name, *map(str, row)] for name, row in zip(metrics.class_names, metrics.confusion, strict=True)]
-    return [
-        "Confusion, in images; rows are true classes, columns predicted ones:",
-        "",
-        *markdown_table(["true \\ predicted", *metrics.class_names], confusion),
-    ]
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a Markdown table, the first column to the left and all others to the right; any text may be a cell."""
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |"
-
-    return [line(header), "|---|" + "---:|" * (len(header) - 1), *map(line, rows)]
-
-
-def write_confusion_csv(metrics: ClassificationMetrics, path: Path) -> None:
-    """Write the confusion matrix with names, rows true and columns predicted; a reader never sees a part of it."""
+def confusion_csv(metrics: ClassificationMetrics) -> str:
+    """Return the confusion matrix with names as CSV, rows true and columns predicted."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["true_class", *metrics.class_names])
     for name, row in zip(metrics.class_names, metrics.confusion, strict=True):
         writer.writerow([name, *row])
-    write_atomically(path, text.getvalue())
+    return text.getvalue()
 
 
 def _refuse_rows(name: str, bad: npt.NDArray[np.bool_], values: npt.NDArray[Any], expected: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,37 +111,49 @@ def epochs_frame(state: RunState) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=order, dtype="object").astype(types)
 
 
-def write_tables(run: Path, state: RunState) -> Path:
+def write_tables(run: Path, state: RunState, leaderboard: Table | None = None) -> Path:
     """Write `leaderboard.csv` and `epochs.csv`; return the leaderboard's path.
 
-    Each file is replaced atomically.
+    Each file is replaced atomically. `leaderboard` is that of the run, where it is already there.
     """
     write_atomically(run / "epochs.csv", epochs_frame(state).to_csv(index=False))
     path = run / "leaderboard.csv"
-    write_atomically(path, leaderboard_frame(state).to_csv(index=False))
+    write_atomically(path, (leaderboard or leaderboard_table(state)).frame().to_csv(index=False))
     return path
 
 
-def leaderboard_text(state: RunState, *, table: Table | None = None, top: int = 20) -> str:
+def leaderboard_text(state: RunState, table: Table, *, top: int | None = 20) -> str:
     """Return the leaderboard for a terminal or a report: ranked trials, below them the others and why they ended.
 
     Args:
         state: The run.
-        table: Rows of its `leaderboard_table`, all of which are shown; None for the `top` ranked and all others.
-        top: How many ranked trials are shown without a `table`.
+        table: Its `leaderboard_table`, or rows of it.
+        top: How many ranked trials are shown; None for all.
     """
-    shown = leaderboard_table(state) if table is None else table
-    ranked = [row for row in shown.rows if row["rank"] is not None]
-    others = [row for row in shown.rows if row["rank"] is None]
-    left = len(ranked) - top if table is None else 0
-    ranked = ranked[:top] if table is None else ranked
+    ranked = [row for row in table.rows if row["rank"] is not None]
+    others = [row for row in table.rows if row["rank"] is None]
+    left = 0 if top is None else len(ranked) - top
     parameters = list(parameter_types(state))
-    blocks = [_ranked_text(ranked, parameters, validation_images(state))] if ranked or not others else []
+    blocks = [_ranked_text(ranked[:top], parameters, state)] if ranked or not others else []
     if left > 0:
         blocks[0].append(f"({left} more ranked trials in leaderboard.csv)")
     if others:
         blocks.append(_others_text(others, parameters, state))
     return "\n\n".join("\n".join(lines) for lines in blocks)
+
+
+def rank_text(row: Row) -> str:
+    """Return the rank of a trial, marked where the validation images show no difference from rank 1."""
+    mark = " =" if row["tied"] and row["rank"] != 1 else ""
+    return "" if row["rank"] is None else f"{row['rank']}{mark}"
+
+
+def tie_note(rows: Sequence[Row], state: RunState) -> str:
+    """Return what the mark of `rank_text` means, nothing where no row has it."""
+    if not any(rank_text(row).endswith("=") for row in rows):
+        return ""
+    n = validation_images(state)
+    return f"= no significant difference from rank 1 on the same {n} validation images (exact McNemar, p >= {LEVEL_P})"
 
 
 def parameter_types(state: RunState) -> dict[str, str]:
@@ -189,12 +201,11 @@ def _row(trial: TrialState, n: int | None, parameters: Mapping[str, str]) -> dic
     }
 
 
-def _ranked_text(rows: list[Row], parameters: list[str], n: int | None) -> list[str]:
-    tied = [bool(row["tied"]) and row["rank"] != 1 for row in rows]
+def _ranked_text(rows: list[Row], parameters: list[str], state: RunState) -> list[str]:
     heads = ["rank", "trial", "objective", "95 % interval", "best/epochs", *map(short_name, parameters), "note"]
     cells = [
         [
-            f"{row['rank']} =" if same else str(row["rank"]),
+            rank_text(row),
             str(row["trial"]),
             f"{row['objective']:.4f}",
             interval_text(row["objective_low"], row["objective_high"]),
@@ -202,12 +213,10 @@ def _ranked_text(rows: list[Row], parameters: list[str], n: int | None) -> list[
             *(cell_text(row[column(p)]) for p in parameters),
             "baseline" if row["baseline"] else "",
         ]
-        for row, same in zip(rows, tied, strict=True)
+        for row in rows
     ]
-    lines = columns_text(heads, cells)
-    if any(tied):
-        lines.append(f"= not told from rank 1 by the same {n} validation images (exact McNemar, p >= {LEVEL_P})")
-    return lines
+    note = tie_note(rows, state)
+    return [*columns_text(heads, cells), *([note] if note else [])]
 
 
 def _others_text(rows: list[Row], parameters: list[str], state: RunState) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from results.errors import RecordError
-from results.final_evaluation import compare_delivered, read_tested, recall_against_physics, recall_csv
+from results.finals import compare_delivered, read_tested, recall_against_physics, recall_csv
 from results.log import records
 from results.log.event_log import EventLog
 from results.log.records import Event, FinalEvaluated, FinalsDecided

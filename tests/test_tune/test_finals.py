@@ -13,8 +13,7 @@ import pytest
 from bench import Bench, NetworkBench, outcome
 from processes import search, values
 
-from results.final_evaluation import read_tested
-from results.finals import is_stale, standings
+from results.finals import is_stale, read_tested, standings
 from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.recorder import Recorder
 from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed, TrialEnded

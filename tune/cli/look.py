@@ -144,7 +144,7 @@ def _leaderboard(options: argparse.Namespace) -> int:
         print(leaderboard_json(options.folder, state, shown, in_all=len(table.rows)))
         return 0
     chosen = bool(options.where) or options.sort is not None or options.top is not None
-    print(leaderboard_text(state, table=shown if chosen else None))
+    print(leaderboard_text(state, shown, top=None if chosen else 20))
     if len(shown.rows) < len(table.rows):
         print(f"({len(shown.rows)} of {len(table.rows)} trials)")
     return 0

@@ -44,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, signals: Signals) -> int:
-    from results.final_evaluation import read_tested
     from results.log.records import Status
     from results.report.html import HTML_REPORT
-    from results.report.markdown import REPORT, headline
-    from results.tables.leaderboard import leaderboard_text
+    from results.report.markdown import REPORT
+    from results.report.sentences import headline
+    from results.tables.leaderboard import leaderboard_table, leaderboard_text
     from tune.process.driver import run_study
     from tune.provenance import check_installation
 
@@ -60,7 +60,8 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
     except Interrupted as interrupted:
         print("Interrupted before the search began. Start the same command again to continue.")
         return exit_code(interrupted.name)
-    print(leaderboard_text(outcome.state))
+    found = outcome.found
+    print(leaderboard_text(outcome.state, leaderboard_table(outcome.state) if found is None else found.leaderboard))
     if outcome.signal is not None:
         recorded: Any = outcome.state.study
         trials = options.trials if options.trials != recorded["study"]["trials"] else None
@@ -70,7 +71,7 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
             go_on = command("finals", options.run, finalists=options.finalists, seeds=options.seeds, **moved)
         print(f"\nInterrupted; leaderboard of what was done: {options.run}/leaderboard.csv\nContinue with: {go_on}")
         return exit_code(outcome.signal)
-    print("\n" + "\n".join(headline(outcome.state, read_tested(options.run, outcome.state))))
+    print("\n" + "\n".join([] if found is None else headline(found)))
     print(f"\nLeaderboard: {options.run}/leaderboard.csv\nReport: {options.run}/{REPORT}")
     print(f"Page: {options.run}/{HTML_REPORT}")
     return 0 if any(trial.status == Status.COMPLETED for trial in outcome.state.search_trials()) else 2

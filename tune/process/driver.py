@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from results.commands import command
 from results.files import write_atomically
+from results.findings import Findings
 from results.log.recorder import Recorder
 from results.log.records import StudyEnded, StudyResumed
 from results.log.state import RunState
@@ -51,10 +52,11 @@ class RayLostError(StudyError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run was left: finished, or interrupted by the named signal."""
+    """How a run was left: finished, with what it found, or interrupted by the named signal."""
 
     state: RunState
     signal: str | None = None
+    found: Findings | None = None
 
 
 def run_study(
@@ -105,7 +107,7 @@ class Driver:
     def drive(self) -> Outcome:
         """Search, if anything is left to search, then evaluate and report; record how it ended."""
         try:
-            self._search_and_conclude()
+            found = self._search_and_conclude()
         except Interrupted as interrupted:
             if self.state.started is None:
                 raise
@@ -115,9 +117,9 @@ class Driver:
         except (HopelessStudyError, RayLostError) as error:
             self._end_unfinished(str(error))
             raise
-        return Outcome(self.state)
+        return Outcome(self.state, found=found)
 
-    def _search_and_conclude(self) -> None:
+    def _search_and_conclude(self) -> Findings:
         study, run, state = self.study, self.run, self.state
         if state.started is None or has_work(study, state) or reopenings(study, run, state):
             self._search()
@@ -135,7 +137,7 @@ class Driver:
             done, wanted = len(state.search_trials()), study.study.trials
             reason = "all trials ended" if done >= wanted else f"time limit reached after {done} of {wanted} trials"
             self.recorder.write(StudyEnded(finished=True, reason=reason), durable=True)
-        refresh(run, state)
+        return refresh(run)
 
     def _end_unfinished(self, reason: str) -> None:
         self.recorder.write(StudyEnded(finished=False, reason=reason), durable=True)

@@ -1,0 +1,309 @@
+"""What a report says in words: three answers, the result in sentences, and what to know before believing it."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Any
+
+from results.audit import MIN_EXEMPT, Audit
+from results.finals import Role, Standing, is_stale
+from results.findings import Findings
+from results.log.records import Status
+from results.log.state import RunState, TrialState
+from results.report.document import Answer
+from results.stats.intervals import LEVEL_P, Estimate, PairedDifference
+from results.tables.status import advantage
+from results.tables.table import cell_text, short_name
+from results.tables.ties import objective, objective_interval, validation_images
+
+# Nine public copies of the course's network, a VGG16 and an EfficientNet; on its 800 validation images.
+PUBLISHED_LOW, PUBLISHED_HIGH = 0.74, 0.77
+_WIDE = 0.3  # an interval of a share that is wider leaves open whether stopping loses few or many
+
+
+class Verdict(StrEnum):
+    """What a difference with its interval shows."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NEITHER = "no significant difference"
+
+
+_IN_SHORT = {Verdict.BETTER: "Yes", Verdict.WORSE: "No, worse", Verdict.NEITHER: "Not shown"}
+
+
+def answers(found: Findings) -> tuple[Answer, ...]:
+    """Return what a reader wants to know first: which configuration, is it better than the baseline, how sure."""
+    return (
+        Answer("Which configuration?", *_which(found)),
+        Answer("Is it better than the baseline?", *_is_better(found)),
+        Answer("How sure is that?", *_how_sure(found)),
+    )
+
+
+def headline(found: Findings) -> list[str]:
+    """Return the result in sentences, for the terminal and the top of the reports."""
+    lines = [*_of_search(found), *of_finals(found), *of_models(found), *of_configurations(found)]
+    lines += ["Brackets hold 95 % intervals."] if found.tested else []
+    return [*lines, *caveats(found), saved(found.audit)]
+
+
+def how_it_ended(found: Findings) -> str:
+    """Say how the study ended, or that it runs, and how many trials of the search ended how."""
+    trials, ended = found.state.search_trials(), found.state.ended
+    if ended is not None:
+        how = f"The study {'is finished' if ended.finished else 'was interrupted'}: {ended.reason}."
+    else:
+        how = "The study is running." if found.is_running else "The study was interrupted; its driver left no reason."
+    words = [f"{sum(t.status == s for t in trials)} {s}" for s in Status if s != Status.RUNNING]
+    running = sum(t.ended is None for t in trials)
+    words += [f"{running} running"] if running else []
+    return f"{how} {len(trials)} trials: {', '.join(words)}."
+
+
+def of_finals(found: Findings) -> list[str]:
+    """Say who won and how optimistic the search was, or how finals stand that decided nothing."""
+    winner = found.winner
+    if winner is None:
+        return _without_decision(found.state)
+    lines = [
+        f"Winner of the finals: {_named(winner)}, mean validation accuracy {winner.mean:.4f} over "
+        f"{_retrainings(len(winner.objectives))}; {winner.searched:.4f} in the search."
+    ]
+    first = max(found.standings, key=lambda s: -math.inf if math.isnan(s.searched) else s.searched)
+    if first.objectives:
+        lines.append(
+            f"Optimism of the search: its best, trial {first.trial}, had {first.searched:.4f} there and "
+            f"{first.mean:.4f} in the mean of its retrainings ({first.optimism:+.4f})."
+        )
+    return lines
+
+
+def of_models(found: Findings) -> list[str]:
+    """Say how winner and baseline did on the test images, the difference last."""
+    lines = [
+        f"{'Delivered model' if one.role == Role.WINNER else 'Baseline'} (trial {one.trial}, seed index "
+        f"{one.delivered}): accuracy {one.accuracy:.4f} on {one.metrics.n} test images."
+        for one in found.tested
+    ]
+    differ = found.models_differ
+    if differ is not None:
+        lines.append(
+            f"Delivered model minus baseline on the same images: {differ.estimate:+.4f}, McNemar p = "
+            f"{differ.p_value:.3g}: {_verdict_of_models(differ)}."
+        )
+    return lines
+
+
+def of_configurations(found: Findings) -> list[str]:
+    """Say what the configurations give when they are trained again, seeds and images random; the difference last."""
+    lines = [
+        f"Configuration of the {one.role} (trial {one.trial}): accuracy {over.accuracy:.4f} over {over.n_seeds} "
+        f"retrainings and {over.n_images} test images; standard deviation between seeds {over.seed_deviation:.4f}."
+        for one in found.tested
+        if (over := one.over_retrainings) is not None
+    ]
+    differ = found.configurations_differ
+    if differ is not None:
+        lines.append(f"Configuration of the winner minus that of the baseline: {differ:+.4f}: {_verdict(differ)}.")
+    return lines
+
+
+def caveats(found: Findings) -> list[str]:
+    """Say what a reader must know before believing the figures: stale finals, lost retrainings, uses of the split."""
+    lines, decision = [], found.decision
+    if decision is not None and is_stale(found.state):
+        lines.append(
+            f"These finals are stale: they were decided after {decision.search_trials} trials, there are more now. "
+            "`seti-tune finals RUN` decides again, which is one more use of the test split."
+        )
+    if found.tested and found.winner == found.baseline:
+        lines.append("The baseline won the finals: no other finalist has a higher mean.")
+    lines += [
+        f"Trial {s.trial}: {len(s.lost)} of {_retrainings(decision.seeds)} did not complete ({'; '.join(s.lost)})."
+        for s in found.standings
+        if s.lost and decision is not None
+    ]
+    return [*lines, *_uses(found.state)]
+
+
+def saved(found: Audit) -> str:
+    """Say what stopping early saved."""
+    spent = found.economy
+    return (
+        f"Epochs trained: {spent.spent}; without early stopping the same trials take {spent.without_stopping} "
+        f"({spent.saved:.0%} saved)."
+    )
+
+
+def conclusion(found: Audit) -> str:
+    """Say in one sentence what the exempt trials allow to conclude, and that it is little where they are few."""
+    exempt, lost = found.any_rung, found.any_rung.lost
+    if lost is None:
+        number = ("No completed trial was", "One completed trial was", "Two completed trials were")[exempt.exempt]
+        return (
+            f"{number} exempt from stopping; whether stopping lost good trials cannot be known with fewer than "
+            f"{MIN_EXEMPT}."
+        )
+    share = (
+        f"Of the best third of the exempt trials ({exempt.top} of {exempt.exempt}) the rungs would have stopped "
+        f"{exempt.top_would_stop}"
+    )
+    interval = f"{lost[0]:.0%} to {lost[1]:.0%} of good trials (95 % Wilson interval)"
+    if lost[1] - lost[0] > _WIDE:
+        return f"{share}: stopping may lose anything from {interval}, too wide to conclude anything."
+    return f"{share}: stopping loses {interval} in this space."
+
+
+# The three answers, each in a few words with what they rest on ------------------------------------------------
+
+
+def _which(found: Findings) -> tuple[str, list[str]]:
+    winner = found.winner
+    if winner is not None:
+        because = [
+            f"Mean validation accuracy {winner.mean:.4f} over {_retrainings(len(winner.objectives))}, the best of "
+            f"{_counted(len(found.standings), 'finalist')}.",
+            _values(found.state.trials[winner.trial, None]),
+        ]
+        return _named(winner).capitalize(), [*because, *(["The model: final/model.keras."] * found.is_delivered)]
+    if found.ranked:
+        best = found.ranked[0]
+        because = [
+            f"Provisional: the highest validation accuracy, {objective(best):.4f}, of "
+            f"{_counted(len(found.ranked), 'completed trial')}; no finals have decided.",
+            _values(best),
+        ]
+        return _named(best).capitalize(), because
+    return "None yet", _of_search(found) or ["No trial is completed."]
+
+
+def _is_better(found: Findings) -> tuple[str, list[str]]:
+    winner, baseline, models = found.winner, found.baseline, found.models_differ
+    if models is not None:
+        of_model, differ = _verdict_of_models(models), found.configurations_differ
+        of_configuration = of_model if differ is None else _verdict(differ)
+        answer = _IN_SHORT[of_model]
+        if of_configuration != of_model:
+            answer += f" for this model, {_IN_SHORT[of_configuration].lower()} for its configuration"
+        return answer, [of_models(found)[-1], *(of_configurations(found)[-1:] if differ is not None else [])]
+    if winner is None:
+        later = found.is_running or found.state.ended is None
+        return "Not tested", [*_on_validation(found), *([] if later else ["`seti-tune finals RUN` tests it."])]
+    if winner.is_baseline:
+        return "No", ["It is the baseline: no other finalist has a higher mean."]
+    if baseline is None:
+        return "Not tested", ["The baseline is not among the finalists."]
+    gain = winner.mean - baseline.mean
+    return "Not tested", [f"Mean validation accuracy minus the baseline's: {gain:+.4f}, without test images."]
+
+
+def _on_validation(found: Findings) -> list[str]:
+    if found.ranked and found.ranked[0].started.is_baseline:
+        return ["It is the baseline."]
+    differ = advantage(found.state)
+    return [] if differ is None else [f"Minus the baseline on validation: {differ.estimate:+.4f}, optimistic."]
+
+
+def _how_sure(found: Findings) -> tuple[str, list[str]]:
+    if found.tested:
+        delivered = found.tested[0]
+        over = delivered.over_retrainings
+        because = [
+            f"Accuracy of the delivered model on {delivered.metrics.n} test images, with its 95 % interval.",
+            *([] if over is None else [f"Its configuration over {over.n_seeds} retrainings: {over.accuracy:.3f}."]),
+            *_uses(found.state),
+            *_published(found.state),
+        ]
+        return f"{delivered.accuracy:.3f}", because
+    if found.winner is not None:
+        because = ["Mean validation accuracy over the retrainings, with its 95 % interval; not predicted: test images."]
+        return f"{found.winner.over_seeds:.3f}", because
+    if not found.ranked:
+        return "Unknown", []
+    best, n = found.ranked[0], validation_images(found.state)
+    limits = objective_interval(best, n)
+    because = [
+        f"Validation accuracy of one training{'' if limits is None else f' on {n} images, with its 95 % interval'}; "
+        f"optimistic, as the best of {_counted(len(found.state.search_trials()), 'trial')}.",
+        *_published(found.state),
+    ]
+    return f"{Estimate(objective(best), *(limits or (math.nan, math.nan))):.3f}", because
+
+
+def _published(state: RunState) -> list[str]:
+    """Name the published band where images were simulated as the course's were: nothing proves it of other images."""
+    data: Any = state.study.get("data", {})
+    band = f"{PUBLISHED_LOW:.2f} to {PUBLISHED_HIGH:.2f}"
+    return [f"Published, on the course's 800 validation images: {band}."] if data.get("simulate") == "course" else []
+
+
+# Parts of sentences -------------------------------------------------------------------------------------------
+
+
+def _of_search(found: Findings) -> list[str]:
+    trials = found.state.search_trials()
+    for best in found.ranked[:1]:
+        epoch = best.best.epoch if best.best else 0
+        return [
+            f"Best of the search: {_named(best)}, validation accuracy {objective(best):.4f} at epoch {epoch} "
+            f"(optimistic: the best of {_counted(len(trials), 'trial')})."
+        ]
+    first = next((t.ended for t in trials if t.ended), None)
+    return [] if first is None else [f"No trial was completed; the first one {first.status}: {first.reason}"]
+
+
+def _without_decision(state: RunState) -> list[str]:
+    """Say what became of retrainings that decided nothing."""
+    ended = [t.ended for t in state.final_trials() if t.ended]
+    if not ended:
+        return []
+    lost = [end for end in ended if end.status != Status.COMPLETED]
+    if len(lost) == len(ended) == len(state.final_trials()):
+        return [f"The finals decided nothing: {_retrainings(len(lost))} lost, the first one: {lost[0].reason}"]
+    if state.was_tested_before:
+        return ["These finals are those of an earlier version, with one seed; `seti-tune finals RUN` does them again."]
+    return [f"The finals are not finished: {len(ended)} of {len(state.final_trials())} retrainings begun have ended."]
+
+
+def _uses(state: RunState) -> list[str]:
+    """Count the uses of the test split: decisions of this run, unlocked ones, and those of others before."""
+    counts = {
+        "by finals of this run": len(state.decisions) + state.was_tested_before,
+        "unlocked for a model of this run": len(state.unlocks),
+        "by others before": state.decisions[-1].earlier_uses if state.decisions else 0,
+    }
+    used = sum(counts.values())
+    if used < 2:
+        return ["The test split has been used once."] * used
+    words = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    return [f"The test split has been used {used} times ({words}): each use makes its results more optimistic."]
+
+
+def _verdict_of_models(differ: PairedDifference) -> Verdict:
+    """Call a difference one only where both the interval and the exact test say so."""
+    return _verdict(differ.estimate) if differ.p_value < LEVEL_P else Verdict.NEITHER
+
+
+def _verdict(differ: Estimate) -> Verdict:
+    return Verdict.BETTER if differ.low > 0 else Verdict.WORSE if differ.high < 0 else Verdict.NEITHER
+
+
+def _named(one: Standing | TrialState) -> str:
+    number, is_baseline = (
+        (one.trial, one.is_baseline) if isinstance(one, Standing) else (one.started.trial, one.started.is_baseline)
+    )
+    return f"trial {number}{' (the baseline)' if is_baseline else ''}"
+
+
+def _values(trial: TrialState) -> str:
+    return ", ".join(f"{short_name(name)} {cell_text(value)}" for name, value in trial.parameters.items()) + "."
+
+
+def _retrainings(n: int) -> str:
+    return "one retraining" if n == 1 else f"{n} retrainings"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
