@@ -13,7 +13,6 @@ from results.tables.ties import objective
 
 TOP_SHARE = 3  # one exempt trial in three counts as a top one
 MIN_EXEMPT = 3  # with fewer there is no best third
-_WIDE = 0.3  # an interval of a share that is wider leaves open whether stopping loses few or many
 
 
 @dataclass(frozen=True)
@@ -91,55 +90,6 @@ def audit(state: RunState) -> Audit:
         correlation = _spearman([t.rungs[epoch].value for t in here], [objective(t) for t in here])
         rungs.append(RungAudit(epoch, len(here), correlation, _count(exempt, top, (epoch,))))
     return Audit(tuple(rungs), _count(exempt, top, epochs), epochs_spent(state))
-
-
-def audit_markdown(found: Audit) -> list[str]:
-    """Return the section of the report: one row a rung, and what can be concluded; nothing without a rung."""
-    if not found.rungs:
-        return []
-    lines = [
-        "## Early stopping",
-        "",
-        f"Epochs spent: {found.economy.spent}; without stopping the same trials take "
-        f"{found.economy.without_stopping} ({found.economy.saved:.0%} saved). Correlation is Spearman's, of the value "
-        "at the rung and the objective, over the trials that were completed; the stopped ones cannot be in it, so it "
-        "says little where many were stopped. Exempt trials are decided but not stopped, so nothing has selected them; "
-        "the best third is that of the exempt trials by objective, equals included. The baseline is not among them: it "
-        "is no proposal of the search, and the first at a rung is never below the cutoff.",
-        "",
-        "| rung | completed | correlation | exempt | below the cutoff | best third of the exempt | below the cutoff |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for rung in found.rungs:
-        correlation = "" if rung.correlation is None else f"{rung.correlation:.2f}"
-        lines.append(f"| epoch {rung.epoch} | {rung.completed} | {correlation} | {_cells(rung.exempt)} |")
-    if len(found.rungs) > 1:
-        lines.append(f"| any | | | {_cells(found.any_rung)} |")
-    return [*lines, "", conclusion(found), ""]
-
-
-def conclusion(found: Audit) -> str:
-    """Say in one sentence what the exempt trials allow to conclude, and that it is little where they are few."""
-    exempt, lost = found.any_rung, found.any_rung.lost
-    if lost is None:
-        number = ("No completed trial was", "One completed trial was", "Two completed trials were")[exempt.exempt]
-        return (
-            f"{number} exempt from stopping, at least {MIN_EXEMPT} are needed for a best third: whether stopping lost "
-            "good trials cannot be known."
-        )
-    share = (
-        f"Of the best third of the exempt trials ({exempt.top} of {exempt.exempt}) the rungs would have stopped "
-        f"{exempt.top_would_stop}"
-    )
-    interval = f"{lost[0]:.0%} to {lost[1]:.0%} of good trials (95 % Wilson interval)"
-    if lost[1] - lost[0] > _WIDE:
-        return f"{share}: stopping may lose anything from {interval}, so this says very little."
-    return f"{share}: stopping loses {interval} in this space."
-
-
-def _cells(exempt: ExemptTrials) -> str:
-    top = f"{exempt.top} | {exempt.top_would_stop}" if exempt.top else " | "
-    return f"{exempt.exempt} | {exempt.would_stop} | {top}"
 
 
 def _top(exempt: Sequence[TrialState]) -> set[int]:

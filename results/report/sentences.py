@@ -189,8 +189,8 @@ def _is_better(found: Findings) -> tuple[str, list[str]]:
             answer += f" for this model, {_IN_SHORT[of_configuration].lower()} for its configuration"
         return answer, [of_models(found)[-1], *(of_configurations(found)[-1:] if differ is not None else [])]
     if winner is None:
-        later = found.is_running or found.state.ended is None
-        return "Not tested", [*_on_validation(found), *([] if later else ["`seti-tune finals RUN` tests it."])]
+        can_be_tested = found.state.ended is not None and "finals" in found.state.study  # else it runs, or trains once
+        return "Not tested", [*_on_validation(found), *(["`seti-tune finals RUN` tests it."] * can_be_tested)]
     if winner.is_baseline:
         return "No", ["It is the baseline: no other finalist has a higher mean."]
     if baseline is None:

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, rankdata
+from whole_run import findings
 
-from results.audit import Audit, audit, audit_markdown, conclusion
-from results.log.event_log import EventLog
-from results.log.state import RunState, load_run
-from results.report.markdown import write_report
+from results.audit import Audit, audit
+from results.log.state import RunState
+from results.report.content import report
+from results.report.markdown import to_markdown
+from results.report.sentences import conclusion
 
 
 def hand_made(hand: Any) -> Audit:
@@ -61,8 +63,9 @@ def test_there_is_no_correlation_without_three_trials_that_differ(hand: Any, fin
     assert audit(RunState(events)).rungs[0].correlation is None
 
 
-def test_a_search_without_rungs_has_no_section(hand: Any) -> None:
-    assert audit_markdown(audit(RunState([hand.study(), *hand.trial(0, [0.5])]))) == []
+def test_a_search_without_rungs_has_no_section(hand: Any, tmp_path: Path) -> None:
+    state = RunState([hand.study(), *hand.trial(0, [0.5])])
+    assert "stopping" not in [section.name for section in report(findings(tmp_path, state)).sections]
 
 
 trials = st.lists(
@@ -132,9 +135,8 @@ def test_the_counts_of_any_search_fit_each_other(hand: Any, drawn: list[Any]) ->
 
 
 def section(run: Path, events: list[Any]) -> str:
-    with EventLog(run) as log:
-        log.append(*events)
-    return write_report(run, load_run(run)).read_text().split("## Early stopping")[1].split("\n## ")[0]
+    text = to_markdown(report(findings(run, RunState(events))))
+    return text.split("## Early stopping")[1].split("\n## ")[0]
 
 
 def test_the_report_says_what_can_be_concluded(hand: Any, tmp_path: Path) -> None:
@@ -143,11 +145,11 @@ def test_the_report_says_what_can_be_concluded(hand: Any, tmp_path: Path) -> Non
         value = 0.6 + number / 100
         events += hand.trial(number, [value, 0.7, 0.8 - number / 100], rungs={1: (value, 0.62, "exempt")})
     text = section(tmp_path, events)
-    assert "best third of the exempt | below the cutoff |" in text
+    assert "best third of the exempt | of them below the cutoff |" in text
     assert "| epoch 1 | 4 | 0.20 | 3 | 1 | 1 | 1 |" in text
     assert "| any |" not in text, "one rung needs no sum"
-    assert "the best third is that of the exempt trials by objective" in text
-    assert "The baseline is not among them" in text
+    assert "Best third: by objective, equals included." in text
+    assert "the baseline is not counted" in text
     assert "Of the best third of the exempt trials (1 of 3) the rungs would have stopped 1: stopping may lose" in text
 
 
@@ -157,10 +159,10 @@ def test_the_report_says_nothing_about_loss_with_two_exempt_trials(hand: Any, tm
         rungs = {1: (0.4, 0.5, "exempt"), 2: (0.5, 0.6, "exempt")}
         events += hand.trial(number, [0.4, 0.5, 0.9], rungs=rungs)
     text = section(tmp_path, events)
-    assert "| any | | | 2 | 2 |  |  |" in text
+    assert "| any |  |  | 2 | 2 |  |  |" in text
     assert (
-        "Two completed trials were exempt from stopping, at least 3 are needed for a best third: whether stopping "
-        "lost good trials cannot be known." in text
+        "Two completed trials were exempt from stopping; whether stopping lost good trials cannot be known with fewer "
+        "than 3." in text
     )
 
 
@@ -178,7 +180,7 @@ def test_few_exempt_trials_conclude_very_little_and_many_a_share(hand: Any) -> N
     few, many = (binomtest(*counts).proportion_ci(method="wilson") for counts in ((1, 2), (3, 60)))
     assert conclusion(exempt_search(hand, exempt=4, lost=1)) == (
         "Of the best third of the exempt trials (2 of 4) the rungs would have stopped 1: stopping may lose anything "
-        f"from {few.low:.0%} to {few.high:.0%} of good trials (95 % Wilson interval), so this says very little."
+        f"from {few.low:.0%} to {few.high:.0%} of good trials (95 % Wilson interval), too wide to conclude anything."
     )
     assert conclusion(exempt_search(hand, exempt=180, lost=3)) == (
         "Of the best third of the exempt trials (60 of 180) the rungs would have stopped 3: stopping loses "
@@ -188,5 +190,5 @@ def test_few_exempt_trials_conclude_very_little_and_many_a_share(hand: Any) -> N
 
 def test_without_exempt_trials_the_audit_says_so(hand: Any) -> None:
     events = [hand.study(), *hand.trial(1, [0.5, 0.7], rungs={1: (0.5, 0.4, "go on")})]
-    assert conclusion(audit(RunState(events))).startswith("No completed trial was exempt from stopping, at least 3 ")
+    assert conclusion(audit(RunState(events))).startswith("No completed trial was exempt from stopping; ")
     assert conclusion(exempt_search(hand, exempt=1, lost=0)).startswith("One completed trial was exempt")

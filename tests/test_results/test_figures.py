@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from results.errors import FigureError
+from results.log.state import RunState
 from results.report.figures import (
     STATUS_STYLE,
-    CurveRow,
     confusion_matrix,
     contact_sheet,
     learning_curves,
@@ -177,46 +177,28 @@ def test_confusion_matrix_shows_counts_and_shares(metrics, tmp_path):
     assert any(text.startswith("accuracy 0.833 (95 % ") for text in found)
 
 
-def test_search_overview_names_baseline_best_rungs_and_statuses(tmp_path):
-    curves = [
-        CurveRow(0, "completed", True, (1, 2, 3, 4), (0.25, 0.25, 0.5, 0.7)),
-        CurveRow(1, "completed", False, (1, 2, 3, 4), (0.3, 0.9, 0.8, 0.8)),
-        CurveRow(2, "stopped", False, (1, 2), (0.3, 0.95)),  # not ranked, whatever it reached
-        CurveRow(3, "diverged", False, (1, 2), (0.3, None)),
-        CurveRow(4, "failed", False, (), ()),
-        CurveRow(5, "running", False, (1,), (0.4,)),
-    ]
-    search_overview(curves, tmp_path / "search.svg", rungs=(2,), title="study small")
+def test_search_overview_names_baseline_best_rungs_and_statuses(hand, tmp_path):
+    events = [hand.study(), *hand.trial(0, [0.25, 0.25, 0.5, 0.7]), *hand.trial(1, [0.3, 0.9, 0.8, 0.8])]
+    # Not ranked, whatever it reached.
+    events += hand.trial(2, [0.3, 0.95], "stopped", rungs={2: (0.95, 0.99, "stop")})
+    events += hand.trial(3, [0.3, math.nan], "diverged") + hand.trial(4, [], "failed") + hand.trial(5, [0.4], None)
+    search_overview(RunState(events), tmp_path / "search.svg", title="study small")
     found = set(texts(tmp_path / "search.svg"))
     assert {"baseline, trial 0: 0.700", "best, trial 1: 0.900", "rung 2", "study small"} <= found
     assert {f"1 {status}" for status in STATUS_STYLE} <= found
     assert {"epoch", "validation accuracy"} <= found
 
 
-def test_search_overview_of_nothing_yet_and_of_hundreds_is_drawn(tmp_path):
-    search_overview([], tmp_path / "none.png")
-    baseline = CurveRow(0, "completed", True, (1, 2), (0.5, 0.6))
-    search_overview([baseline], tmp_path / "one.png")
-    many = [CurveRow(trial, "stopped", False, (1, 2), (0.3, trial / 400)) for trial in range(1, 300)]
-    search_overview([baseline, *many], tmp_path / "many.png", rungs=(2,))
+def test_search_overview_of_nothing_yet_and_of_hundreds_is_drawn(hand, tmp_path):
+    search_overview(RunState([hand.study()]), tmp_path / "none.png")
+    baseline = hand.trial(0, [0.5, 0.6])
+    search_overview(RunState([hand.study(), *baseline]), tmp_path / "one.png")
+    search_overview(RunState([hand.study(), *hand.trial(0, [], None)]), tmp_path / "begun.png")
+    many = [e for number in range(1, 300) for e in hand.trial(number, [0.3, number / 400], "stopped")]
+    search_overview(RunState([hand.study(), *baseline, *many]), tmp_path / "many.png")
     for path in tmp_path.iterdir():
         with Image.open(path) as picture:
             picture.verify()
-
-
-@pytest.mark.parametrize(
-    ("curve", "message"),
-    [
-        (
-            CurveRow(7, "pruned", False, (1,), (0.3,)),
-            r"trial 7: unknown status 'pruned'; use one of completed, stopped",
-        ),
-        (CurveRow(7, "stopped", False, (1, 2), (0.3,)), r"trial 7: 2 epochs and 1 accuracies; give one, or None"),
-    ],
-)
-def test_curve_that_makes_no_sense_is_refused(curve, message, tmp_path):
-    with pytest.raises(FigureError, match=message):
-        search_overview([curve], tmp_path / "search.png")
 
 
 def test_other_kinds_of_file_are_refused_and_leave_nothing(metrics, tmp_path):

@@ -1,5 +1,6 @@
 """Pictures of the final evaluation show the numbers of their records, and name what they cannot draw."""
 
+import math
 import re
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from PIL import Image
 
 from results.errors import FigureError
-from results.report.figures import FinalistRow, finals_overview, recall_curves, reliability_diagram
+from results.finals import Standing
+from results.report.figures import finals_overview, recall_curves, reliability_diagram
 from results.stats.calibration import CalibrationError, calibration_error, reliability_bins
 from results.stats.detection import recall_by_quantity
 from results.stats.intervals import Estimate
@@ -18,6 +20,10 @@ NAMES = ("squiggle", "$narrow$", "noise")
 def texts(path):
     """Everything a reader can read in an SVG."""
     return re.findall(r"<text[^>]*>([^<]*)</text>", path.read_text(encoding="utf-8"))
+
+
+def finalist(trial, searched, *objectives):
+    return Standing(trial, trial == 0, searched, tuple(range(len(objectives))), objectives, ())
 
 
 @pytest.fixture
@@ -34,8 +40,8 @@ def test_reliability_diagram_says_both_errors_and_its_axes(example, tmp_path):
     found = texts(tmp_path / "reliability.svg")
     error = calibration.corrected
     expected = f"expected calibration error {error.value:.3f} (95 % {error.low:.3f} to {error.high:.3f})"
-    assert {"winner", expected, f"corrected for its bias; {calibration.plain:.3f} as summed up"} <= set(found)
-    assert {"accuracy", "confidence (largest probability)", "images", "found in a bin, 95 % interval"} <= set(found)
+    assert {"winner", expected, f"corrected for bias; {calibration.plain:.3f} uncorrected"} <= set(found)
+    assert {"accuracy", "confidence (largest probability)", "images", "mean of a bin, 95 % interval"} <= set(found)
 
 
 def test_recall_curves_name_classes_images_and_the_quantity(example, tmp_path):
@@ -48,7 +54,7 @@ def test_recall_curves_name_classes_images_and_the_quantity(example, tmp_path):
 
 
 def test_finals_show_means_names_and_what_is_which(tmp_path):
-    rows = [FinalistRow(12, False, 0.87, (0.86, 0.85, 0.855)), FinalistRow(0, True, None, (0.75,))]
+    rows = [finalist(12, 0.87, 0.86, 0.85, 0.855), finalist(0, math.nan, 0.75)]
     finals_overview(rows, tmp_path / "finals.svg", title="study wide")
     found = texts(tmp_path / "finals.svg")
     assert {"study wide", "0.855", "0.750", "trial 12", "trial 0", "baseline", "validation accuracy"} <= set(found)
@@ -62,8 +68,8 @@ def test_extreme_records_are_drawn(tmp_path):
     reliability_diagram(wrong, tmp_path / "wrong.png")
     one = recall_by_quantity(np.zeros(1, int), np.eye(2)[[0]], np.zeros(1), ("a", "b"), noise_class=1)
     recall_curves(one, tmp_path / "one.png", quantity="drift")
-    finals_overview([FinalistRow(3, False, 0.5, ()), FinalistRow(4, False, None, ())], tmp_path / "none.png")
-    finals_overview([FinalistRow(i, i == 0, 0.5, (0.5,) * 3) for i in range(12)], tmp_path / "many.png")
+    finals_overview([finalist(3, 0.5), finalist(4, math.nan)], tmp_path / "none.png")
+    finals_overview([finalist(i, 0.5, 0.5, 0.5, 0.5) for i in range(12)], tmp_path / "many.png")
     for path in tmp_path.iterdir():
         with Image.open(path) as picture:
             picture.verify()
@@ -82,4 +88,4 @@ def test_nothing_to_draw_is_refused(tmp_path):
 
 def test_other_kinds_of_file_are_refused(tmp_path):
     with pytest.raises(FigureError, match=r"x\.jpg: a picture ends in \.png or \.svg, found '\.jpg'; rename it"):
-        finals_overview([FinalistRow(0, True, 0.5, ())], tmp_path / "x.jpg")
+        finals_overview([finalist(0, 0.5)], tmp_path / "x.jpg")

@@ -3,22 +3,26 @@
 import dataclasses
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from whole_run import findings
 
 from results.errors import RecordError
-from results.finals import compare_delivered, read_tested, recall_against_physics, recall_csv
+from results.finals import recall_against_physics, recall_csv
 from results.log import records
 from results.log.event_log import EventLog
 from results.log.records import Event, FinalEvaluated, FinalsDecided
 from results.log.state import RunState, load_run
 from results.predictions import Predictions, read_predictions, write_predictions
-from results.report.final_report import finals_sentences
-from results.report.markdown import write_report
+from results.report.content import report
+from results.report.markdown import to_markdown, write_report
+from results.report.model_card import model_card
+from results.report.sentences import headline
 from results.stats.intervals import wilson_interval
 
 N = 40
@@ -46,9 +50,12 @@ def events(hand: Any) -> list[Event]:
     return [*found, FinalsDecided(finalists=(1, 0), seeds=2, search_trials=2, winner=1, delivered=1)]
 
 
-def with_test_split(run: Path, events: list[Event]) -> RunState:
+RIGHT = {(1, 0): 30, (1, 1): 32, (0, 0): 24, (0, 1): 20}
+
+
+def with_test_split(run: Path, events: list[Event], of: Mapping[tuple[int, int], int] = RIGHT) -> RunState:
     """Of 40 test images the winner's retrainings get 30 and 32 right, the baseline's 24 and 20."""
-    for (trial, repeat), right in {(1, 0): 30, (1, 1): 32, (0, 0): 24, (0, 1): 20}.items():
+    for (trial, repeat), right in of.items():
         path = f"final/predictions/{trial:04d}-{repeat}.parquet"
         write_predictions(run / path, predictions(right))
         events.append(FinalEvaluated(trial=trial, repeat=repeat, predictions=path, n=N, correct=right))
@@ -57,42 +64,57 @@ def with_test_split(run: Path, events: list[Event]) -> RunState:
     return load_run(run)
 
 
+def text_of(run: Path, state: RunState) -> str:
+    """The report in words, without drawing its pictures."""
+    return to_markdown(report(findings(run, state)))
+
+
+def said(run: Path, state: RunState) -> str:
+    return " ".join(headline(findings(run, state)))
+
+
 def test_the_report_says_who_won_and_how_optimistic_the_search_was(events: list[Event], tmp_path: Path) -> None:
-    text = write_report(tmp_path, with_test_split(tmp_path, events)).read_text()
+    text = text_of(tmp_path, with_test_split(tmp_path, events))
     assert (
-        "Winner of the finals: trial 1, mean validation accuracy 0.7500 over 2 retrainings; "
-        "the search had shown 0.9000."
+        "Winner of the finals: trial 1, mean validation accuracy 0.7500 over 2 retrainings; 0.9000 in the search."
     ) in text
     assert (
-        "Optimism of the search: its best, trial 1, had shown 0.9000 and came to 0.7500 in the mean of its "
-        "retrainings (+0.1500)."
+        "Optimism of the search: its best, trial 1, had 0.9000 there and 0.7500 in the mean of its retrainings "
+        "(+0.1500)."
     ) in text
 
 
 def test_the_delivered_model_is_compared_with_the_baselines_best_retraining_on_the_same_images(
     events: list[Event], tmp_path: Path
 ) -> None:
-    text = write_report(tmp_path, with_test_split(tmp_path, events)).read_text()
-    assert "The delivered model (trial 1, retraining 1) on new images: test accuracy 0.8000, 95 % interval 0.65" in text
-    assert "The baseline's best retraining (trial 0, retraining 0) on new images: test accuracy 0.6000" in text
-    assert "Delivered model minus the baseline's on the same test images: +0.2000" in text
-    assert "McNemar p = 0.00781: the delivered model is better." in text
-    assert (tmp_path / "final/confusion_matrix_winner.csv").read_text().splitlines()[1] == "on,16,4"
-    assert (tmp_path / "final/confusion_matrix_baseline.png").stat().st_size > 5000
+    text = text_of(tmp_path, with_test_split(tmp_path, events))
+    assert "Delivered model (trial 1, seed index 1): accuracy 0.8000 (0.65" in text
+    assert "Baseline (trial 0, seed index 0): accuracy 0.6000" in text
+    assert "Delivered model minus baseline on the same images: +0.2000 (" in text
+    assert "McNemar p = 0.00781: better." in text
 
 
-def test_the_report_has_every_number_with_its_interval_and_its_pictures(events: list[Event], tmp_path: Path) -> None:
-    text = write_report(tmp_path, with_test_split(tmp_path, events)).read_text()
-    assert "| 1 | 1 | 0.9000 | 0.7000, 0.8000 | 0.7500 (0.1147..1.0000) |" in text
-    assert "| 2 | 0 (baseline) | 0.6000 | 0.5500, 0.5000 | 0.5250 (0.2073..0.8427) |" in text
+def test_the_report_has_every_number_with_its_interval(events: list[Event], tmp_path: Path) -> None:
+    text = text_of(tmp_path, with_test_split(tmp_path, events))
+    assert "| trial 1 | 0.9000 | 0.7000, 0.8000 | 0.7500 (0.1147..1.0000) |" in text
+    assert "| trial 0 (baseline) | 0.6000 | 0.5500, 0.5000 | 0.5250 (0.2073..0.8427) |" in text
     low, high = wilson_interval(32, 40)
     assert f"Accuracy 0.800 ({low:.3f}..{high:.3f}), macro F1 0.800" in text
     assert "| on | 20 | 0.800 (0.584..0.919) |" in text
-    assert "The configuration of the winner (trial 1), trained again: test accuracy 0.7750 (" in text
-    assert "Configuration of the winner minus that of the baseline: +0.2250, 95 % interval" in text
+    assert "Configuration of the winner (trial 1): accuracy 0.7750 (" in text
+    assert "over 2 retrainings and 40 test images" in text
+    assert "Configuration of the winner minus that of the baseline: +0.2250 (" in text
     assert "* By bootstrap: accuracy +0.2000 (" in text
-    for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
+
+
+def test_the_pictures_and_tables_of_the_report_lie_where_it_says(events: list[Event], tmp_path: Path) -> None:
+    path = write_report(findings(tmp_path, with_test_split(tmp_path, events)))
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", path.read_text())
+    assert len(pictures) == 6  # curves, finals, confusion and reliability of both
+    for picture in pictures:
         assert (tmp_path / picture).stat().st_size > 5000, picture
+    assert (tmp_path / "final/confusion_matrix_winner.csv").read_text().splitlines()[1] == "on,16,4"
+    assert "# Model card" in (tmp_path / "final/model_card.md").read_text()
 
 
 def test_classes_with_noise_have_a_detection_table_and_recall_against_physics(hand: Any, tmp_path: Path) -> None:
@@ -114,21 +136,20 @@ def test_classes_with_noise_have_a_detection_table_and_recall_against_physics(ha
     write_predictions(tmp_path / "final/validation_predictions.parquet", network(40))
     (tmp_path / "final" / "model.json").write_text('{"weights_digest": null}')  # as in the events made by hand
     evaluated = FinalEvaluated(trial=0, repeat=0, predictions=path, n=400, correct=int(test.correct.sum()))
-    text = write_report(tmp_path, RunState([*events, evaluated])).read_text()
+    text = text_of(tmp_path, RunState([*events, evaluated]))
     row = next(line for line in text.splitlines() if line.startswith("| 0.1 |"))
     assert "| 20 (865) |" in row
     assert float(row.split("|")[6].split()[0]) == pytest.approx(0.91, abs=0.03)  # amplitudes above 0.09 or so
     assert "20 noise images cannot set a false-alarm rate of 0.01: at least 99 are needed" in text
-    assert (tmp_path / "final" / "recall_amplitude_ratio.png").stat().st_size > 5000
+    assert "](final/recall_amplitude_ratio.png)" in text
     (tmp_path / "final" / "model.json").write_text('{"weights_digest": "of an earlier decision"}')
-    assert "| 0.1 |" not in write_report(tmp_path, RunState([*events, evaluated])).read_text()
+    assert "| 0.1 |" not in text_of(tmp_path, RunState([*events, evaluated]))
 
 
 def test_the_model_card_says_what_a_stranger_must_know(events: list[Event], tmp_path: Path) -> None:
-    write_report(tmp_path, with_test_split(tmp_path, events))
-    card = (tmp_path / "final" / "model_card.md").read_text()
+    card = to_markdown(model_card(findings(tmp_path, with_test_split(tmp_path, events))))
     for words in (
-        "# Model card: study hand, trial 1, retraining 1",
+        "# Model card: study hand, trial 1, seed index 1",
         "Classifies radio spectrograms into 2 classes: on, off.",
         "pixel values 0..255",
         "Accuracy 0.800 (",
@@ -144,12 +165,13 @@ def test_the_model_card_says_what_a_stranger_must_know(events: list[Event], tmp_
 
 
 def test_a_baseline_that_is_better_is_said_to_be(events: list[Event], tmp_path: Path) -> None:
-    tested = read_tested(tmp_path, with_test_split(tmp_path, events))
-    swapped = [dataclasses.replace(a, predictions=b.predictions) for a, b in zip(tested, tested[::-1], strict=True)]
-    state = load_run(tmp_path)
-    assert "the baseline's is better." in " ".join(finals_sentences(state, swapped))
-    same = [dataclasses.replace(one, predictions=tested[0].predictions) for one in tested]
-    assert "40 test images do not show a difference." in " ".join(finals_sentences(state, same))
+    worse = {(1, 0): 24, (1, 1): 20, (0, 0): 30, (0, 1): 32}
+    state = with_test_split(tmp_path / "worse", list(events), worse)
+    assert "-0.2500 (" in said(tmp_path / "worse", state)
+    assert "McNemar p = 0.00195: worse." in said(tmp_path / "worse", state)
+    same = dict.fromkeys(worse, 30)
+    state = with_test_split(tmp_path / "same", list(events), same)
+    assert "McNemar p = 1: no significant difference." in said(tmp_path / "same", state)
 
 
 def test_a_baseline_that_wins_has_nothing_to_be_compared_with(hand: Any, tmp_path: Path) -> None:
@@ -158,32 +180,28 @@ def test_a_baseline_that_wins_has_nothing_to_be_compared_with(hand: Any, tmp_pat
     path = "final/predictions/0000-0.parquet"
     write_predictions(tmp_path / path, predictions(20))
     state = RunState([*events, FinalEvaluated(trial=0, repeat=0, predictions=path, n=N, correct=20)])
-    tested = read_tested(tmp_path, state)
-    assert compare_delivered(tested) is None
-    text = " ".join(finals_sentences(state, tested))
+    assert findings(tmp_path, state).models_differ is None
+    text = said(tmp_path, state)
     assert "Winner of the finals: trial 0 (the baseline), mean validation accuracy 0.5000 over one retraining" in text
-    assert "No finalist is better than the baseline" in text
+    assert "The baseline won the finals: no other finalist has a higher mean." in text
 
 
 def test_a_stale_decision_is_said_on_the_card_too(hand: Any, events: list[Event], tmp_path: Path) -> None:
     state = with_test_split(tmp_path, events)
     for event in hand.trial(2, [0.95]):
         state.apply(event)
-    write_report(tmp_path, state)
-    assert "These finals are stale" in (tmp_path / "final" / "model_card.md").read_text()
+    assert "These finals are stale" in to_markdown(model_card(findings(tmp_path, state)))
 
 
-def test_finals_in_which_every_retraining_was_lost_say_so(hand: Any) -> None:
+def test_finals_in_which_every_retraining_was_lost_say_so(hand: Any, tmp_path: Path) -> None:
     lost = [dataclasses.replace(e, repeat=0) for e in hand.trial(0, [], "diverged", reason="loss is nan")]
     state = RunState([hand.study(), *hand.trial(0, [0.5]), *lost])
-    assert finals_sentences(state, []) == [
-        "The finals decided nothing: one retraining lost, the first one: loss is nan"
-    ]
+    assert "The finals decided nothing: one retraining lost, the first one: loss is nan" in said(tmp_path, state)
 
 
-def test_finals_that_go_on_say_how_far_they_are(hand: Any) -> None:
+def test_finals_that_go_on_say_how_far_they_are(hand: Any, tmp_path: Path) -> None:
     state = RunState([hand.study(), *hand.trial(0, [0.5]), *retrained(hand, 0, 0, 0.5)])
-    assert finals_sentences(state, []) == ["The finals are not over: 1 of 1 begun retrainings ended."]
+    assert "The finals are not finished: 1 of 1 retrainings begun have ended." in said(tmp_path, state)
 
 
 def test_a_test_split_used_before_decisions_were_recorded_counts(hand: Any, tmp_path: Path) -> None:
@@ -192,10 +210,9 @@ def test_a_test_split_used_before_decisions_were_recorded_counts(hand: Any, tmp_
     write_predictions(tmp_path / path, predictions(20))
     old = FinalEvaluated(trial=0, repeat=0, predictions=path, n=N, correct=20, model="m", model_digest="d")
     state = RunState([hand.study(), *hand.trial(0, [0.5]), *retrained(hand, 0, 0, 0.5), old])
-    assert "those of an earlier version" in " ".join(finals_sentences(state, read_tested(tmp_path, state)))
+    assert "those of an earlier version" in said(tmp_path, state)
     state.apply(FinalsDecided(finalists=(0,), seeds=1, search_trials=1, winner=0, delivered=0))
-    said = " ".join(finals_sentences(state, read_tested(tmp_path, state)))
-    assert "The test split has been used 2 times (2 by finals of this run)" in said
+    assert "The test split has been used 2 times (2 by finals of this run)" in said(tmp_path, state)
 
 
 def test_one_test_image_gives_no_interval_over_retrainings(hand: Any, tmp_path: Path) -> None:
@@ -209,7 +226,7 @@ def test_one_test_image_gives_no_interval_over_retrainings(hand: Any, tmp_path: 
         path = f"final/predictions/0000-{repeat}.parquet"
         write_predictions(tmp_path / path, one)
         events.append(FinalEvaluated(trial=0, repeat=repeat, predictions=path, n=1, correct=1))
-    assert "trained again" not in write_report(tmp_path, RunState(events)).read_text()
+    assert "Configuration of" not in text_of(tmp_path, RunState(events))
 
 
 def test_what_is_no_number_in_the_truth_of_the_images_is_left_out(tmp_path: Path) -> None:
@@ -223,22 +240,22 @@ def test_what_is_no_number_in_the_truth_of_the_images_is_left_out(tmp_path: Path
     assert rows[1].startswith("snr,signal,1.0,1.0,1.0,10,")
 
 
-def test_retrainings_that_did_not_complete_are_named(hand: Any, events: list[Event]) -> None:
+def test_retrainings_that_did_not_complete_are_named(hand: Any, events: list[Event], tmp_path: Path) -> None:
     lost = [dataclasses.replace(e, repeat=1) for e in hand.trial(0, [], "diverged", reason="loss is nan")]
     kept = [e for e in events if (getattr(e, "trial", None), getattr(e, "repeat", None)) != (0, 1)]
-    text = " ".join(finals_sentences(RunState([*kept, *lost]), []))
+    text = said(tmp_path, RunState([*kept, *lost]))
     assert "Trial 0: 1 of 2 retrainings did not complete (diverged: loss is nan)." in text
 
 
 def test_every_use_of_the_test_split_is_counted(events: list[Event], tmp_path: Path) -> None:
     state = with_test_split(tmp_path, events)
-    assert "The test split has been used once." in finals_sentences(state, read_tested(tmp_path, state))
+    assert "The test split has been used once." in said(tmp_path, state)
     state.apply(records.TestUnlocked(command="evaluate", model="final/model.keras", weights_digest="d"))
     state.apply(dataclasses.replace(state.decisions[-1], earlier_uses=3))
     assert (
         "The test split has been used 6 times (2 by finals of this run, 1 unlocked for a model of this run, "
-        "3 by others before): every use makes it less of a test."
-    ) in finals_sentences(state, read_tested(tmp_path, state))
+        "3 by others before): each use makes its results more optimistic."
+    ) in said(tmp_path, state)
 
 
 def test_predictions_that_do_not_fit_the_log_are_refused(events: list[Event], tmp_path: Path) -> None:
@@ -246,10 +263,10 @@ def test_predictions_that_do_not_fit_the_log_are_refused(events: list[Event], tm
     folder = tmp_path / "final" / "predictions"
     shutil.copy(folder / "0000-0.parquet", folder / "0001-1.parquet")
     with pytest.raises(RecordError, match="24 of 40 right, the log says 32 of 40; delete it and continue"):
-        read_tested(tmp_path, state)
+        report(findings(tmp_path, state))
     (folder / "0001-1.parquet").unlink()
     with pytest.raises(RecordError, match=r"0001-1\.parquet: missing; continue the run"):
-        read_tested(tmp_path, state)
+        report(findings(tmp_path, state))
 
 
 def test_predictions_survive_their_file(tmp_path: Path) -> None:

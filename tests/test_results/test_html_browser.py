@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from whole_run import EVIL, write_whole_run
 
+from results.findings import Findings
 from results.log.event_log import EventLog
 from results.report.html import write_html_report
 
@@ -40,7 +41,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def page(hand: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("whole") / "run"
     write_whole_run(run, hand)
-    return write_html_report(run)
+    return write_html_report(Findings.read(run))
 
 
 @pytest.fixture
@@ -185,7 +186,7 @@ def test_a_thousand_trials_can_be_sorted_and_filtered(browser: Any, hand: Any, t
             epochs = (9, 3, 1)[number % 3]
             status = "completed" if epochs == 9 else "stopped"
             log.append(*hand.trial(number, rng.uniform(0.2, 0.8, epochs).tolist(), status, max_epochs=9))
-    show(browser, write_html_report(tmp_path))
+    show(browser, write_html_report(Findings.read(tmp_path)))
     assert browser.get_log("browser") == []
     assert type_filter(browser, "status=completed epochs=9") == "334 of 1000 trials"
     busy = browser.execute_script(

@@ -6,9 +6,11 @@ from typing import Any
 import pandas as pd
 import pytest
 from scipy.stats import binomtest
+from whole_run import findings
 
 from results.audit import epochs_spent
 from results.errors import RecordError
+from results.findings import Findings
 from results.log import records
 from results.log.event_log import EventLog
 from results.log.records import (
@@ -27,8 +29,21 @@ from results.log.records import (
     TrialStarted,
 )
 from results.log.state import RunState, load_run
-from results.report.markdown import headline, write_report
-from results.tables.leaderboard import epochs_frame, leaderboard_frame, leaderboard_text, rank_trials, write_tables
+from results.report.markdown import write_report
+from results.report.sentences import headline
+from results.tables.leaderboard import (
+    epochs_frame,
+    leaderboard_frame,
+    leaderboard_table,
+    leaderboard_text,
+    rank_trials,
+    write_tables,
+)
+
+
+def board_text(state: RunState, *, top: int = 20) -> str:
+    return leaderboard_text(state, leaderboard_table(state), top=top)
+
 
 SPACE = {
     "parameters": {
@@ -142,7 +157,7 @@ def test_epochs_spent_are_compared_with_those_of_no_stopping(events: list[Event]
 
 def test_terminal_text_has_a_row_a_trial_and_says_where_and_why_it_ended(events: list[Event]) -> None:
     stop = Rung(trial=1, epoch=1, value=0.9, seen=7, better=3, cutoff=0.95, decision="stop")
-    ranked, others = leaderboard_text(RunState([*events, stop])).split("\n\n")
+    ranked, others = board_text(RunState([*events, stop])).split("\n\n")
     assert ranked.splitlines()[2].split() == ["1", "2", "0.8000", "2/3", "24", "0.001", "True"]
     assert ranked.splitlines()[3].endswith("baseline")
     lines = others.splitlines()
@@ -161,13 +176,13 @@ def test_terminal_text_of_the_baseline_space_fits_125_columns(hand: Any) -> None
     events += hand.trial(0, [0.5] * 12, right=[True] * 400 + [False] * 400, parameters=values)
     events += hand.trial(1, [0.4875] * 12, right=[True] * 390 + [False] * 410, parameters=values)
     events += hand.trial(2, [0.48], "stopped", rungs={1: (0.48125, 0.48625, "stop")}, parameters=values)
-    lines = leaderboard_text(RunState(events)).splitlines()
+    lines = board_text(RunState(events)).splitlines()
     assert max(map(len, lines)) <= 125, "\n".join(lines)
     assert "0.465..0.535" in lines[2]
 
 
 def test_terminal_text_can_be_cut_to_the_top(events: list[Event]) -> None:
-    assert "(2 more ranked trials in leaderboard.csv)" in leaderboard_text(RunState(events), top=1)
+    assert "(2 more ranked trials in leaderboard.csv)" in board_text(RunState(events), top=1)
 
 
 def test_an_objective_has_the_interval_of_its_right_images(hand: Any) -> None:
@@ -182,7 +197,7 @@ def test_an_objective_has_the_interval_of_its_right_images(hand: Any) -> None:
 def test_without_the_number_of_validation_images_there_is_neither_interval_nor_tie(events: list[Event]) -> None:
     frame = leaderboard_frame(RunState(events))
     assert frame[["objective_low", "objective_high", "tied"]].isna().all(axis=None)
-    assert "interval" not in leaderboard_text(RunState(events))
+    assert "interval" not in board_text(RunState(events))
 
 
 def test_an_objective_that_is_no_share_of_images_has_no_interval(hand: Any) -> None:
@@ -203,10 +218,11 @@ def test_ties_follow_from_the_same_images_and_not_from_the_accuracies(hand: Any)
     frame = leaderboard_frame(RunState(events)).set_index("trial")
     assert [frame.loc[n, "tied"] for n in (1, 2, 0)] == [True, True, False]
     assert frame.loc[[3, 4], "tied"].isna().all(), "not ranked, or without flags"
-    lines = leaderboard_text(RunState(events)).splitlines()
+    lines = board_text(RunState(events)).splitlines()
     assert lines[2].split()[:2] == ["1", "1"], "the best needs no mark"
     assert [line.split()[:2] for line in lines if " = " in line] == [["3", "="]]
-    assert "= not told from rank 1 by the same 200 validation images (exact McNemar, p >= 0.05)" in lines
+    note = "= no significant difference from rank 1 on the same 200 validation images (exact McNemar, p >= 0.05)"
+    assert note in lines
 
 
 def test_flags_that_do_not_belong_to_the_images_name_the_trial(hand: Any) -> None:
@@ -230,20 +246,19 @@ def test_an_event_of_a_trial_that_never_started_is_refused(events: list[Event]) 
 def test_the_report_of_a_run_without_finals_says_what_was_found(events: list[Event], tmp_path: Path) -> None:
     with EventLog(tmp_path) as log:
         log.append(*events)
-    state = load_run(tmp_path)
-    text = write_report(tmp_path, state).read_text()
+    found = Findings.read(tmp_path)
+    text = write_report(found).read_text()
     assert (
-        "Best of the search: trial 2, validation accuracy 0.8000 at epoch 2 (the best of 6 trials, so optimistic)."
-        in text
+        "Best of the search: trial 2, validation accuracy 0.8000 at epoch 2 (optimistic: the best of 6 trials)." in text
     )
-    assert "Epochs spent: 12; without stopping the same trials take 14 (14% saved)." in text
+    assert "Epochs trained: 12; without early stopping the same trials take 14 (14% saved)." in text
     assert "6 trials: 3 completed, 1 stopped, 1 diverged, 1 failed." in text
     assert (tmp_path / "search.png").stat().st_size > 10_000
-    assert headline(state, [])[0] in text
+    assert headline(found)[0] in text
 
 
-def test_a_study_without_a_completed_trial_says_the_first_error(events: list[Event]) -> None:
-    lines = headline(RunState([events[0], *trial(0, [], "failed", "ValueError: no")]), [])
+def test_a_study_without_a_completed_trial_says_the_first_error(events: list[Event], tmp_path: Path) -> None:
+    lines = headline(findings(tmp_path, RunState([events[0], *trial(0, [], "failed", "ValueError: no")])))
     assert lines[0] == "No trial was completed; the first one failed: ValueError: no"
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from results.findings import Findings
 from results.log.event_log import EventLog
+from results.log.history import History
 from results.log.records import (
     AttemptEnded,
     AttemptStarted,
@@ -22,7 +24,7 @@ from results.log.records import (
     TrialEnded,
     TrialStarted,
 )
-from results.log.state import load_run
+from results.log.state import RunState, load_run
 from results.predictions import Predictions, write_predictions
 from results.report.example_images import EXAMPLES, example_images, write_examples
 from results.report.importance import Importance, write_importance
@@ -53,6 +55,11 @@ def write_whole_run(run: Path, hand: Any, *, recipe: str = "course") -> None:
     write_tables(run, load_run(run))
     shares = {"training.learning_rate": 0.7, "network.filters_1": 0.2, "network.activation": 0.1}
     write_importance(run, Importance("PED-ANOVA", 20, "f", shares))
+
+
+def findings(run: Path, state: RunState) -> Findings:
+    """What a run found, from a state in memory: without steps and costs, which only a log tells."""
+    return Findings(run, History(state, (), ()))
 
 
 def predictions(right: int, n: int = N) -> Predictions:

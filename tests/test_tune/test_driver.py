@@ -34,7 +34,7 @@ def test_a_search_from_start_to_report(quick_study: Callable[..., Path], run: Pa
     assert "ASHA decides after epochs 1, 3; 1 in 3 goes on, the baseline (trial 0) always" in done.stderr
     assert "20/20 trials ended" in done.stderr
     assert "epochs/s" in done.stderr
-    assert "Epochs spent:" in done.stdout
+    assert "Epochs trained:" in done.stdout
     assert f"Report: {run}/report.md" in done.stdout
     for name in (
         "events.jsonl",

@@ -13,14 +13,16 @@ import pytest
 from bench import Bench, NetworkBench, outcome
 from processes import search, values
 
-from results.finals import is_stale, read_tested, standings
+from results.finals import is_stale, standings
+from results.findings import Findings
 from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.recorder import Recorder
 from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed, TrialEnded
 from results.log.state import RunState, load_run
 from results.predictions import read_predictions
+from results.report import content
 from results.report.example_images import read_examples
-from results.report.markdown import write_report
+from results.report.markdown import to_markdown
 from results.tables.leaderboard import rank_trials
 from seti_model.data.dataset import Dataset
 from seti_model.data.simulator import simulate_dataset
@@ -140,7 +142,7 @@ def test_an_extended_search_makes_the_finals_stale_and_the_next_ones_a_further_u
 
 
 def report(run: Path) -> str:
-    return write_report(run, load_run(run)).read_text()
+    return to_markdown(content.report(Findings.read(run)))
 
 
 def test_without_finals_nothing_is_retrained_or_decided(study: Study, tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_winner_and_baseline_predict_the_test_split_with_every_retraining_after_
     assert isinstance(kinds[0], FinalsDecided)
     assert {(e.trial, e.repeat) for e in kinds[1:]} == {(n, r) for n in {kinds[0].winner, 0} for r in (0, 1)}
     data = Dataset.open(study.folder / "data")
-    for one in read_tested(run, load_run(run)):
+    for one in Findings.read(run).tested:
         for predictions in one.predictions:
             assert predictions.y_true.tolist() == data.unlocked().split("test").labels.tolist()
             assert predictions.class_names == data.class_names
@@ -273,7 +275,7 @@ def test_a_lost_final_folder_is_written_again_from_the_weights(network: tuple[St
     shutil.rmtree(run / "final")
     conclude(study, run)
     assert (run / "final" / "model.json").read_text() == stored
-    read_tested(run, load_run(run))
+    assert len(Findings.read(run).tested) > 0
 
 
 @pytest.mark.parametrize("name", ["model.keras", "saved_model/saved_model.pb", "validation_predictions.parquet"])
@@ -347,9 +349,9 @@ def test_weights_lost_after_the_start_are_one_line_that_says_how_to_go_on(networ
 def test_finals_of_a_study_without_the_network_have_no_test_figures(study: Study, tmp_path: Path) -> None:
     run = tmp_path / "run"
     Bench(study, run).run()
-    state = conclude(study, run)
+    conclude(study, run)
     assert study.study.trainable != NETWORK
-    assert read_tested(run, state) == []
+    assert Findings.read(run).tested == []
     assert "Winner of the finals: trial" in report(run)
 
 
