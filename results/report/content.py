@@ -190,23 +190,25 @@ def _exempt(exempt: ExemptTrials) -> list[Cell]:
 
 
 def _costs(found: Findings) -> list[Part]:
-    costs, ran = found.history.costs, f"The drivers ran for {duration(found.state.spent_s)}."
-    total = sum(one.core_hours for one in costs)
-    if not total:
-        return [Text(f"{ran} No epoch says how long it took.")]
-    has_gpu = any(one.gpu_hours for one in costs)
-    rows: list[list[Cell]] = [
-        [c.what, c.trials, c.epochs, c.core_hours, Share(c.core_hours / total), *([c.gpu_hours] if has_gpu else [])]
-        for c in costs
+    costs = found.history.costs
+    total, has_gpu = sum(one.core_hours for one in costs), any(one.gpu_hours for one in costs)
+    heads = ["what", "trials", "epochs"] + ["core-hours", "share"] * bool(total) + ["GPU-hours"] * has_gpu
+
+    def row(what: str, counts: tuple[int | None, int], core: float, gpu: float, share: Cell) -> list[Cell]:
+        return [what, *counts, *([core, share] if total else []), *([gpu] if has_gpu else [])]
+
+    rows = [
+        row(c.what, (c.trials, c.epochs), c.core_hours, c.gpu_hours, Share(c.core_hours / (total or 1))) for c in costs
     ]
-    gpu = [sum(c.gpu_hours for c in costs)] if has_gpu else []
-    rows.append(["all", None, sum(c.epochs for c in costs), total, None, *gpu])
-    heads = ["what", "trials", "epochs", "core-hours", "share", *(["GPU-hours"] if has_gpu else [])]
-    words = (
-        f"{ran} Core-hours are the seconds of recorded epochs times the threads of a trial, without starting workers, "
+    rows.append(row("all", (None, sum(c.epochs for c in costs)), total, sum(c.gpu_hours for c in costs), None))
+    how = (
+        "Core-hours are the seconds of recorded epochs times the threads of a trial, without starting workers, "
         "building networks and epochs that never ended."
+        if total
+        else "No epoch says how long it took."
     )
-    return [Text(words), Table("Core-hours by the outcome of trials", heads, rows)]
+    ran = f"The drivers ran for {duration(found.state.spent_s)}."
+    return [Text(f"{ran} {how}"), Table("Costs by the outcome of trials", heads, rows)]
 
 
 def _finals(found: Findings) -> list[Part]:

@@ -63,7 +63,7 @@ def _reproduce(state: RunState, delivered: Tested) -> list[Part]:
     trial = state.trials[delivered.trial, delivered.delivered]
     return [
         Text("In the run folder (elsewhere with the path of the receipt, and `--data` with that of the data set):"),
-        Console([command('retrain', RECEIPT, *_where(state.study))]),
+        Console([command("retrain", RECEIPT, *_where(state.study))]),
         Text(
             "The receipt holds configuration, seed, digests and versions; the command says whether the weights are the "
             f"same. Seed {trial.started.seed}, {len(trial.epochs)} epochs, weights "

@@ -209,10 +209,10 @@ def _report(options: argparse.Namespace) -> int:
         # Asked first: what comes between this and the report is in the report.
         running, size = is_being_written(options.folder), log.stat().st_size if log.exists() else 0
         if (size, running) != written:
-            from results.log.state import load_run
-            from tune.derived import write_page
+            from results.report.html import write_html_report
+            from tune.derived import read_findings
 
-            path = write_page(options.folder, load_run(options.folder), options.out)
+            path = write_html_report(read_findings(options.folder), options.out)
             print(f"written: {path}", file=sys.stderr)
             written = (size, running)
         if not (options.watch and running):
