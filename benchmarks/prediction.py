@@ -94,7 +94,7 @@ def _prepared(network: str, way: str) -> Callable[[Any], Any]:
     if way == "ours":
         prepare_process(1)
     else:
-        from seti_model.memory import settle_allocator
+        from seti_model.runtime import settle_allocator
 
         settle_allocator()
         import tensorflow as tf

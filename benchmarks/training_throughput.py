@@ -72,7 +72,7 @@ def _set_up(name: str) -> None:
         prepare_process(1)
         return
     if name == "undeterministic":
-        from seti_model.memory import settle_allocator
+        from seti_model.runtime import settle_allocator
 
         settle_allocator()
     import tensorflow as tf
@@ -110,7 +110,7 @@ def _custom(name: str, images: Any, labels: Any) -> Callable[[], object]:
     from seti_model.config import TrainingConfig
     from seti_model.network import named_weights
     from seti_model.training import kernels as forward
-    from seti_model.training.optimizer import FusedAdam
+    from seti_model.training.kernels import FusedAdam
     from seti_model.training.steps import TrainingSteps
 
     network = _network("mixed_bfloat16" if name == "bfloat16" else "float32")

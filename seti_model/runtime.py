@@ -1,9 +1,19 @@
-"""What makes a training repeatable: seeds derived by hash, and one TensorFlow set-up for the life of a process."""
+"""What makes a training repeatable and lets a process train many: derived seeds, one TensorFlow set-up, memory.
+
+Memory: TensorFlow's oneDNN kernels keep a pool of their own that only grows: twelve course-size networks left 150 to
+540 MB more resident than two. With the system's allocator instead, blocks above 32 MB are mapped and unmapped in every
+step and a step takes 20 % longer. So: the system's allocator, told to keep what is freed in one heap, and to hand the
+heap back when a training has ended. Measured: 795 MB resident after twelve networks and 774 MB after two, and steps as
+fast as with the pool. Nothing of it is done where libc is not glibc.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import hashlib
 import json
+import mmap
 import os
 import re
 import sys
@@ -12,16 +22,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from seti_model.errors import ProcessError
-from seti_model.memory import exempt_what_stays, settle_allocator
 
 MAX_THREADS = 1024
 # Read by TensorFlow and Keras when they are imported, never again: no chatter below warnings, no other backend.
 _ENVIRONMENT = MappingProxyType({"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"})
 # TensorFlow 2.21 writes these before it reads its log level: information lines, and that there is no GPU driver.
 _CHATTER = re.compile(rb"I\d{4} \d\d:|WARNING: All log messages before absl|E\d{4} .*failed call to cuInit")
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+# glibc's malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+_NEVER = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -31,9 +47,6 @@ class ProcessSetup:
     threads: int
     gpu: bool
     gpu_memory_mb: int | None
-
-
-_settled: list[ProcessSetup] = []  # empty or one: TensorFlow's context is global, so is what we know of it
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -85,6 +98,52 @@ def process_setup() -> ProcessSetup:
     if not _settled:
         raise ProcessError("TensorFlow is not set up in this process; call seti_model.runtime.prepare_process first")
     return _settled[0]
+
+
+def settle_allocator() -> None:
+    """Choose how this process allocates; call before TensorFlow is imported.
+
+    Threads that already have an arena of their own keep it, and blocks above 64 MB are mapped for them each time:
+    a process that starts many threads before should be started with MALLOC_ARENA_MAX=1 in its environment.
+    """
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallopt"):
+        return
+    os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] = "1"
+    libc.mallopt(_M_ARENA_MAX, 1)
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+
+
+def exempt_what_stays() -> None:
+    """Let later collections skip what is alive now: the modules of TensorFlow and Keras, 0.15 s each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def release_memory() -> None:
+    """Collect what is unreachable and return all free pages to the system."""
+    gc.collect()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Return all free pages to the system."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+def outside_heap(array: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
+    """Return a copy in pages of its own, returned to the system with the array, whoever holds it and how long."""
+    if array.nbytes == 0:
+        return array.copy()
+    copy = np.frombuffer(mmap.mmap(-1, array.nbytes), dtype=array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+_settled: list[ProcessSetup] = []  # empty or one: TensorFlow's context is global, so is what we know of it
 
 
 def _set_up(wanted: ProcessSetup) -> None:

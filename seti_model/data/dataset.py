@@ -1,10 +1,12 @@
-"""A data set on disk: a folder of memory-mapped splits with `dataset.json`, checked when opened and when written.
+"""A data set: its splits and what must hold among them, its folder on disk, and what makes two of them the same.
 
-The digest identifies what a network can learn from (pixels, labels, names, groups), wherever the folder lies.
+The folder holds memory-mapped splits and `dataset.json`; it is checked when opened and when written. The digest
+identifies what a network can learn from (pixels, labels, names, groups), wherever the folder lies.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,20 +17,65 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from seti_model.data.digest import compute_digest, without_duplicates
-from seti_model.data.split_data import TEST, check_splits
-from seti_model.data.split_data import Groups as Groups
-from seti_model.data.split_data import Images as Images
-from seti_model.data.split_data import Labels as Labels
-from seti_model.data.split_data import Source as Source
-from seti_model.data.split_data import Split as Split
-from seti_model.data.split_data import SplitData as SplitData
 from seti_model.errors import DatasetError
 from seti_model.files import written_whole
 
+Images = npt.NDArray[np.uint8]  # (n, n_time, n_freq, channels)
+Labels = npt.NDArray[np.int8]  # (n,)
+Groups = npt.NDArray[np.str_]  # (n,)
+TEST = "test"
+SPLITS = ("train", "validation", TEST)
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"
 _TYPES = {"shape": list, "channels": int, "class_names": list, "counts": dict, "digest": str, "origin": dict}
+NOTES = ("duplicates_removed", "constant_images", "equal_images")  # what `origin` says of the images
+_HELD_OUT_FIRST = SPLITS[::-1]
+_ROWS = 1024  # images read at a time
+_NAMED = 10  # images, or groups of equal ones, that a remark names
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels of one split; the arrays may be memory-mapped and are never written to."""
+
+    images: Images
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images were read from: rows (n,), from 0, of one file, or of a list of files that hold an image each."""
+
+    files: tuple[Path, ...]
+    rows: npt.NDArray[np.intp]
+
+    def place(self, image: int) -> str:
+        """Return the place of one image as messages name it."""
+        row = int(self.rows[image])
+        return f"{self.files[0]}, row {row + 1}" if len(self.files) == 1 else str(self.files[row])
+
+
+@dataclass(frozen=True)
+class SplitData(Split):
+    """A split with what is known besides: physical parameters (one row per image) and the group of each image.
+
+    Images of one group (an object, an observation) are not independent, so they must share a split. The source is known
+    while a data set is made.
+    """
+
+    truth: pd.DataFrame | None = None
+    groups: Groups | None = None
+    source: Source | None = None
+
+    def take(self, rows: npt.NDArray[np.intp]) -> SplitData:
+        """Return the images at the indices `rows`, with all that belongs to them."""
+        return SplitData(
+            self.images[rows],
+            self.labels[rows],
+            truth=None if self.truth is None else self.truth.iloc[rows].reset_index(drop=True),
+            groups=None if self.groups is None else self.groups[rows],
+            source=None if self.source is None else Source(self.source.files, self.source.rows[rows]),
+        )
 
 
 @dataclass(frozen=True)
@@ -192,6 +239,117 @@ def write_dataset(
     return Dataset.open(path)
 
 
+def remarks(origin: Mapping[str, Any]) -> list[str]:
+    """Return what `without_duplicates` noted in words, a line each; none where there is nothing to say."""
+    said = [
+        f"removed from {split}: {n} images that also occur, byte for byte, in a split held out further"
+        for split, n in origin.get("duplicates_removed", {}).items()
+        if n
+    ]
+    constant = [image for images in origin.get("constant_images", {}).values() for image in images]
+    if constant:
+        what = f"{_counted(constant, 'image')} of one constant value{_contradiction(constant)}"
+        said.append(f"{what}: {_named([[image] for image in constant])}")
+    for split, groups in origin.get("equal_images", {}).items():
+        if groups:
+            what = f"{_counted(groups, 'group')} of equal images in {split}{max(map(_contradiction, groups))}"
+            said.append(f"{what}: {_named(groups)}")
+    return said
+
+
+def check_splits(place: str, splits: Mapping[str, SplitData], class_names: tuple[str, ...]) -> None:
+    """Refuse splits that no network could be trained and judged on; `place` is named in errors.
+
+    Raises:
+        DatasetError: Class names, shapes, types, labels or groups that do not go together, or a split too few.
+    """
+    if len(class_names) < 2 or len(set(class_names)) < len(class_names) or not all(class_names):
+        raise DatasetError(f"{place}: class names {', '.join(class_names)!r}; give two or more, each different")
+    if not {"train", "validation"} <= set(splits) <= set(SPLITS):
+        raise DatasetError(f"{place}: splits {', '.join(splits)}; expected train, validation and perhaps test")
+    shape = splits["train"].images.shape[1:]
+    for name, data in splits.items():
+        _check_split(f"{place}, split {name!r}", data, shape, len(class_names))
+    _check_groups(place, splits)
+
+
+def compute_digest(splits: Mapping[str, SplitData], class_names: Sequence[str]) -> str:
+    """Return the SHA-256 (hex) over class names and, split by split, pixels, labels and groups."""
+    digest = hashlib.sha256(json.dumps(list(class_names)).encode())
+    for name in sorted(splits):
+        data = splits[name]
+        groups = None if data.groups is None else data.groups.tolist()
+        digest.update(json.dumps([name, data.images.shape, groups]).encode())
+        for start in range(0, len(data.images), _ROWS):
+            digest.update(np.ascontiguousarray(data.images[start : start + _ROWS]).data)
+        digest.update(np.ascontiguousarray(data.labels).data)
+    return digest.hexdigest()
+
+
+def without_duplicates(
+    splits: Mapping[str, SplitData], class_names: Sequence[str]
+) -> tuple[dict[str, SplitData], dict[str, Any]]:
+    """Drop images that occur byte for byte in a more held-out split: test before validation before training.
+
+    Returns:
+        The splits, and what `origin` of a data set says of its images: how many were dropped from each split; which
+        are of one constant value, and which equal others of their split, by place and class. These stay.
+    """
+    hashes = {name: [_hash(image) for image in data.images] for name, data in splits.items()}
+    held_out: set[bytes] = set()
+    kept = dict(splits)
+    removed = dict.fromkeys(splits, 0)
+    for name in (name for name in _HELD_OUT_FIRST if name in splits):
+        keep = np.flatnonzero([found not in held_out for found in hashes[name]])
+        held_out.update(hashes[name])
+        removed[name] = len(hashes[name]) - len(keep)
+        if removed[name]:
+            kept[name] = splits[name].take(keep)
+    constant, equal = {}, {}
+    for name, data in splits.items():
+        images = [(_place(name, data, row), class_names[label]) for row, label in enumerate(data.labels)]
+        is_constant = [image.min() == image.max() for image in data.images]
+        constant[name] = [image for image, yes in zip(images, is_constant, strict=True) if yes]
+        same: dict[bytes, list[tuple[str, str]]] = {}
+        for image, found, yes in zip(images, hashes[name], is_constant, strict=True):
+            if not yes:
+                same.setdefault(found, []).append(image)
+        equal[name] = [group for group in same.values() if len(group) > 1]
+    return kept, dict(zip(NOTES, (removed, constant, equal), strict=True))
+
+
+def _check_split(place: str, data: SplitData, shape: tuple[int, ...], n_classes: int) -> None:
+    images, labels = data.images, data.labels
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
+        raise DatasetError(
+            f"{place}: images {images.dtype} {images.shape}, expected uint8 (n, n_time, n_freq, channels) with the "
+            f"shape {shape} of the training split; bring them to that form"
+        )
+    if labels.dtype != np.int8 or labels.shape != images.shape[:1]:
+        raise DatasetError(f"{place}: labels {labels.dtype} {labels.shape}, expected int8 ({len(images)},)")
+    if images.size == 0:
+        raise DatasetError(f"{place}: no images; every split needs at least one")
+    if labels.min() < 0 or labels.max() >= n_classes:
+        row = int(np.flatnonzero((labels < 0) | (labels >= n_classes))[0])
+        raise DatasetError(f"{place}, row {row + 1}: label {labels[row]}, expected 0..{n_classes - 1}; correct it")
+    for part, values in (("truth", data.truth), ("groups", data.groups)):
+        if values is not None and len(values) != len(labels):
+            raise DatasetError(f"{place}: {part} of {len(values)} images, expected {len(labels)}; correct it")
+
+
+def _check_groups(place: str, splits: Mapping[str, SplitData]) -> None:
+    owner: dict[str, str] = {}
+    if len({data.groups is None for data in splits.values()}) > 1:
+        raise DatasetError(f"{place}: groups for some splits only; give them for all or for none")
+    for name, data in splits.items():
+        for group in () if data.groups is None else np.unique(data.groups).tolist():
+            if owner.setdefault(str(group), name) != name:
+                raise DatasetError(
+                    f"{place}: group {group!r} is divided between {owner[str(group)]} and {name}; "
+                    "move its images to one split"
+                )
+
+
 def _read_meta(path: Path) -> dict[str, Any]:
     file = path / DATASET_FILE
     try:
@@ -242,3 +400,25 @@ def _save_split(folder: Path, name: str, data: SplitData) -> None:
         np.save(folder / f"{name}_groups.npy", data.groups, allow_pickle=False)
     if data.truth is not None:
         data.truth.to_parquet(folder / f"{name}_truth.parquet")
+
+
+def _hash(image: npt.NDArray[np.uint8]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+
+
+def _place(split: str, data: SplitData, row: int) -> str:
+    return f"{split}, row {row + 1}" if data.source is None else data.source.place(row)
+
+
+def _counted(things: Sequence[object], word: str) -> str:
+    return f"{len(things)} {word}{'s' if len(things) > 1 else ''}"
+
+
+def _contradiction(images: Sequence[Sequence[str]]) -> str:
+    return ", of different classes" if len({class_name for _, class_name in images}) > 1 else ""
+
+
+def _named(groups: Sequence[Sequence[Sequence[str]]]) -> str:
+    words = [" = ".join(f"{place} ({class_name})" for place, class_name in group) for group in groups[:_NAMED]]
+    more = [f"{len(groups) - _NAMED} more, see dataset.json"] if len(groups) > _NAMED else []
+    return f"{'; '.join([*words, *more])}; kept, remove what is wrong from the source"

@@ -1,4 +1,4 @@
-"""Reading other people's data: the course CSV files, NumPy archives, and folders of PNG images.
+"""Reading other people's images: course CSV files, NumPy archives and PNG files, with labels or to be predicted.
 
 Nothing is guessed. A file that is not exactly what it should be is refused with its name and the row (from 1).
 """
@@ -22,7 +22,6 @@ from seti_model.errors import DatasetError
 COURSE_CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
 # The list printed with most copies: the order in which the classes were written to the file, not their index.
 COURSE_USUAL_NAMES = ("squiggle", "narrowband", "noise", "narrowbanddrd")
-
 _BLOCK_BYTES = 8 << 20
 _MAX_NUMBER_BYTES = 32
 _MAX_CLASSES = 127  # labels are int8
@@ -58,8 +57,8 @@ def read_csv(
     n_time, n_freq = shape
     hint = f"expected {n_time} x {n_freq} = {n_time * n_freq}; correct the file or give its --shape"
     _require_few_classes(labels, len(class_names))
-    hot = [block for _, block in number_blocks(labels, len(class_names), "expected one for each class name")]
-    blocks = [to_uint8(block, f"{images}", first) for first, block in number_blocks(images, n_time * n_freq, hint)]
+    hot = [block for _, block in _number_blocks(labels, len(class_names), "expected one for each class name")]
+    blocks = [_to_uint8(block, f"{images}", first) for first, block in _number_blocks(images, n_time * n_freq, hint)]
     pixels, one_hot = np.concatenate(blocks), np.concatenate(hot)
     is_one_hot = np.all((one_hot == 0) | (one_hot == 1), axis=1) & (one_hot.sum(axis=1) == 1)
     if not is_one_hot.all():
@@ -83,7 +82,7 @@ def read_npz(path: Path, class_names: Sequence[str] | None = None) -> Imported:
         DatasetError: A missing or foreign file, an array of another shape or type, a value outside 0..1, a label
             without a name, or no class names at all.
     """
-    arrays = load_npz(path)
+    arrays = _load_npz(path)
     missing = [name for name in ("x", "y") if name not in arrays]
     if missing:
         raise DatasetError(f"{path}: no array {missing[0]!r}, only {', '.join(arrays)}; save x and y")
@@ -93,7 +92,7 @@ def read_npz(path: Path, class_names: Sequence[str] | None = None) -> Imported:
     x = arrays["x"]
     if x.ndim not in (3, 4) or x.size == 0:
         raise DatasetError(f"{path}: x has shape {x.shape}, expected (n, h, w) or (n, h, w, c); reshape it")
-    images = to_uint8(x, f"{path}", 1)
+    images = _to_uint8(x, f"{path}", 1)
     images = images[..., None] if x.ndim == 3 else images
     labels = _checked_labels(path, arrays["y"], len(images), len(names))
     groups, source = _checked_groups(path, arrays, len(images)), Source((path,), np.arange(len(images)))
@@ -121,10 +120,10 @@ def read_folder(path: Path) -> Imported:
             raise DatasetError(f"{folder}: no PNG files; add some or move the folder away")
         files += found
         labels += [label] * len(found)
-    first = read_png(files[0])
+    first = _read_png(files[0])
     images = np.empty((len(files), *first.shape), np.uint8)
     for row, file in enumerate(files):
-        image = read_png(file)
+        image = _read_png(file)
         if image.shape != first.shape:
             raise DatasetError(f"{file}: shape {image.shape}, but {files[0]} has {first.shape}; bring all to one shape")
         images[row] = image
@@ -133,7 +132,7 @@ def read_folder(path: Path) -> Imported:
     return Imported(data, tuple(folder.name for folder in folders))
 
 
-def number_blocks(path: Path, n_columns: int, hint: str) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+def _number_blocks(path: Path, n_columns: int, hint: str) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Yield (number of the first row, values (rows, n_columns)), a few megabytes at a time."""
     import pyarrow as pa
     from pyarrow import csv
@@ -160,15 +159,7 @@ def number_blocks(path: Path, n_columns: int, hint: str) -> Iterator[tuple[int, 
         raise DatasetError(_explain_csv(path, str(error), hint)) from error
 
 
-def _explain_csv(path: Path, message: str, hint: str) -> str:
-    if match := re.search(r"Row #(\d+): Expected \d+ columns, got (\d+)", message):
-        return f"{path}, row {match[1]}: {match[2]} columns, {hint}"
-    if match := re.search(r"column #(\d+): Row #(\d+): .*invalid value '(.*)'", message, re.DOTALL):
-        return f"{path}, row {match[2]}: {match[3][:40]!r} in column {int(match[1]) + 1} is not a number; correct it"
-    return f"{path}: {message.splitlines()[0]}; expected rows of comma-separated numbers without a header"
-
-
-def to_uint8(values: npt.NDArray[Any], place: str, first_row: int) -> Images:
+def _to_uint8(values: npt.NDArray[Any], place: str, first_row: int) -> Images:
     """Return 8-bit values of uint8, or of numbers in 0..1 (n, ...), by rounding 255 times the number."""
     if values.dtype == np.uint8:
         return values
@@ -185,7 +176,7 @@ def to_uint8(values: npt.NDArray[Any], place: str, first_row: int) -> Images:
     return result
 
 
-def load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of an archive by name; what would need pickle is refused."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -194,6 +185,72 @@ def load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise DatasetError(f"{path}: no such file; check the path") from error
     except (OSError, ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DatasetError(f"{path}: cannot be read as .npz ({error}); save it with numpy.savez") from error
+
+
+def _read_png(file: Path) -> Images:
+    """Return one picture as (n_time, n_freq, channels)."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            mode, pixels = image.mode, np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for a broken chunk
+        raise DatasetError(f"{file}: cannot be read as PNG ({error}); replace it") from error
+    if mode not in _CHANNELS:
+        raise DatasetError(f"{file}: mode {mode}, expected 8-bit grey (L) or RGB; convert it")
+    if mode in ("LA", "RGBA"):
+        see_through = np.count_nonzero(pixels[..., -1] < 255)
+        if see_through:
+            raise DatasetError(
+                f"{file}: {see_through} of {pixels[..., 0].size} pixels are transparent; save it on a ground, "
+                "as matplotlib's savefig does with transparent=False"
+            )
+        pixels = pixels[..., :-1]
+    return pixels.reshape(*pixels.shape[:2], _CHANNELS[mode])
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """Images (n, n_time, n_freq, channels) and where each comes from: a file and the place in it, from 0."""
+
+    images: Images
+    files: tuple[Path, ...]
+    indices: tuple[int, ...]
+
+
+def read_unlabelled(path: Path, shape: tuple[int, int, int]) -> Unlabelled:
+    """Read all images of a file, or of a folder and those below it.
+
+    Args:
+        path: `.npz` with `x` (n, h, w[, c]) uint8 or 0..1; `.png`; a folder of `.png`; `.csv` with a row of numbers
+            0..1 per image, time varying slowest.
+        shape: (n_time, n_freq, channels), as the network expects.
+
+    Raises:
+        DatasetError: A missing, foreign or damaged file, or images of another shape.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".png")
+        if not files:
+            raise DatasetError(f"{path}: no PNG files in this folder; give .npz, .csv or .png files, or their folder")
+        return _pictures(files, shape)
+    if not path.exists():
+        raise DatasetError(f"{path}: no such file; check the path")
+    if path.suffix.lower() == ".png":
+        return _pictures([path], shape)
+    if path.suffix.lower() == ".npz":
+        return _archive(path, shape)
+    if path.suffix.lower() == ".csv":
+        return _table(path, shape)
+    raise DatasetError(f"{path}: unknown kind of file; give .npz, .csv or .png files, or a folder of PNG files")
+
+
+def _explain_csv(path: Path, message: str, hint: str) -> str:
+    if match := re.search(r"Row #(\d+): Expected \d+ columns, got (\d+)", message):
+        return f"{path}, row {match[1]}: {match[2]} columns, {hint}"
+    if match := re.search(r"column #(\d+): Row #(\d+): .*invalid value '(.*)'", message, re.DOTALL):
+        return f"{path}, row {match[2]}: {match[3][:40]!r} in column {int(match[1]) + 1} is not a number; correct it"
+    return f"{path}: {message.splitlines()[0]}; expected rows of comma-separated numbers without a header"
 
 
 def _checked_labels(path: Path, y: npt.NDArray[Any], n: int, n_classes: int) -> Labels:
@@ -221,23 +278,40 @@ def _require_few_classes(path: Path, n_classes: int) -> None:
         raise DatasetError(f"{path}: {n_classes} classes, at most {_MAX_CLASSES} are possible; merge some")
 
 
-def read_png(file: Path) -> Images:
-    """Return one picture as (n_time, n_freq, channels)."""
-    from PIL import Image
+def _pictures(files: list[Path], shape: tuple[int, int, int]) -> Unlabelled:
+    images = np.empty((len(files), *shape), np.uint8)
+    for row, file in enumerate(files):
+        image = _read_png(file)
+        _require_shape(file, image.shape, shape)
+        images[row] = image
+    return Unlabelled(images, tuple(files), (0,) * len(files))
 
-    try:
-        with Image.open(file) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for a broken chunk
-        raise DatasetError(f"{file}: cannot be read as PNG ({error}); replace it") from error
-    if mode not in _CHANNELS:
-        raise DatasetError(f"{file}: mode {mode}, expected 8-bit grey (L) or RGB; convert it")
-    if mode in ("LA", "RGBA"):
-        see_through = np.count_nonzero(pixels[..., -1] < 255)
-        if see_through:
-            raise DatasetError(
-                f"{file}: {see_through} of {pixels[..., 0].size} pixels are transparent; save it on a ground, "
-                "as matplotlib's savefig does with transparent=False"
-            )
-        pixels = pixels[..., :-1]
-    return pixels.reshape(*pixels.shape[:2], _CHANNELS[mode])
+
+def _archive(path: Path, shape: tuple[int, int, int]) -> Unlabelled:
+    arrays = _load_npz(path)
+    if "x" not in arrays:
+        raise DatasetError(f"{path}: no array 'x' with the images; save them under that name")
+    x = arrays["x"]
+    if x.ndim == 3:
+        x = x[..., None]
+    _require_shape(path, x.shape[1:], shape)
+    return _from_one_file(path, _to_uint8(x, f"{path}", 1))
+
+
+def _table(path: Path, shape: tuple[int, int, int]) -> Unlabelled:
+    n_columns = int(np.prod(shape))
+    hint = f"the model expects {' x '.join(map(str, shape))} = {n_columns}; correct the file or take another model"
+    rows = [_to_uint8(block, f"{path}", first) for first, block in _number_blocks(path, n_columns, hint)]
+    return _from_one_file(path, np.concatenate(rows).reshape(-1, *shape))
+
+
+def _from_one_file(path: Path, images: Images) -> Unlabelled:
+    return Unlabelled(images, (path,) * len(images), tuple(range(len(images))))
+
+
+def _require_shape(file: Path, found: tuple[int, ...], expected: tuple[int, int, int]) -> None:
+    if found != expected:
+        raise DatasetError(
+            f"{file}: images of shape {found}, the model expects (n_time, n_freq, channels) = {expected}; "
+            "bring them to that shape or take another model"
+        )

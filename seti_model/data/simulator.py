@@ -1,22 +1,39 @@
-"""Simulated data sets: balanced splits of SETI spectrograms, each image a function of seed, split and index."""
+"""Simulated data sets: balanced splits of SETI spectrograms, each image a function of seed, split and index.
+
+The recipe is that of the public four-class course set (an int8 voltage time series, FFT power, logarithm, jet
+colours, Lanczos, luminance). Signals therefore are dark lines on a brighter ground, and grey is not monotone in power.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from PIL import Image
+from scipy import fft
 
-from seti_model.data.dataset import Dataset, Images, Labels, SplitData, require_new, write_dataset
-from seti_model.data.physics import CLASS_NAMES, PRESETS, SHAPE, Physics, Signal, draw_signal, noisy_power, to_pixels
+from seti_model.data.dataset import SPLITS, Dataset, Images, Labels, SplitData, require_new, write_dataset
 from seti_model.errors import DatasetError
 
-SPLITS = ("train", "validation", "test")
+Power = npt.NDArray[np.float32]  # (256, 512): time rows, centred frequency channels; linear units
+Range = tuple[float, float]
+CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
+SQUIGGLE, NARROWBANDDRD, _NARROWBAND, NOISE = range(4)
+SHAPE = (64, 128)  # n_time, n_freq of the pixels
+_POWER_SHAPE = (256, 512)
+_N_SAMPLES = math.prod(_POWER_SHAPE)  # the recipe makes 196 608 samples, but only these reach the image
+_INT8_LIMIT = 127
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -96,6 +113,133 @@ def simulate_dataset(
     return write_dataset(path, splits, class_names=CLASS_NAMES, origin=origin)
 
 
+@dataclass(frozen=True)
+class Physics:
+    """What the parameters of the signals are drawn from; every range is uniform, signs are drawn evenly.
+
+    `amplitude_ratio` is signal amplitude over noise sigma (of one component): the power ratio in one FFT channel is
+    256 times its square. Frequencies are phase steps in rad/sample; the band is -pi..pi. No sample rate is known.
+    """
+
+    narrowband_amplitude_ratio: Range = (0.2, 0.3)  # of narrowband and narrowbanddrd
+    squiggle_amplitude_ratio: Range = (0.4, 0.5)
+    max_phase_step_rad: float = math.radians(120)  # at the first sample, either sign
+    max_drift_rad_per_sample2: float = 0.004 / 1024  # either sign
+    drift_derivative_rad_per_sample3: Range = (0.005 / 1e6 / 1024, 0.01 / 1e6 / 1024)  # narrowbanddrd, either sign
+    squiggle_half_width_rad: Range = (0.001, 0.01)  # of the uniform jitter added to the phase step at each sample
+    noise_sigma: float = 13.0  # per component, in units of the int8 voltage
+
+
+PRESETS: Mapping[str, Physics] = MappingProxyType(
+    {
+        "course": Physics(),
+        "challenge": Physics(
+            narrowband_amplitude_ratio=(0.05, 0.4),
+            squiggle_amplitude_ratio=(0.05, 0.4),
+            max_drift_rad_per_sample2=0.0075 / 1024,
+            drift_derivative_rad_per_sample3=(0.01 / 1e6 / 1024, 0.08 / 1e6 / 1024),
+            squiggle_half_width_rad=(0.0001, 0.005),
+        ),
+        # In `course` the curvature of narrowbanddrd is below half a pixel and networks stay at chance on it.
+        "wide": Physics(drift_derivative_rad_per_sample3=(0.015 / 1e6 / 1024, 0.04 / 1e6 / 1024)),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The physical parameters of one image; NaN where the class has no such parameter."""
+
+    amplitude_ratio: float = _NAN
+    phase_step_rad: float = _NAN
+    drift_rad_per_sample2: float = _NAN
+    drift_derivative_rad_per_sample3: float = _NAN
+    squiggle_half_width_rad: float = _NAN
+
+    @property
+    def is_present(self) -> bool:
+        """Whether there is a signal at all."""
+        return not math.isnan(self.amplitude_ratio)
+
+
+def draw_signal(physics: Physics, label: int, rng: np.random.Generator) -> Signal:
+    """Draw the parameters of one image of class `label`, an index into `CLASS_NAMES`."""
+    if label == NOISE:
+        return Signal()
+    squiggle = label == SQUIGGLE
+    amplitude = physics.squiggle_amplitude_ratio if squiggle else physics.narrowband_amplitude_ratio
+    sign = rng.choice((-1.0, 1.0))
+    return Signal(
+        amplitude_ratio=rng.uniform(*amplitude),
+        phase_step_rad=rng.uniform(-physics.max_phase_step_rad, physics.max_phase_step_rad),
+        drift_rad_per_sample2=rng.uniform(-physics.max_drift_rad_per_sample2, physics.max_drift_rad_per_sample2),
+        drift_derivative_rad_per_sample3=(
+            sign * rng.uniform(*physics.drift_derivative_rad_per_sample3) if label == NARROWBANDDRD else _NAN
+        ),
+        squiggle_half_width_rad=rng.uniform(*physics.squiggle_half_width_rad) if squiggle else _NAN,
+    )
+
+
+def noisy_power(signal: Signal, rng: np.random.Generator, *, physics: Physics = PRESETS["course"]) -> Power:
+    """Return the power (256, 512) of `signal` in Gaussian noise, through int8 voltages.
+
+    Voltages are clipped at +-127 and truncated towards zero, as the course set's were.
+    """
+    line = _tone(signal, rng) if signal.is_present else None
+    voltage = rng.standard_normal((_N_SAMPLES, 2), dtype=np.float32)
+    voltage *= physics.noise_sigma
+    if line is not None:
+        line *= signal.amplitude_ratio * physics.noise_sigma
+        voltage += line
+    np.clip(voltage, -_INT8_LIMIT, _INT8_LIMIT, out=voltage)
+    np.trunc(voltage, out=voltage)
+    return _power(voltage)
+
+
+def noise_free_power(
+    signal: Signal, rng: np.random.Generator | None = None, *, physics: Physics = PRESETS["course"]
+) -> Power:
+    """Return the power (256, 512) of `signal` alone, not rounded to int8.
+
+    Args:
+        signal: A signal that is present; a missing drift, derivative or jitter counts as zero.
+        rng: Draws the random walk; needed for a squiggle only.
+        physics: Only its `noise_sigma` matters: it is the unit of the amplitude.
+
+    Raises:
+        DatasetError: The signal is noise, which has no noise-free image, or a squiggle without `rng`.
+    """
+    if not signal.is_present:
+        raise DatasetError("a noise-free image of the class 'noise' is empty; choose a class with a signal")
+    line = _tone(signal, rng)
+    line *= signal.amplitude_ratio * physics.noise_sigma
+    return _power(line)
+
+
+def to_pixels(power: Power) -> npt.NDArray[np.uint8]:
+    """Return the course set's grey pixels (64, 128) of a power (256, 512).
+
+    Logarithm, divided by its maximum, jet colours, Lanczos, luminance. Power below 1 shows as zero.
+    """
+    level = np.log(np.maximum(power, 1.0))
+    level *= 256 / max(float(level.max()), 1e-6)
+    index = np.minimum(level, 255).astype(np.uint8)
+    colour = Image.frombytes("P", index.shape[::-1], index.tobytes())
+    colour.putpalette(jet_palette())
+    small = colour.convert("RGB").resize(SHAPE[::-1], Image.Resampling.LANCZOS)
+    return np.asarray(small.convert("L"))
+
+
+@functools.cache
+def jet_palette() -> bytes:
+    """Return the 256 RGB colours of the classic jet map: piecewise linear in each channel."""
+    position = np.linspace(0, 1, 256)
+    red = np.interp(position, (0, 0.35, 0.66, 0.89, 1), (0, 0, 1, 1, 0.5))
+    green = np.interp(position, (0, 0.125, 0.375, 0.64, 0.91, 1), (0, 0, 1, 1, 0, 0))
+    blue = np.interp(position, (0, 0.11, 0.34, 0.65, 1), (0.5, 1, 1, 0, 0))
+    return (np.stack((red, green, blue), axis=1) * 255).astype(np.uint8).tobytes()
+
+
 def _resolve(physics: Physics | str) -> Physics:
     if isinstance(physics, Physics):
         return physics
@@ -126,3 +270,37 @@ def _balanced_labels(n: int, seed: int, split: str) -> Labels:
     classes = len(CLASS_NAMES)
     blocks = [_generator(seed, split, 1, block).permutation(classes) for block in range(-(-n // classes))]
     return np.concatenate([*blocks, np.empty(0)])[:n].astype(np.int8)
+
+
+def _tone(signal: Signal, rng: np.random.Generator | None) -> npt.NDArray[np.float32]:
+    """Return real and imaginary part (131072, 2) of a tone of amplitude 1, silent while it is outside the band."""
+    k, half_k2 = _sample_numbers()
+    step = signal.phase_step_rad + np.nan_to_num(signal.drift_rad_per_sample2) * k
+    if not math.isnan(signal.drift_derivative_rad_per_sample3):
+        step += signal.drift_derivative_rad_per_sample3 * half_k2
+    if not math.isnan(signal.squiggle_half_width_rad):
+        if rng is None:
+            raise DatasetError("a squiggle is a random walk; pass a generator for it")
+        half_width = signal.squiggle_half_width_rad
+        step += np.cumsum(rng.uniform(-half_width, half_width, _N_SAMPLES))
+    turns = np.cumsum(step) / (2 * math.pi)
+    turns -= np.rint(turns)  # in float64, so that float32 suffices for the cosine
+    phase = (turns * (2 * math.pi)).astype(np.float32)
+    tone = np.empty((_N_SAMPLES, 2), np.float32)
+    np.cos(phase, out=tone[:, 0])
+    np.sin(phase, out=tone[:, 1])
+    tone[np.abs(step) > math.pi] = 0
+    return tone
+
+
+@functools.cache
+def _sample_numbers() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    k = np.arange(_N_SAMPLES, dtype=np.float64)
+    return k, k * k / 2
+
+
+def _power(voltage: npt.NDArray[np.float32]) -> Power:
+    spectrum = fft.fft(voltage.view(np.complex64).reshape(_POWER_SHAPE))
+    power: Power = np.square(spectrum.real)
+    power += np.square(spectrum.imag)
+    return np.asarray(fft.fftshift(power, axes=1))

@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from seti_model.network import named_weights
 from seti_model.training import kernels as forward
-from seti_model.training.kernels import Moments
-from seti_model.training.optimizer import FusedAdam
+from seti_model.training.kernels import FusedAdam, Moments
 
 # Images at a time in validation, whatever the training's batch size: bounds the memory, keeps probabilities equal.
 INFERENCE_BATCH = 64

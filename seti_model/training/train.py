@@ -16,8 +16,8 @@ import psutil
 from seti_model.config import Configuration
 from seti_model.data.dataset import TrainingData
 from seti_model.errors import CheckpointError
-from seti_model.memory import outside_heap, release_memory, trim_heap
-from seti_model.runtime import process_setup
+from seti_model.exported import load_initial
+from seti_model.runtime import outside_heap, process_setup, release_memory, trim_heap
 from seti_model.training.arrays import Arrays, digest_arrays
 from seti_model.training.checkpoint import (
     Identity,
@@ -28,7 +28,6 @@ from seti_model.training.checkpoint import (
 )
 from seti_model.training.outcome import EpochResult, TrainedNetwork, TrainingResult
 from seti_model.training.trainer import Session
-from seti_model.transfer import load_initial
 
 
 @dataclass(frozen=True)

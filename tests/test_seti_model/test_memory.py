@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from seti_model.memory import outside_heap
+from seti_model.runtime import outside_heap
 
 # Trains one epoch of a few batches for each pair of filter counts; prints resident MB after each.
 TRAIN_ALL = """

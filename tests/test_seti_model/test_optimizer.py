@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from seti_model.config import TrainingConfig
-from seti_model.training.optimizer import FusedAdam
+from seti_model.training.kernels import FusedAdam
 
 CONFIG = TrainingConfig(learning_rate=0.01, decay_rate=0.9, decay_steps=3)
 

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from seti_model.data.dataset import Dataset
-from seti_model.data.physics import (
+from seti_model.data.simulator import (
     CLASS_NAMES,
     PRESETS,
     Physics,
@@ -20,9 +20,10 @@ from seti_model.data.physics import (
     jet_palette,
     noise_free_power,
     noisy_power,
+    simulate,
+    simulate_dataset,
     to_pixels,
 )
-from seti_model.data.simulator import simulate, simulate_dataset
 from seti_model.errors import DatasetError
 
 ROW = 512  # samples that make one row of the power

@@ -9,13 +9,12 @@ import tensorflow as tf
 from seti_model.config import Configuration
 from seti_model.data.dataset import Split
 from seti_model.errors import CheckpointError, ConfigError, ModelError
-from seti_model.exported import export_model, load_model
+from seti_model.exported import export_model, load_initial, load_model
 from seti_model.network import named_weights
 from seti_model.training import kernels as forward
 from seti_model.training.arrays import read_arrays
 from seti_model.training.train import Checkpoints, train
 from seti_model.training.trainer import Session, pixel_scale
-from seti_model.transfer import load_initial
 
 VARIANTS = {"standardised": {"network__standardise": True}, "bfloat16": {"training__precision": "mixed_bfloat16"}}
 

@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from results.errors import ResultsError
-from seti_model.data.dataset import Dataset
-from seti_model.data.physics import CLASS_NAMES
-from seti_model.data.split_data import SPLITS
+from seti_model.data.dataset import SPLITS, Dataset
+from seti_model.data.simulator import CLASS_NAMES
 from seti_model.errors import DatasetError
 from tune.cli.main import parse
 

@@ -203,7 +203,7 @@ def test_trials_of_a_search_start_from_the_model_of_the_study(write: Callable[..
         assert (tmp_path / "run" / "init_from" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
     weights = {path: load_best(path.parent) for path in (tmp_path / "run").glob("checkpoints/*/*/*/training.json")}
     assert len(weights) == 2
-    from seti_model.transfer import load_initial  # after `train` has set TensorFlow up
+    from seti_model.exported import load_initial  # after `train` has set TensorFlow up
 
     earlier = load_initial(tmp_path / "run" / "init_from" / "model.keras").weights
     for best in weights.values():

@@ -51,8 +51,7 @@ def import_(args: argparse.Namespace) -> int:
 def describe(args: argparse.Namespace) -> int:
     """Print counts, ranges and the verified digest of a data set, and draw examples of each class."""
     from results.report.figures import contact_sheet
-    from seti_model.data.dataset import Dataset
-    from seti_model.data.digest import NOTES
+    from seti_model.data.dataset import NOTES, Dataset
 
     dataset = Dataset.open(args.dataset)
     dataset.verify()
@@ -157,7 +156,7 @@ def _add_command(
 
 
 def _print_summary(dataset: Dataset) -> None:
-    from seti_model.data.digest import remarks
+    from seti_model.data.dataset import remarks
 
     n_time, n_freq, channels = dataset.image_shape
     print(f"data set {dataset.path}: {n_time} x {n_freq} pixels, channels: {channels}, digest {dataset.digest}")

@@ -18,7 +18,7 @@ from tune.test_split import report_use, unlock_test
 
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
     from seti_model.data.dataset import Dataset, SplitData
-    from seti_model.data.unlabelled import Unlabelled
+    from seti_model.data.importers import Unlabelled
     from seti_model.exported import ExportedModel
 
 TRAIN_EPILOG = """examples:
@@ -235,7 +235,7 @@ def _split(dataset: Dataset, name: str, model: ExportedModel, args: argparse.Nam
 
 
 def _images(path: Path, dataset: Dataset | None, model: ExportedModel, args: argparse.Namespace) -> Unlabelled:
-    from seti_model.data.unlabelled import Unlabelled, read_unlabelled
+    from seti_model.data.importers import Unlabelled, read_unlabelled
 
     if dataset is None:
         return read_unlabelled(path, model.shape)
