@@ -113,24 +113,12 @@ def load_best(path: Path) -> TrainedNetwork:
     return _best_network(path, _read_record(path))
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the complete checkpoint of the highest epoch below `folder`, if there is one."""
-    checkpoints = _checkpoints(folder)
-    return checkpoints[-1] if checkpoints else None
-
-
 def prune_checkpoints(newest: Path, keep: int) -> None:
     """Remove all but the `keep` newest of the checkpoints beside `newest` up to and with it."""
-    older = [path for path in _checkpoints(newest.parent) if int(path.name) <= int(newest.name)]
-    for path in older[:-keep]:
+    complete = (path for path in newest.parent.iterdir() if _COMPLETE.fullmatch(path.name))
+    up_to_newest = sorted((int(path.name), path) for path in complete if int(path.name) <= int(newest.name))
+    for _, path in up_to_newest[:-keep]:
         shutil.rmtree(path, ignore_errors=True)  # one that stays behind takes space, it harms nothing else
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    complete = [path for path in folder.iterdir() if _COMPLETE.fullmatch(path.name) and (path / _RECORD).is_file()]
-    return sorted(complete, key=lambda path: int(path.name))
 
 
 def _best_network(path: Path, record: Mapping[str, Any]) -> TrainedNetwork:

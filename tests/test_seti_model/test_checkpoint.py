@@ -8,14 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from seti_model.errors import CheckpointError
+from seti_model.errors import CheckpointError, DamagedCheckpointError
 from seti_model.training.arrays import read_arrays, write_arrays
 from seti_model.training.checkpoint import (
     Identity,
     _digest_of,
     load_best,
     load_checkpoint,
-    newest_checkpoint,
 )
 from seti_model.training.train import Checkpoints, train
 
@@ -57,8 +56,6 @@ def test_only_the_newest_are_kept_and_older_ones_go_after_the_report(configure, 
     train(configure(training__epochs=4), striped_data, seed=1, on_epoch=look, checkpoints=Checkpoints(tmp_path))
     assert seen == [["0001"], ["0001", "0002"], ["0002", "0003"], ["0003", "0004"]]
     assert [path.name for path in tmp_path.iterdir()] == ["0004"]
-    assert newest_checkpoint(tmp_path) == tmp_path / "0004"
-    assert newest_checkpoint(tmp_path / "absent") is None
 
 
 def test_best_weights_are_linked_while_the_best_epoch_stays(trained):
@@ -149,7 +146,8 @@ def test_half_written_folder_of_a_killed_process_is_no_checkpoint(trained, strip
     (tmp_path / ".writing-0002").mkdir()
     (tmp_path / ".writing-0002" / "state.npz").write_bytes(b"half")
     (tmp_path / "0003").mkdir()
-    assert newest_checkpoint(tmp_path) is None
+    with pytest.raises(DamagedCheckpointError, match=r"0003: no checkpoint there; give the folder of an epoch"):
+        load_best(tmp_path / "0003")
     train(trained[0], striped_data, seed=5, checkpoints=Checkpoints(tmp_path, keep=9))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0001", "0002", "0003", "0004"]
 
@@ -186,7 +184,7 @@ import resource, signal, errno
 from pathlib import Path
 import numpy as np
 from seti_model.training import arrays
-from seti_model.errors import CheckpointError
+from seti_model.errors import CheckpointError, DamagedCheckpointError
 from seti_model.training.checkpoint import Identity, TrainingState, save_checkpoint
 from seti_model.config import Configuration
 from seti_model.training.outcome import EpochResult, TrainedNetwork
