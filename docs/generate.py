@@ -5,63 +5,25 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
+import typing
 from collections.abc import Callable, Iterator, Mapping
+from enum import Enum, EnumType
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union
 
-from results import receipt
+import msgspec
+
+from results import receipt, study
 from results.log import records
 from seti_model import config
-from tune.sections import SECTIONS
 
 FOLDER = Path(__file__).parent
-TYPES = {"int": "integer", "float": "number", "str": "string", "bool": "boolean"}
+TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", tuple: "list", Mapping: "object"}
 CONFIGURATION = {"network": config.NetworkConfig, "training": config.TrainingConfig, "augment": config.AugmentConfig}
-# What a field means, where its source has no comment.
-MEANINGS = {
-    "study.space": "a shipped space by its name, or a space file (`.toml`), relative to the study file",
-    "study.name": "of the run folder, `runs/<name>`; none: the name of the file",
-    "study.trials": "all in all, the baseline (trial 0) among them",
-    "study.max_epochs": "of a trial that is not stopped",
-    "study.seed": "what is proposed, and each training's own seed, follow from it",
-    "study.trainable": "`module:function` of a network of your own, the module beside the study file",
-    "search.sampler": '`"tpe"` (Optuna) or `"random"`',
-    "search.startup_trials": "so many trials are drawn at random before TPE learns from them",
-    "data.path": "of a data set that was imported or simulated, relative to the study file",
-    "data.simulate": '`"course"`, `"challenge"` or `"wide"`, instead of `path`',
-    "data.train": "images to simulate",
-    "data.validation": "images to simulate",
-    "data.test": "images to simulate",
-    "data.seed": "equal seeds, equal images",
-    "asha.grace_epochs": "the first epoch at which a trial may be stopped",
-    "asha.reduction_factor": "one trial in so many goes on; the next decision comes after so many times the epochs",
-    "resources.cpus_per_trial": "one thread each; the number of threads is part of what makes a result repeatable",
-    "resources.gpus_per_trial": "0.5 puts two trials on one GPU",
-    "resources.max_concurrent": "trials at once; none: what fits",
-    "resources.memory_mb": "a worker that has grown above it (10**6 bytes) is replaced; none: its share of the machine",
-    "finals.enabled": "as `search --no-finals` where false",
-    "finals.finalists": "so many of the best are retrained",
-    "finals.max_finalists": "with those that tie with the last of them, at most so many",
-    "finals.seeds": "retrainings of each",
-    "network.blocks": "convolution, batch normalisation, ReLU, pooling, dropout; 1 to 4",
-    "network.filters_1": "of the first block",
-    "network.filters_2": "of the second block",
-    "network.filters_3": "of the third, where there is one",
-    "network.filters_4": "of the fourth, where there is one",
-    "network.kernel": "pixels along each side of a filter",
-    "network.conv_dropout": "share dropped after each block",
-    "network.dense_units": "of the layer before the classes",
-    "network.dense_dropout": "share dropped after that layer",
-    "network.batch_norm_momentum": "of the moving averages",
-    "training.epochs": "set by `[study] max_epochs` in a search",
-    "training.batch_size": "images",
-    "training.learning_rate": "of Adam, at the start",
-    "training.decay_rate": "factor of the learning rate every `decay_steps`",
-    "training.precision": '`"float32"` or `"mixed_bfloat16"`',
-    "training.recalibration_batches": "to recompute batch-normalisation statistics before each validation; 0: never",
-    "augment.flip_time": "mirror at random",
-    "augment.flip_frequency": "mirror at random, as in the course",
-}
+HEADER = ("| key | type | default | meaning |", "|---|---|---|---|")
 
 
 def generated(page: str) -> str:
@@ -83,14 +45,11 @@ def _receipt() -> str:
 
 
 def _study_file() -> str:
-    parts = [f"## [{name}]\n\n{_words(cls)}\n\n{_table(name, cls)}" for name, cls in SECTIONS.items()]
-    return "\n\n".join(parts)
+    return "\n\n".join(f"## [{name}]\n\n{_words(cls)}\n\n{_table(cls)}" for name, cls in study.SECTIONS.items())
 
 
 def _configuration() -> str:
-    header, *_ = _table("network", config.NetworkConfig).partition("\n| `")
-    rows = [row for name, cls in CONFIGURATION.items() for row in _rows(name, cls, f"{name}.")]
-    return "\n".join([header, *rows])
+    return "\n".join([*HEADER, *(row for name, cls in CONFIGURATION.items() for row in _rows(cls, f"{name}."))])
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -101,20 +60,24 @@ PARTS: Mapping[str, Callable[[], str]] = {
 }
 
 
-def _table(section: str, cls: type) -> str:
-    return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *_rows(section, cls, "")])
+def _table(cls: type) -> str:
+    """Return a row a key and, below, which of them may have another value when a run goes on."""
+    free = [f"`{key}`" for key, hint in _hints(cls) if study.MAY_CHANGE in getattr(hint, "__metadata__", ())]
+    note = ["", f"May have another value when a run goes on: {', '.join(free)}."] if free else []
+    return "\n".join([*HEADER, *_rows(cls, ""), *note])
 
 
-def _rows(section: str, cls: type, prefix: str) -> Iterator[str]:
-    """Yield a row a field: its comment in the source, or else what `MEANINGS` says."""
+def _rows(cls: type, prefix: str) -> Iterator[str]:
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
-    for name, annotation, _, comment in _sources(cls):
-        default = defaults[name]
-        shown = "required" if default is dataclasses.MISSING else "none"
-        if default not in (dataclasses.MISSING, None, ""):
-            shown = f"`{json.dumps(default)}`"
-        meaning = comment or MEANINGS[f"{section}.{name}"]
-        yield f"| `{prefix}{name}` | {_type(annotation.removesuffix(' | None'), False)} | {shown} | {meaning} |"
+    meanings = dict(_comments(cls))
+    for name, hint in _hints(cls):
+        shown = f"`{json.dumps(defaults[name])}`" if defaults[name] not in (None, "") else "none"
+        yield f"| `{prefix}{name}` | {_type(hint)} | {shown} | {meanings[name]} |"
+
+
+def _hints(cls: type) -> Iterator[tuple[str, Any]]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    yield from ((field.name, hints[field.name]) for field in dataclasses.fields(cls))
 
 
 def _words(cls: type) -> str:
@@ -127,40 +90,47 @@ def _described(cls: type) -> str:
 
 
 def _fields(cls: type) -> Iterator[str]:
-    for name, annotation, has_default, comment in _sources(cls):
+    comments = dict(_comments(cls))
+    optional = {f.name for f in dataclasses.fields(cls) if (f.default, f.default_factory) != (dataclasses.MISSING,) * 2}
+    for name, hint in _hints(cls):
         if name != "time":
-            yield f"`{name}` {_type(annotation, has_default)}{f' ({comment})' if comment else ''}"
+            may_be_missing = "?" if name in optional else " or null" if type(None) in typing.get_args(hint) else ""
+            comment = f" ({comments[name]})" if comments[name] else ""
+            yield f"`{name}` {_type(hint)}{may_be_missing}{comment}"
 
 
-def _sources(cls: type) -> Iterator[tuple[str, str, bool, str]]:
-    """Yield name, annotation, whether there is a default, and the comment at the end of the line, field by field."""
-    found = {
-        one[0]: one for base in cls.__mro__[-2::-1] if dataclasses.is_dataclass(base) for one in _own_sources(base)
-    }
-    yield from (found[field.name] for field in dataclasses.fields(cls))
+def _comments(cls: type) -> Iterator[tuple[str, str]]:
+    """Yield each field with the comment at the end of its line or, where there is none, in the lines above it."""
+    for base in reversed(cls.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        source = inspect.getsource(base)
+        lines = source.splitlines()
+        for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                above = itertools.takewhile(lambda line: line.strip().startswith("# "), lines[node.lineno - 2 :: -1])
+                at_end = lines[(node.end_lineno or 1) - 1].partition("  # ")[2]
+                words = [at_end] if at_end else [line.strip().removeprefix("# ") for line in reversed([*above])]
+                yield node.target.id, " ".join(words).strip()
 
 
-def _own_sources(cls: type) -> Iterator[tuple[str, str, bool, str]]:
-    source = inspect.getsource(cls)
-    lines = source.splitlines()
-    for node in ast.parse(source).body[0].body:  # type: ignore[attr-defined]
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            comment = lines[(node.end_lineno or 1) - 1].partition("  # ")[2].strip()
-            yield node.target.id, ast.unparse(node.annotation), node.value is not None, comment
+def _type(hint: Any) -> str:
+    """Return a type in words, with its least and largest value."""
+    inner = [one for one in typing.get_args(hint) if one is not type(None)]
+    origin = typing.get_origin(hint)
+    if origin is Annotated or origin in (Union, UnionType):
+        limits = [f"{sign} {limit:g}" for one in inner[1:] for sign, limit in _limits(one)]
+        return ", ".join([_type(inner[0]), *limits])
+    if origin is Literal or isinstance(hint, EnumType):
+        words = ", ".join(f'"{one}"' for one in inner or typing.cast("type[Enum]", hint))
+        return f"string ({words})"
+    return TYPES.get(origin or hint, "object")
 
 
-def _type(annotation: str, may_be_missing: bool) -> str:
-    plain = annotation.removesuffix(" | None")
-    if plain.startswith("Mapping"):
-        word = "object"
-    elif plain.startswith("tuple"):
-        word = "list"
-    elif isinstance(enum := getattr(records, plain, None), type):
-        words = ", ".join(f'"{one}"' for one in enum)
-        word = f"string ({words})"
-    else:
-        word = TYPES[plain]
-    return f"{word}?" if may_be_missing else f"{word} or null" if plain != annotation else word
+def _limits(mark: object) -> Iterator[tuple[str, float]]:
+    if isinstance(mark, msgspec.Meta):
+        signs = {"at least": mark.ge, "above": mark.gt, "at most": mark.le, "below": mark.lt}
+        yield from ((sign, limit) for sign, limit in signs.items() if limit is not None and limit < study.FINITE)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -62,8 +61,7 @@ class Findings:
     @property
     def name(self) -> str:
         """Of the study."""
-        study: Any = self.state.study
-        return str(study["study"]["name"])
+        return self.state.study.study.name
 
     @cached_property
     def is_running(self) -> bool:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from results.errors import RecordError
 from results.files import write_atomically
-from results.log.records import TrialKey, Value
+from results.log.records import Status, TrialKey
 from results.log.state import RunState, TrialState
+from results.schema import SchemaError, Value, parse_json, read, to_json
+from results.study import DataSection, Provenance
 
 RECEIPT_VERSION = 1
 RECEIPTS = "receipts"
@@ -31,9 +29,9 @@ class Environment:
     device: str | None  # model of the processor or GPU
 
     @classmethod
-    def of(cls, provenance: Mapping[str, Any], device: str | None) -> Environment:
+    def of(cls, provenance: Provenance, device: str | None) -> Environment:
         """Take from a driver's provenance what results may depend on, and add the worker's device."""
-        return cls(provenance.get("versions", {}), provenance.get("python"), provenance.get("commit"), device)
+        return cls(provenance.versions, provenance.python, provenance.commit, device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +50,7 @@ class Receipt:
     folder: str | None  # of the study file, where a trainable of the user's lies
     configuration: Mapping[str, Value]
     seed: int
-    data: Mapping[str, Any]  # the section of the study: where the data set is, or how it is simulated
+    data: DataSection  # of the study: where the data set is, or how it is simulated
     data_digest: str | None
     validation_images: int | None
     init_digest: str | None  # of the weights it started from; None where they were drawn
@@ -61,7 +59,7 @@ class Receipt:
     environments: tuple[Environment, ...]
     max_epochs: int
     epochs: int  # the last one
-    status: str
+    status: Status
     validation_accuracies: tuple[float | None, ...]
     objective: float | None
     best_epoch: int | None
@@ -80,8 +78,7 @@ class Receipt:
 
     def to_text(self) -> str:
         """Return the receipt as JSON."""
-        values = {"receipt_version": RECEIPT_VERSION} | dataclasses.asdict(self)
-        return json.dumps(values, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+        return to_json({"receipt_version": RECEIPT_VERSION} | dataclasses.asdict(self)) + "\n"
 
 
 def receipt_of(state: RunState, key: TrialKey) -> Receipt:
@@ -96,23 +93,22 @@ def receipt_of(state: RunState, key: TrialKey) -> Receipt:
         what = "has not ended; continue the run first" if trial else "is not in the log; see `seti-tune leaderboard`"
         raise RecordError(f"{name} {what}")
     started, best, last = trial.started, trial.best, trial.last
-    study: Any = state.study
-    section, resources = study.get("study", {}), study.get("resources", {})
+    study = state.study
     return Receipt(
-        study=section.get("name", ""),
+        study=study.study.name,
         trial=started.trial,
         repeat=started.repeat,
         is_baseline=started.is_baseline,
-        trainable=section.get("trainable", ""),
-        folder=study.get("folder"),
+        trainable=study.study.trainable,
+        folder=study.folder,
         configuration=started.configuration,
         seed=started.seed,
-        data=study.get("data", {}),
+        data=study.data,
         data_digest=state.started.data_digest if state.started else None,
         validation_images=state.started.validation_images if state.started else None,
         init_digest=state.started.init_digest if state.started else None,
-        threads=resources.get("cpus_per_trial", 1),
-        gpus=resources.get("gpus_per_trial", 0.0),
+        threads=study.resources.cpus_per_trial,
+        gpus=study.resources.gpus_per_trial,
         environments=_environments(trial),
         max_epochs=started.max_epochs,
         epochs=last.epoch if last else 0,
@@ -148,26 +144,21 @@ def read_receipt(path: Path) -> Receipt:
         RecordError: It cannot be read, is no receipt of this version, or one field is unknown, missing or mistyped.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_bytes())
+        if not isinstance(values, dict) or "receipt_version" not in values:
+            raise RecordError(f"{path}: no receipt; give a run folder, or a file of its folder {RECEIPTS}")
+        if (version := values.pop("receipt_version")) != RECEIPT_VERSION:
+            raise RecordError(
+                f"{path}: receipt version {version!r}, this seti-tune reads {RECEIPT_VERSION}; use the one that wrote "
+                "it"
+            )
+        return read(values, Receipt)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}); give a run folder or a receipt") from error
-    except ValueError as error:
-        raise _damaged(path, f"no JSON ({error})") from error
-    if not isinstance(values, dict) or "receipt_version" not in values:
-        raise RecordError(f"{path}: no receipt; give a run folder, or a file of its folder {RECEIPTS}")
-    if (version := values.pop("receipt_version")) != RECEIPT_VERSION:
+    except SchemaError as error:
         raise RecordError(
-            f"{path}: receipt version {version!r}, this seti-tune reads {RECEIPT_VERSION}; use the one that wrote it"
-        )
-    try:
-        _check(Receipt, values)
-        environments = values.pop("environments")
-        for environment in environments:
-            _check(Environment, environment)
-    except RecordError as error:
-        raise _damaged(path, str(error)) from error
-    values["validation_accuracies"] = tuple(values["validation_accuracies"])
-    return Receipt(**values, environments=tuple(Environment(**environment) for environment in environments))
+            f"{path}: damaged: {error}; delete it if its run is there, else restore it from a copy"
+        ) from error
 
 
 def disagreements(receipt: Receipt, logged: Receipt) -> tuple[str, ...]:
@@ -189,7 +180,7 @@ def _environments(trial: TrialState) -> tuple[Environment, ...]:
     found: list[Environment] = []
     for attempt in sorted({epoch.attempt for epoch in trial.epochs.values()}):
         running = trial.running.get(attempt)
-        environment = Environment.of(trial.provenance.get(attempt, {}), running.device if running else None)
+        environment = Environment.of(trial.provenance.get(attempt, Provenance()), running.device if running else None)
         if environment not in found:
             found.append(environment)
     return tuple(found)
@@ -201,37 +192,3 @@ def _finite(value: float) -> float | None:
 
 def _short(value: object) -> str:
     return f"{value[:12]}…" if isinstance(value, str) and len(value) > 40 else repr(value)
-
-
-def _check(cls: type, values: object) -> None:
-    """Make sure that a JSON object has exactly the fields of a dataclass, each of its type."""
-    hints = typing.get_type_hints(cls)
-    if not isinstance(values, dict):
-        raise RecordError(f"{values!r} where an object is expected")
-    unknown, missing = sorted(set(values) - set(hints)), sorted(set(hints) - set(values))
-    if unknown or missing:
-        raise RecordError(f"unknown fields {unknown}, missing fields {missing}")
-    for name, hint in hints.items():
-        if not _fits(values[name], hint):
-            raise RecordError(f"{name} is {_short(values[name])}, expected {getattr(hint, '__name__', hint)}")
-
-
-def _fits(value: object, hint: Any) -> bool:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return any(_fits(value, one) for one in inner)
-    if origin is tuple:
-        return isinstance(value, list) and all(_fits(one, inner[0]) for one in value)
-    if hint is Any:
-        return True
-    if origin is not None:  # the only other one is Mapping
-        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
-    if dataclasses.is_dataclass(hint):
-        return isinstance(value, dict)
-    if hint is float:
-        return type(value) in (int, float)
-    return type(value) is hint
-
-
-def _damaged(path: Path, why: str) -> RecordError:
-    return RecordError(f"{path}: damaged: {why}; delete it if its run is there, else restore it from a copy")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from results.commands import command
 from results.errors import RecordError
 from results.finals import Standing, standings
-from results.log.records import Epoch, FinalEvaluated, FinalsDecided, Rung, Status, Value
+from results.log.records import Epoch, FinalEvaluated, FinalsDecided, Rung, Status
 from results.log.state import RunState, TrialState, load_run
 from results.receipt import Receipt, receipt_of
+from results.schema import Value
+from results.study import StudyRecord
 from results.tables.leaderboard import epochs_frame, leaderboard_frame
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ class Run:
 
     folder: Path
     name: str
-    study: Mapping[str, Any]  # the resolved study file
+    study: StudyRecord  # the resolved study file
     trials: tuple[Trial, ...]  # of the search, in the order of their numbers
     retrainings: tuple[Trial, ...]  # of the finals
     finals: Finals | None
@@ -98,10 +100,9 @@ class Run:
             RecordError: No run folder, or a damaged log.
         """
         state = load_run(folder)
-        section: Any = state.study.get("study", {})
         return cls(
             folder=folder,
-            name=section.get("name", ""),
+            name=state.study.study.name,
             study=state.study,
             trials=tuple(map(Trial.of, state.search_trials())),
             retrainings=tuple(map(Trial.of, state.final_trials())),

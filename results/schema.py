@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T")
+Value = bool | int | float | str  # what TOML and JSON hold singly
 _WORDS = {
     "int": "an integer",
     "float": "a number",
@@ -108,10 +109,14 @@ def _refuse_unknown(given: Mapping[str, Any], made: Any, where: str) -> None:
 
 @functools.cache
 def _shape(cls: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the fields of a dataclass with their types, and which of them hold further dataclasses."""
+    """Return the fields of a dataclass with their types, and which of them hold further dataclasses.
+
+    Keys that earlier versions wrote and nothing reads any more, its `FORMER`, count as known.
+    """
     hints = typing.get_type_hints(cls)
     names = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-    return names, tuple(name for name, hint in names.items() if any(map(dataclasses.is_dataclass, _parts(hint))))
+    nested = tuple(name for name, hint in names.items() if any(map(dataclasses.is_dataclass, _parts(hint))))
+    return names | dict.fromkeys(getattr(cls, "FORMER", ())), nested
 
 
 def _parts(hint: Any) -> Iterator[Any]:

@@ -23,16 +23,16 @@ class NetworkConfig:
     normalisation, ReLU, Dropout, and a softmax over the classes. Only the first `blocks` of `filters_1..4` count.
     """
 
-    blocks: int = 2
-    filters_1: int = 32
-    filters_2: int = 64
-    filters_3: int = 64
-    filters_4: int = 64
-    kernel: int = 5
-    conv_dropout: float = 0.25
-    dense_units: int = 1024
-    dense_dropout: float = 0.4
-    batch_norm_momentum: float = 0.99
+    blocks: int = 2  # convolution, batch normalisation, ReLU, pooling, dropout; 1 to 4
+    filters_1: int = 32  # of the first block
+    filters_2: int = 64  # of the second block
+    filters_3: int = 64  # of the third, where there is one
+    filters_4: int = 64  # of the fourth, where there is one
+    kernel: int = 5  # pixels along each side of a filter
+    conv_dropout: float = 0.25  # share dropped after each block
+    dense_units: int = 1024  # of the layer before the classes
+    dense_dropout: float = 0.4  # share dropped after that layer
+    batch_norm_momentum: float = 0.99  # of the moving averages
     standardise: bool = False  # subtract the mean and divide by the deviation of the training pixels
 
     @property
@@ -66,15 +66,15 @@ class TrainingConfig:
     `learning_rate * decay_rate ** (b // decay_steps)`. The defaults are the course's.
     """
 
-    epochs: int = 12
-    batch_size: int = 32
-    learning_rate: float = 0.005
-    decay_rate: float = 0.96
+    epochs: int = 12  # set by `[study] max_epochs` in a search
+    batch_size: int = 32  # images
+    learning_rate: float = 0.005  # of Adam, at the start
+    decay_rate: float = 0.96  # factor of the learning rate every `decay_steps`
     decay_steps: int = 5  # batches
-    precision: str = "float32"
+    precision: str = "float32"  # `"float32"` or `"mixed_bfloat16"`
     # Training batches over which batch-normalisation statistics are recomputed before each validation; 0 keeps
     # the moving averages. Without it early validation accuracy measures their lag, not the configuration.
-    recalibration_batches: int = 16
+    recalibration_batches: int = 16  # to recompute batch-normalisation statistics before each validation; 0: never
     frozen_blocks: int = 0  # the first so many blocks stay as an earlier model has them
 
     def __post_init__(self) -> None:
@@ -95,8 +95,8 @@ class TrainingConfig:
 class AugmentConfig:
     """Random changes of training images; never applied in validation. The course flips along frequency only."""
 
-    flip_time: bool = False
-    flip_frequency: bool = True
+    flip_time: bool = False  # mirror at random
+    flip_frequency: bool = True  # mirror at random, as in the course
     shift_time: int = 0  # largest cyclic shift, pixels
     shift_frequency: int = 0  # largest cyclic shift, pixels
     noise: float = 0.0  # deviation of added Gaussian noise, in units of the full scale 0..1

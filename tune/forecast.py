@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from results.schema import Value
 from seti_model.config import Configuration, NetworkConfig
 from tune.loop.asha import is_exempt, rung_epochs
-from tune.sections import Value
 from tune.study import Study
 
 # Calibrated on one core of a Xeon with AVX-512 whose float32 matrix product runs at 180 GFLOP/s (DECISIONS.md):

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tune.errors import InstallationError
+from results.study import Provenance
 
 PACKAGES = ("seti-tune", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
 _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
-OURS = ("tune", "search_spaces", "seti_model", "results")
 
 
-def provenance(cluster: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return what a run was made with, as JSON can hold it."""
+def provenance(cluster: Mapping[str, Any] | None = None) -> Provenance:
+    """Return what a run is made with."""
     from importlib.metadata import version  # takes as long as all else that `--help` imports
 
-    return {
-        "versions": {name: version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "machine": {
+    return Provenance(
+        versions={name: version(name) for name in PACKAGES},
+        python=platform.python_version(),
+        commit=_commit(),
+        machine={
             "node": platform.node(),
             "system": f"{platform.system()} {platform.release()}",
             "processor": platform.machine(),
             "cpus": os.cpu_count(),
         },
-        "cluster": cluster or {},
-    }
+        cluster=cluster or {},
+    )
 
 
 def device_model(*, gpu: bool) -> str | None:
@@ -54,23 +52,6 @@ def device_model(*, gpu: bool) -> str | None:
 def has_gpu() -> bool:
     """Return whether this machine has a driver with a GPU; asks no library."""
     return any(Path("/proc/driver/nvidia/gpus").glob("*")) or Path("/dev/nvidiactl").exists()
-
-
-def check_installation() -> None:
-    """Make sure that our four packages are ours: other distributions install modules called `tune` and `results`.
-
-    Raises:
-        InstallationError: One of them was put over ours, or lies in a folder that is searched before it.
-    """
-    home = Path(__file__).resolve().parent.parent
-    for name in OURS:
-        spec = importlib.util.find_spec(name)
-        origin = Path(spec.origin).resolve() if spec and spec.origin else None
-        if origin is None or origin.parent.parent != home:
-            raise InstallationError(
-                f"the package {name!r} is taken by {origin.parent if origin else 'nothing'}, expected {home / name}; "
-                "uninstall the other distribution and install seti-tune again, best in a virtual environment of its own"
-            )
 
 
 def _values(name: str, files: Iterable[Path]) -> list[str]:

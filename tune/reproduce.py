@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from results.files import write_atomically
 from results.log.event_log import LOG_NAME
@@ -15,10 +15,10 @@ from results.log.records import Epoch, Status
 from results.log.state import RunState
 from results.receipt import Environment, Receipt, read_receipt
 from results.reproduction import Answer, Repetition, Setting, compare, differences, to_mapping, tolerance
+from results.study import NETWORK
 from tune.errors import StudyError, exit_code_of
 from tune.loop.next_work import Terms
 from tune.reproduce_source import Source, initial_weights
-from tune.sections import NETWORK
 from tune.single import Single, recorded_single, run_single
 
 if TYPE_CHECKING:
@@ -81,13 +81,12 @@ def _require_same(out: Path, state: RunState, receipt: Receipt, setting: Setting
         return
     if read_receipt(out / RECEIPT) != receipt:
         raise StudyError(f"{out}: holds the retraining of another receipt; name another folder with --out")
-    study: Any = state.study
-    resources, began = study["resources"], state.started
+    resources, began = state.study.resources, state.started
     device = next((entered.device for t in state.trials.values() for entered in t.running.values()), None)
     found = Setting(
         environment=Environment.of(began.provenance, device or setting.environment.device),
-        threads=resources["cpus_per_trial"],
-        gpus=resources["gpus_per_trial"],
+        threads=resources.cpus_per_trial,
+        gpus=resources.gpus_per_trial,
         data_digest=began.data_digest,
         init_digest=began.init_digest,
     )

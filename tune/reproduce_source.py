@@ -17,7 +17,6 @@ from results.tables.leaderboard import rank_trials
 from tune.errors import StudyError
 from tune.initial import FOLDER
 from tune.provenance import device_model, has_gpu, provenance
-from tune.sections import simulation_command
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import Dataset
@@ -155,16 +154,16 @@ def _checked(source: Source) -> Source:
 
 def _recorded_place(source: Source) -> Path | None:
     data, folder = source.receipt.data, source.receipt.folder
-    if data.get("simulate") is not None:
+    if data.simulate is not None:
         return None if source.run is None else source.run / "dataset"
-    return None if data.get("path") is None else Path(folder or "") / data["path"]
+    return None if data.path is None else Path(folder or "") / data.path
 
 
 def _way_to_data(receipt: Receipt, path: Path | None) -> str:
     data = receipt.data
-    if data.get("simulate") is None:
+    if data.simulate is None:
         return "put it back, or say where it is now with --data PATH"
     out = path or Path("data") / receipt.study
-    return f"make it again with `{simulation_command(data, out)}`" + (
+    return f"make it again with `{data.simulation_command(out)}`" + (
         "" if path else f" and give it with --data {shlex.quote(str(out))}"
     )

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
 from pathlib import Path
-from typing import Any
 
 from results.commands import command, continuing
 from results.log.event_log import LOG_NAME
 from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
 from results.log.state import RunState, load_run
+from results.study import Provenance, StudyRecord, forbidden_changes
 from search_spaces.parameters import SpaceError
 from search_spaces.space import Space, load_space
 from search_spaces.widening import widen
 from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
 from tune.loop.next_work import within_time
-from tune.sections import Value
 from tune.study import Study
 
 SOURCE = "study.toml"
-COMPARED = ("study", "search", "asha", "fixed", "baseline", "data", "resources")
-# Data and initial model may move, their digests are compared; threads and GPUs of a trial change its results, their
-# number does not.
-MAY_CHANGE = {
-    ("study", "name"),
-    ("study", "space"),
-    ("study", "trials"),
-    ("study", "time_limit_h"),
-    ("study", "max_retries"),
-    ("study", "max_consecutive_failures"),
-    ("study", "init_from"),
-    ("asha", "exempt_fraction"),
-    ("data", "path"),
-    ("resources", "max_concurrent"),
-    ("resources", "memory_mb"),
-}
 
 
 def recorded_study(
@@ -57,10 +40,10 @@ def recorded_study(
     state = load_run(run)
     require_search(run, state)
     wider = Space.from_mapping(state.space) if space is None else load_space(space)
-    old: Any = state.study
-    record = dict(old) | _carried_over(state, wider)
+    record = _carried_over(state, wider)
     if space is not None:
-        record["study"] = old["study"] | {"space": str(space.absolute())}
+        section = dataclasses.replace(record.study, space=str(space.absolute()))
+        record = dataclasses.replace(record, study=section)
     source = run / SOURCE
     text = source.read_text(encoding="utf-8") if source.is_file() else ""
     study = Study.from_record(record, wider, place=run / LOG_NAME, source=text)
@@ -124,21 +107,18 @@ def check_continuation(study: Study, state: RunState, run: Path) -> SpaceWidened
         return None
     try:
         widened = _widened(study.space, state)
-        old: Any = dict(state.study) | _carried_over(state, study.space)
+        old = _carried_over(state, study.space)
     except SpaceError as error:
         raise StudyError(f"{run}: {error} (--run names another folder)") from error
-    new = study.to_mapping()
     if (0, None) not in state.trials:  # no baseline has run yet, so it may have values for what is new
         known = state.space["parameters"]
-        old["baseline"] |= {name: value for name, value in new["baseline"].items() if name not in known}
-    for section in COMPARED:
-        for key in sorted({*old[section], *new[section]}):
-            before, now = old[section].get(key), new[section].get(key)
-            if before != now and (section, key) not in MAY_CHANGE:
-                raise StudyError(
-                    f"{run}: holds another study: [{section}] {key} was {before!r}, is now {now!r}; "
-                    "set it back or choose another folder with --run"
-                )
+        added = {name: value for name, value in study.baseline.items() if name not in known}
+        old = dataclasses.replace(old, baseline={**old.baseline, **added})
+    for change in forbidden_changes(old, study.record()):
+        raise StudyError(
+            f"{run}: holds another study: [{change.section}] {change.key} was {change.before!r}, is now "
+            f"{change.now!r}; set it back or choose another folder with --run"
+        )
     return widened
 
 
@@ -156,7 +136,7 @@ def check_digest(run: Path, state: RunState, digest: str | None) -> None:
 
 
 def opening_events(
-    study: Study, state: RunState, run: Path, *, data: tuple[str | None, int | None], provenance: Mapping[str, Any]
+    study: Study, state: RunState, run: Path, *, data: tuple[str | None, int | None], provenance: Provenance
 ) -> list[Event]:
     """Return what a driver writes before anything else, in one piece; `data` is its digest and validation images.
 
@@ -164,7 +144,7 @@ def opening_events(
         StudyError: As `check_continuation`.
         ModelError: The initial model has gone from the run folder.
     """
-    record = study.to_mapping()
+    record = study.record()
     if state.started is not None:
         widened = check_continuation(study, state, run)
         # The space first: were only one of the two on the disk, the study could still be read with it.
@@ -198,19 +178,18 @@ def _widened(space: Space, state: RunState) -> SpaceWidened | None:
     )
 
 
-def _carried_over(state: RunState, space: Space) -> dict[str, dict[str, Value]]:
-    """Return [fixed] and [baseline] as they are recorded, without or with what a wider space makes a parameter of.
+def _carried_over(state: RunState, space: Space) -> StudyRecord:
+    """Return the study as it is recorded, without or with what a wider space makes a parameter of.
 
     A parameter that is added leaves [fixed]; a baseline that has run has the value it ran with.
     """
-    study: Any = state.study
     names = {parameter.name for parameter in space.parameters}
-    fixed = {name: value for name, value in study["fixed"].items() if name not in names}
-    baseline = dict(study["baseline"])
+    fixed = {name: value for name, value in state.study.fixed.items() if name not in names}
+    baseline = dict(state.study.baseline)
     first = state.trials.get((0, None))
     if baseline and first is not None and first.started.is_baseline:
         baseline = dict(first.parameters)
         if space.fingerprint != state.space_fingerprint:
             widening = widen(Space.from_mapping(state.space), space)
             baseline |= widening.carry(0, first.parameters, first.started.configuration)
-    return {"fixed": fixed, "baseline": baseline}
+    return dataclasses.replace(state.study, fixed=fixed, baseline=baseline)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,13 @@ from results.log.event_log import LOG_NAME
 from results.log.recorder import Recorder
 from results.log.records import Checkpoint, Epoch, Event, Status, StudyEnded, StudyResumed, StudyStarted
 from results.log.state import RunState, TrialState, fold
+from results.study import NETWORK, DataSection, ResourcesSection, StudyRecord, StudySection
 from tune.errors import StudyError
 from tune.loop.coordinator import Coordinator
 from tune.loop.executor import run_here
 from tune.loop.next_work import Terms, checkpoint_folder
 from tune.loop.plan import GivenPlan
 from tune.provenance import provenance
-from tune.sections import NETWORK
 from tune.trainable import load_trainable
 
 if TYPE_CHECKING:
@@ -39,25 +39,26 @@ class Single:
     init_digest: str | None = None
     trainable: str = NETWORK
     folder: Path | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: DataSection = field(default_factory=DataSection)
 
-    def to_mapping(self) -> dict[str, Any]:
+    def record(self) -> StudyRecord:
         """Return it as the log holds a study."""
         terms = self.terms
-        return {
-            "folder": None if self.folder is None else str(self.folder),
-            "study": {
-                "name": self.name,
-                "trials": 1,
-                "max_epochs": terms.max_epochs,
-                "seed": self.seed,
-                "trainable": self.trainable,
-                "init_from": None if terms.init_from is None else str(terms.init_from),
-            },
-            "data": dict(self.data),
-            "resources": {"cpus_per_trial": terms.threads, "gpus_per_trial": terms.gpus},
-            "fixed": dict(terms.configuration),
-        }
+        section = StudySection(
+            name=self.name,
+            trials=1,
+            max_epochs=terms.max_epochs,
+            seed=self.seed,
+            trainable=self.trainable,
+            init_from=None if terms.init_from is None else str(terms.init_from),
+        )
+        return StudyRecord(
+            folder=None if self.folder is None else str(self.folder),
+            study=section,
+            data=self.data,
+            resources=ResourcesSection(cpus_per_trial=terms.threads, gpus_per_trial=terms.gpus),
+            fixed=terms.configuration,
+        )
 
 
 def recorded_single(run: Path) -> RunState | None:
@@ -119,13 +120,11 @@ def run_single(
 
 
 def _opening(single: Single, state: RunState, data: TrainingData | None) -> StudyStarted | StudyResumed:
-    record, come_from = single.to_mapping(), provenance()
+    record, come_from = single.record(), provenance()
     if state.has_epochs:
         return StudyResumed(study=record, provenance=come_from)
     return StudyStarted(
         study=record,
-        space={},
-        space_fingerprint="",
         data_digest=None if data is None else data.digest,
         validation_images=None if data is None else len(data.validation.labels),
         init_digest=single.init_digest,

@@ -1,4 +1,4 @@
-"""The study file: typed sections of a TOML file, unknown keys refused, checked against the space and the model."""
+"""The study file: sections as `results.study` declares them, checked against the space and the model."""
 
 from __future__ import annotations
 
@@ -9,43 +9,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from results.schema import SchemaError, Value, read
+from results.study import NETWORK, SECTIONS, AshaSection, FinalsSection, SearchSection, StudyRecord
 from search_spaces.space import Space, load_space
 from seti_model.config import MAX_BLOCKS, Configuration, field_types
 from tune.errors import StudyError
 from tune.places import check_places
-from tune.sections import (
-    NETWORK,
-    SECTIONS,
-    AshaSection,
-    DataSection,
-    FinalsSection,
-    ResourcesSection,
-    SearchSection,
-    StudySection,
-    Value,
-    check_values,
-    read_section,
-)
 
 STUDIES = Path(__file__).parent / "studies"
-EXPORT = "export"  # a section that runs recorded once have; it said nothing of their trials
+EXPORT = "export"  # a section that study files once had
 
 
-@dataclass(frozen=True)
-class Study:
-    """A whole study, checked. `source` is the text of its file, kept in the run folder."""
+@dataclass(frozen=True, kw_only=True)
+class Study(StudyRecord):
+    """A whole study of a search, checked. `source` is the text of its file, kept in the run folder."""
 
-    study: StudySection
+    search: SearchSection = field(default_factory=SearchSection)
+    asha: AshaSection = field(default_factory=AshaSection)
+    finals: FinalsSection = field(default_factory=FinalsSection)
     space: Space
-    search: SearchSection
-    data: DataSection
-    asha: AshaSection
-    resources: ResourcesSection
-    finals: FinalsSection
-    fixed: Mapping[str, Value] = field(default_factory=dict)
-    baseline: Mapping[str, Value] = field(default_factory=dict)
-    folder: Path = Path()
     source: str = ""
+
+    @property
+    def home(self) -> Path:
+        """The folder of the study file, in which a trainable of one's own lies."""
+        return Path(self.folder or "")
 
     @property
     def is_network(self) -> bool:
@@ -67,7 +55,7 @@ class Study:
     @property
     def init_from(self) -> Path | None:
         """The earlier model that every trial starts from."""
-        return None if self.study.init_from is None else self.folder / self.study.init_from
+        return None if self.study.init_from is None else self.home / self.study.init_from
 
     def configuration(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
         """Return the complete configuration for a point of the space: what the training function is given."""
@@ -88,36 +76,30 @@ class Study:
         """Return where the data set is: in the run folder if simulated, else relative to the study file."""
         if self.data.simulate is not None:
             return run / "dataset"
-        return self.folder / self.data.path if self.data.path is not None else None
+        return self.home / self.data.path if self.data.path is not None else None
 
-    def to_mapping(self) -> dict[str, Any]:
-        """Return all sections and the study file's folder as JSON can hold them."""
-        sections: dict[str, Any] = {name: dataclasses.asdict(getattr(self, name)) for name in SECTIONS}
-        values = {"fixed": dict(self.fixed), "baseline": dict(self.baseline)}
-        return {"folder": str(self.folder), **sections, **values}
+    def record(self) -> StudyRecord:
+        """Return it as a log holds it, without the space and the file's text."""
+        return StudyRecord(**{one.name: getattr(self, one.name) for one in dataclasses.fields(StudyRecord)})
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any], space: Space, *, place: Path, source: str = "") -> Study:
-        """Build a study from what `to_mapping` gave, checked as a file is; `place` is named in errors.
+    def from_record(cls, record: StudyRecord, space: Space, *, place: Path, source: str = "") -> Study:
+        """Build a study from what `record` gave, checked as a file is; `place` is named in errors.
 
         Raises:
             StudyError: The record does not say where the study file was, or is refused for what a file would be.
             SpaceError: The space does not fit the configuration or the baseline.
             ConfigError: A fixed value that no training accepts.
         """
-        if not isinstance(record.get("folder"), str):
+        if record.folder is None:
             raise StudyError(
                 f"{place}: does not say where its study file was, as an earlier seti-tune wrote it; "
                 "continue it with `seti-tune search STUDY`"
             )
-        values = {
-            name: {key: value for key, value in section.items() if value is not None}
-            if isinstance(section, Mapping)
-            else section
-            for name, section in record.items()
-            if name not in ("folder", EXPORT)
-        }
-        return _build(place, values, space=space, folder=Path(record["folder"]), source=source)
+        given = {one.name: getattr(record, one.name) for one in dataclasses.fields(StudyRecord)}
+        study = cls(**{name: value for name, value in given.items() if value is not None}, space=space, source=source)
+        _check(place, study)
+        return study
 
     def with_trials(self, trials: int) -> Study:
         """Return the study with another total number of trials.
@@ -197,89 +179,45 @@ def load_study(name_or_path: str | Path) -> Study:
             f"{path}: [{EXPORT}] is no section any more; remove it and write Optuna's journal with "
             "`seti-tune export RUN --optuna`"
         )
-    return _build(path, values, space=None, folder=path.parent.absolute(), source=source)
+    sections = {name: _section(path, name, given) for name, given in values.items()}
+    if "study" not in sections or sections["study"].space is None:
+        raise StudyError(f'{path}: [study] has no space; add e.g. space = "baseline"')
+    sections["study"] = dataclasses.replace(sections["study"], name=sections["study"].name or path.stem)
+    space = _named_space(path, sections["study"].space)
+    study = Study(folder=str(path.parent.absolute()), space=space, source=source, **sections)
+    _check(path, study)
+    return study
 
 
-def _build(place: Path, values: dict[str, Any], *, space: Space | None, folder: Path, source: str) -> Study:
-    """Check everything; without `space` it is the one that [study] names, looked for beside `place`."""
-    unknown = sorted(set(values) - set(SECTIONS) - {"fixed", "baseline"})
-    if unknown:
-        raise StudyError(
-            f"{place}: unknown section [{unknown[0]}]; known: {', '.join([*SECTIONS, 'fixed', 'baseline'])}"
-        )
-    for name in ("fixed", "baseline"):
-        check_values(place, name, values.get(name, {}))
-    if not isinstance(values.get("study", {}), Mapping) or "space" not in values.get("study", {}):
-        raise StudyError(f'{place}: [study] has no space; add e.g. space = "baseline"')
-    sections = {name: read_section(place, name, values.get(name, {})) for name in SECTIONS}
-    if not sections["study"].name:
-        sections["study"] = dataclasses.replace(sections["study"], name=place.stem)
-    study = Study(
-        space=space or _named_space(place, sections["study"].space),
-        fixed=values.get("fixed", {}),
-        baseline=values.get("baseline", {}),
-        folder=folder,
-        source=source,
-        **sections,
-    )
-    _check_numbers(place, study)
-    _check_data(place, study)
+def _section(path: Path, name: str, given: object) -> Any:
+    """Return one section of a study file, typed."""
+    plain = ("fixed", "baseline")
+    if name not in (*SECTIONS, *plain):
+        raise StudyError(f"{path}: unknown section [{name}]; known: {', '.join((*SECTIONS, *plain))}")
+    if not isinstance(given, Mapping):
+        raise StudyError(f"{path}: {name}: expected a section [{name}], found {given!r}")
+    try:
+        return read(given, SECTIONS.get(name, Mapping[str, Value]))
+    except SchemaError as error:
+        quote = '; quote names with a dot, as in "training.batch_size" = 32' if name in plain else ""
+        raise StudyError(f"{path}: [{name}] {error}{quote}") from error
+
+
+def _check(place: Path, study: Study) -> None:
+    """Check what the sections alone do not tell: against the space, the model and the folder of runs."""
+    if Path(study.study.name).name != study.study.name or study.study.name in (".", ".."):
+        raise StudyError(f"{place}: [study] name = {study.study.name!r} names a folder; leave out the slashes")
+    for key, value in {"[data] path": study.data.path, "[study] init_from": study.study.init_from}.items():
+        check_places([Path(value or "")], where=f"{place}: {key} = ")
+    if study.is_network and study.data.path is None and study.data.simulate is None:
+        raise StudyError(f'{place}: [data] is missing; add path = "DATASET" or simulate = "course"')
     _check_parameters(place, study)
     _check_start(place, study)
-    return study
 
 
 def _named_space(place: Path, name: str) -> Space:
     beside = place.parent / name
     return load_space(beside if name.endswith(".toml") and not Path(name).is_absolute() else name)
-
-
-def _check_numbers(path: Path, study: Study) -> None:
-    limits: list[tuple[str, float | None, float]] = [
-        ("[study] trials", study.study.trials, 1),
-        ("[study] max_epochs", study.study.max_epochs, 1),
-        ("[study] seed", study.study.seed, 0),
-        ("[study] time_limit_h", study.study.time_limit_h, 0),
-        ("[study] max_retries", study.study.max_retries, 0),
-        ("[study] max_consecutive_failures", study.study.max_consecutive_failures, 1),
-        ("[search] startup_trials", study.search.startup_trials, 1),
-        ("[asha] grace_epochs", study.asha.grace_epochs, 1),
-        ("[asha] reduction_factor", study.asha.reduction_factor, 2),
-        ("[asha] exempt_fraction", study.asha.exempt_fraction, 0),
-        ("[resources] cpus_per_trial", study.resources.cpus_per_trial, 1),
-        ("[resources] gpus_per_trial", study.resources.gpus_per_trial, 0),
-        ("[resources] max_concurrent", study.resources.max_concurrent, 1),
-        ("[resources] memory_mb", study.resources.memory_mb, 1),
-        ("[finals] finalists", study.finals.finalists, 1),
-        ("[finals] max_finalists", study.finals.max_finalists, study.finals.finalists),
-        ("[finals] seeds", study.finals.seeds, 1),
-    ]
-    for name, value, least in limits:
-        if value is not None and not value >= least:
-            raise StudyError(f"{path}: {name} = {value}: at least {least} is expected")
-    if study.asha.exempt_fraction > 1:
-        raise StudyError(
-            f"{path}: [asha] exempt_fraction = {study.asha.exempt_fraction}: a fraction is expected, at most 1"
-        )
-    if study.search.sampler not in ("tpe", "random"):
-        raise StudyError(f'{path}: [search] sampler = {study.search.sampler!r} is unknown; choose "tpe" or "random"')
-    if Path(study.study.name).name != study.study.name or study.study.name in (".", ".."):
-        raise StudyError(f"{path}: [study] name = {study.study.name!r} names a folder; leave out the slashes")
-    if study.study.trainable.count(":") != 1:
-        raise StudyError(f'{path}: [study] trainable = {study.study.trainable!r}; "module:function" is expected')
-
-
-def _check_data(path: Path, study: Study) -> None:
-    data = study.data
-    if data.path is not None and data.simulate is not None:
-        raise StudyError(f"{path}: [data] has both path and simulate; keep one of them")
-    given = {"[data] path": data.path, "[study] init_from": study.study.init_from}
-    for key, value in given.items():
-        check_places([Path(value or "")], where=f"{path}: {key} = ")
-    if study.is_network and data.path is None and data.simulate is None:
-        raise StudyError(f'{path}: [data] is missing; add path = "DATASET" or simulate = "course"')
-    if min(data.train, data.validation, data.test) < 1:
-        raise StudyError(f"{path}: [data] train, validation and test must each be at least 1")
 
 
 def _check_parameters(path: Path, study: Study) -> None:

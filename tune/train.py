@@ -16,6 +16,7 @@ from results.log.records import Epoch, Status
 from results.log.state import RunState, TrialState
 from results.report.figures import learning_curves
 from results.stats.metrics import classification_metrics, report_text
+from results.study import DataSection, StudyRecord
 from seti_model.config import Configuration, field_types
 from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
@@ -56,7 +57,7 @@ def train_one(wanted: Wanted, *, cores: int) -> None:
     """
     out = wanted.out
     single = _single(wanted, cores)
-    dataset = Dataset.open(Path(single.data["path"]))
+    dataset = Dataset.open(Path(single.data.path or ""))
     with Recorder(out.absolute()) as recorder:
         _require_same(out, recorder.state, single, dataset.digest)
         try:
@@ -72,12 +73,12 @@ def train_one(wanted: Wanted, *, cores: int) -> None:
 def _single(wanted: Wanted, cores: int) -> Single:
     """Return what is to be trained: what was asked for and, where a training is continued, what it has recorded."""
     recorded = _recorded(wanted.out, go_on=wanted.go_on)
-    resources, study, data = (recorded.get(name, {}) for name in ("resources", "study", "data"))
-    path = wanted.data.absolute() if wanted.data is not None else data.get("path")
+    known = recorded or StudyRecord()
+    path = wanted.data.absolute() if wanted.data is not None else known.data.path
     if path is None:
         raise ConfigError("--data is missing: name the folder of the data set")
-    configuration = Configuration.from_mapping(recorded.get("fixed", {}) | _parsed(wanted.settings))
-    init_from = wanted.init_from.absolute() if wanted.init_from is not None else study.get("init_from")
+    configuration = Configuration.from_mapping({**known.fixed, **_parsed(wanted.settings)})
+    init_from = wanted.init_from.absolute() if wanted.init_from is not None else known.study.init_from
     epochs = configuration.training.epochs
     return Single(
         name=wanted.out.absolute().name,
@@ -85,16 +86,16 @@ def _single(wanted: Wanted, cores: int) -> Single:
             configuration=configuration.to_mapping(),
             max_epochs=epochs,
             checkpoint_epochs=(epochs,),
-            threads=_first(wanted.threads, resources.get("cpus_per_trial"), cores),
+            threads=_first(wanted.threads, recorded and recorded.resources.cpus_per_trial, cores),
             init_from=None if init_from is None else Path(init_from),
         ),
-        seed=_first(wanted.seed, study.get("seed"), 1),
+        seed=_first(wanted.seed, recorded and recorded.study.seed, 1),
         init_digest=None if init_from is None else read_description(Path(init_from)).weights_digest,
-        data={"path": str(path)},
+        data=DataSection(path=str(path)),
     )
 
 
-def _recorded(out: Path, *, go_on: bool) -> Mapping[str, Any]:
+def _recorded(out: Path, *, go_on: bool) -> StudyRecord | None:
     """Return the record of the training in `out` where it is to be continued; refuse to write over anything."""
     state = recorded_single(out)
     if state is None and not (out / LOG_NAME).is_file() and out.is_dir() and any(out.iterdir()):
@@ -103,17 +104,16 @@ def _recorded(out: Path, *, go_on: bool) -> Mapping[str, Any]:
         raise ConfigError(f"{out}: holds no training to continue; leave out --continue to start one")
     if state is not None and not go_on:
         raise ConfigError(f"{out}: holds a training already; add --continue, or give another folder with --out")
-    return {} if state is None else state.study
+    return None if state is None else state.study
 
 
 def _require_same(out: Path, state: RunState, single: Single, data_digest: str) -> None:
     """Refuse to continue a training as another one; only its number of epochs may change."""
     if state.started is None or not state.has_epochs:
         return
-    study: Any = state.study
-    before = study["fixed"] | {
-        "seed": study["study"]["seed"],
-        "threads": study["resources"]["cpus_per_trial"],
+    before = dict(state.study.fixed) | {
+        "seed": state.study.study.seed,
+        "threads": state.study.resources.cpus_per_trial,
         "data_digest": state.started.data_digest,
         "init_digest": state.started.init_digest,
     }
@@ -166,9 +166,8 @@ class _Monitor:
         write_atomically(self._run / "history.json", json.dumps(rows, indent=1, allow_nan=False) + "\n")
         learning_curves(rows, self._run / "curves.png")
         is_best = trial.best is not None and trial.best.epoch == epoch.epoch
-        study: Any = self._state.study
         print(
-            f"epoch {epoch.epoch:>3}/{study['study']['max_epochs']}  "
+            f"epoch {epoch.epoch:>3}/{self._state.study.study.max_epochs}  "
             f"training loss {epoch.train_loss:.4f} accuracy {epoch.train_accuracy:.3f}  "
             f"validation loss {epoch.validation_loss:.4f} accuracy {epoch.validation_accuracy:.3f}"
             f"{' best' if is_best else '     '}  "

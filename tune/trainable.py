@@ -25,15 +25,14 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from results.log.records import Measured
+from results.schema import Value
+from results.study import NETWORK
 from tune.errors import StudyError
 from tune.provenance import device_model
-from tune.sections import NETWORK
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
     from seti_model.training.outcome import CheckpointInfo
-
-Value = bool | int | float | str
 
 
 class Diverged(Exception):  # noqa: N818 - an outcome that is recorded, not an error

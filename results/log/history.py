@@ -6,7 +6,6 @@ import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from results.errors import RecordError
 from results.log.records import ENDED, Epoch, Event, Status, TrialKey
@@ -89,8 +88,8 @@ class _Reader:
 
 
 def _costs(state: RunState, reader: _Reader) -> tuple[Cost, ...]:
-    resources: Any = state.study.get("resources", {})
-    cpus, gpus = resources.get("cpus_per_trial", 1), resources.get("gpus_per_trial", 0.0)
+    resources = state.study.resources
+    cpus, gpus = resources.cpus_per_trial, resources.gpus_per_trial
 
     def cost(what: str, trials: int, epochs: int, seconds: float) -> Cost:
         return Cost(what, trials, epochs, seconds * cpus / 3600, seconds * gpus / 3600)

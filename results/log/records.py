@@ -15,10 +15,11 @@ from enum import StrEnum
 from typing import Any, ClassVar, Literal
 
 from results.errors import RecordError
-from results.schema import SchemaError, parse_json, read, to_json
+from results.schema import SchemaError, Value, parse_json, read, to_json
+from results.study import Provenance, StudyRecord
 
 SCHEMA_VERSION = 1
-Value = bool | int | float | str
+SpaceRecord = Mapping[str, str | Mapping[str, Mapping[str, Any]]]  # name, description, and the parameters by name
 TrialKey = tuple[int, int | None]  # (trial, repeat)
 
 
@@ -111,16 +112,19 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyStarted(Event):
-    """The first line: the resolved study and where and with what it runs."""
+    """The first line: the resolved study and where and with what it runs.
+
+    There is no space where one given configuration is trained and nothing is searched.
+    """
 
     kind: ClassVar[str] = "study_started"
-    study: Mapping[str, Any]
-    space: Mapping[str, Any]
-    space_fingerprint: str
+    study: StudyRecord
+    space: SpaceRecord | None = None
+    space_fingerprint: str | None = None
     data_digest: str | None
     validation_images: int | None = None  # on which every objective is measured
     init_digest: str | None = None  # of the weights every trial starts from; None if from scratch
-    provenance: Mapping[str, Any]
+    provenance: Provenance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +132,8 @@ class StudyResumed(Event):
     """A driver took the run up again; `study` is as it is from now on (its number of trials may have grown)."""
 
     kind: ClassVar[str] = "study_resumed"
-    study: Mapping[str, Any]
-    provenance: Mapping[str, Any]
+    study: StudyRecord
+    provenance: Provenance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,7 +141,7 @@ class SpaceWidened(Event):
     """The space is another one from now on; `carried` holds, by trial number, the values of added parameters."""
 
     kind: ClassVar[str] = "space_widened"
-    space: Mapping[str, Any]
+    space: SpaceRecord
     space_fingerprint: str
     changes: tuple[str, ...]
     carried: Mapping[str, Mapping[str, Value]]

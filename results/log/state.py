@@ -32,8 +32,9 @@ from results.log.records import (
     TrialEnded,
     TrialKey,
     TrialStarted,
-    Value,
 )
+from results.schema import Value
+from results.study import Provenance, StudyRecord
 
 # The first words of a driver, or those of another command: what lies before them is no time of a driver's.
 _MAY_COME_AFTER_A_PAUSE = (StudyResumed, SpaceWidened, FinalsDecided, FinalEvaluated, TestUnlocked, StudyEnded)
@@ -49,7 +50,7 @@ class TrialState:
     attempts: dict[int, AttemptStarted] = field(default_factory=dict)
     running: dict[int, AttemptRunning] = field(default_factory=dict)
     attempts_ended: dict[int, AttemptEnded] = field(default_factory=dict)
-    provenance: dict[int, Mapping[str, Any]] = field(default_factory=dict)  # of the driver that began each attempt
+    provenance: dict[int, Provenance] = field(default_factory=dict)  # of the driver that began each attempt
     checkpoints: list[Checkpoint] = field(default_factory=list)
     ended: TrialEnded | None = None
     parameters: dict[str, Value] = field(init=False)  # the point of the present space, added parameters too
@@ -112,10 +113,10 @@ class RunState:
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.started: StudyStarted | None = None
-        self.study: Mapping[str, object] = {}
+        self.study = StudyRecord()
         self.space: Mapping[str, Any] = {}  # as it is now, and its fingerprint
         self.space_fingerprint = ""
-        self.drivers: list[Mapping[str, Any]] = []  # the provenance of each, in turn
+        self.drivers: list[Provenance] = []  # the provenance of each, in turn
         self.trials: dict[TrialKey, TrialState] = {}
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.decisions: list[FinalsDecided] = []  # each is one use of the test split
@@ -130,9 +131,9 @@ class RunState:
             self.apply(event)
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
+    def provenance(self) -> Provenance:
         """What the latest driver was made from and ran on."""
-        return self.drivers[-1] if self.drivers else {}
+        return self.drivers[-1] if self.drivers else Provenance()
 
     @property
     def begun(self) -> str:
@@ -168,7 +169,7 @@ class RunState:
             case StudyStarted():
                 self.started, self.study = event, event.study
                 self.drivers.append(event.provenance)
-                self.space, self.space_fingerprint = event.space, event.space_fingerprint
+                self.space, self.space_fingerprint = event.space or {}, event.space_fingerprint or ""
                 self.trials = {}  # a given configuration of which no epoch was trained may be begun anew
             case StudyResumed():
                 self.study, self.ended, self.failures = event.study, None, []
@@ -195,9 +196,8 @@ class RunState:
 
     def _reopen(self, resumed: StudyResumed) -> None:
         """Continue a given configuration: to more epochs than before, or after whatever ended it before the last."""
-        study: Any = resumed.study
         for trial in self.trials.values():
-            if len(trial.epochs) < study["study"]["max_epochs"]:
+            if len(trial.epochs) < resumed.study.study.max_epochs:
                 trial.ended = None
 
     def _count_time(self, event: Event) -> None:

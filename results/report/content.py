@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 
 from results.audit import Audit, ExemptTrials
@@ -47,6 +46,7 @@ from results.report.sentences import (
     of_models,
     saved,
 )
+from results.schema import to_json
 from results.tables.leaderboard import parameter_types
 from results.tables.status import duration
 from results.tables.table import short_name
@@ -311,26 +311,25 @@ def _images(found: Findings) -> list[Part]:
 def _provenance(state: RunState) -> list[Part]:
     if state.started is None:
         return []
-    study = json.dumps(state.study, indent=1, ensure_ascii=False, default=str)
     return [
         Table("Where the run comes from", ["what", "value"], list(_origins(state)), are_words=True),
-        Source("The resolved study", study),
+        Source("The resolved study", to_json(state.study)),
     ]
 
 
 def _origins(state: RunState) -> Iterator[tuple[str, str]]:
     """Yield what the run was made from and with; where drivers differed, each value in the order of the drivers."""
     started, drivers = state.started, state.drivers
-    packages = dict.fromkeys(name for driver in drivers for name in driver.get("versions", {}))
-    machines = (driver.get("machine", {}).items() for driver in drivers)
+    packages = dict.fromkeys(name for driver in drivers for name in driver.versions)
+    machines = (driver.machine.items() for driver in drivers)
     rows = [
         ("started", started.time if started else ""),
         ("data set digest", started and started.data_digest),
         ("digest of the initial weights", started and started.init_digest),
         ("space fingerprint", state.space_fingerprint),
-        ("commit", _in_turn(driver.get("commit") or "not run from a checkout" for driver in drivers)),
-        ("Python", _in_turn(driver.get("python") for driver in drivers)),
-        *((name, _in_turn(driver.get("versions", {}).get(name) for driver in drivers)) for name in packages),
+        ("commit", _in_turn(driver.commit or "not run from a checkout" for driver in drivers)),
+        ("Python", _in_turn(driver.python for driver in drivers)),
+        *((name, _in_turn(driver.versions.get(name) for driver in drivers)) for name in packages),
         ("machine", _in_turn(", ".join(f"{name} {value}" for name, value in machine) for machine in machines)),
         ("nodes", ", ".join(sorted({r.node for t in state.trials.values() for r in t.running.values()}))),
     ]

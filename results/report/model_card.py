@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from results.commands import command
 from results.finals import Tested
@@ -13,6 +11,7 @@ from results.log.state import RunState
 from results.report.content import numbers
 from results.report.document import Console, Document, Part, Points, Section, Table, Text, confusion_table
 from results.report.sentences import caveats, of_configurations
+from results.study import DataSection, StudyRecord
 
 CARD = "final/model_card.md"
 RECEIPT = "final/receipt.json"
@@ -40,7 +39,7 @@ def model_card(found: Findings) -> Document:
             Section("use", "Use", [Points(_USE)]),
             Section("figures", "Figures on the test split", _figures(found)),
             Section("limits", "Limits", [Points(_limits(state, delivered))]),
-            Section("data", "Data", [Points([_data(study["data"]), digest])]),  # type: ignore[arg-type]
+            Section("data", "Data", [Points([_data(study.data), digest])]),
             Section("configuration", "Configuration", [Table("What was trained", ["field", "value"], fields)]),
             Section("reproduce", "Reproduce it", _reproduce(state, delivered)),
         ),
@@ -73,10 +72,10 @@ def _reproduce(state: RunState, delivered: Tested) -> list[Part]:
 
 
 def _limits(state: RunState, delivered: Tested) -> list[str]:
-    study: Any = state.study
-    if study["data"].get("simulate") is not None:
+    recipe = state.study.data.simulate
+    if recipe is not None:
         first = (
-            f"Trained and tested on images simulated with the recipe {study['data']['simulate']!r}: the figures hold "
+            f"Trained and tested on images simulated with the recipe {recipe!r}: the figures hold "
             "for such images and say nothing about interference, other instruments or signals of another kind."
         )
     else:
@@ -95,15 +94,15 @@ def _limits(state: RunState, delivered: Tested) -> list[str]:
     ]
 
 
-def _data(section: Mapping[str, Any]) -> str:
-    if section.get("simulate") is not None:
-        counts = ", ".join(f"{section[name]} {name}" for name in ("train", "validation", "test"))
-        return f"Simulated with the recipe {section['simulate']!r}, seed {section['seed']}: {counts} images."
-    return f"Data set `{section.get('path')}`."
+def _data(data: DataSection) -> str:
+    if data.simulate is None:
+        return f"Data set `{data.path}`."
+    counts = f"{data.train} train, {data.validation} validation, {data.test} test"
+    return f"Simulated with the recipe {data.simulate!r}, seed {data.seed}: {counts} images."
 
 
-def _where(study: Any) -> list[str]:
+def _where(study: StudyRecord) -> list[str]:
     """Return the option that names the data set; a simulated one lies in the run folder and is found there."""
-    if study["data"].get("simulate") is not None:
+    if study.data.simulate is not None:
         return []
-    return ["--data", str(Path(study.get("folder", "")) / str(study["data"].get("path")))]
+    return ["--data", str(Path(study.folder or "") / str(study.data.path))]

@@ -13,7 +13,7 @@ from typing import Any
 
 from results.finals import Standing
 from results.log.history import History
-from results.log.records import Status, Value
+from results.log.records import Status
 from results.log.state import RunState, TrialState
 from results.report.document import (
     BestSoFar,
@@ -26,6 +26,7 @@ from results.report.document import (
     Rungs,
     Slice,
 )
+from results.schema import Value
 from results.stats.calibration import CalibrationError
 from results.stats.detection import RecallCurve
 from results.stats.intervals import Estimate

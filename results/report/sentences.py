@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Any
 
 from results.audit import MIN_EXEMPT, Audit
 from results.finals import Role, Standing, is_stale
@@ -189,7 +188,9 @@ def _is_better(found: Findings) -> tuple[str, list[str]]:
             answer += f" for this model, {_IN_SHORT[of_configuration].lower()} for its configuration"
         return answer, [of_models(found)[-1], *(of_configurations(found)[-1:] if differ is not None else [])]
     if winner is None:
-        can_be_tested = found.state.ended is not None and "finals" in found.state.study  # else it runs, or trains once
+        can_be_tested = (
+            found.state.ended is not None and found.state.study.finals is not None
+        )  # else it runs, or trains once
         return "Not tested", [*_on_validation(found), *(["`seti-tune finals RUN` tests it."] * can_be_tested)]
     if winner.is_baseline:
         return "No", ["It is the baseline: no other finalist has a higher mean."]
@@ -234,9 +235,10 @@ def _how_sure(found: Findings) -> tuple[str, list[str]]:
 
 def _published(state: RunState) -> list[str]:
     """Name the published band where images were simulated as the course's were: nothing proves it of other images."""
-    data: Any = state.study.get("data", {})
     band = f"{PUBLISHED_LOW:.2f} to {PUBLISHED_HIGH:.2f}"
-    return [f"Published, on the course's 800 validation images: {band}."] if data.get("simulate") == "course" else []
+    return (
+        [f"Published, on the course's 800 validation images: {band}."] if state.study.data.simulate == "course" else []
+    )
 
 
 # Parts of sentences -------------------------------------------------------------------------------------------

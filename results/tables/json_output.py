@@ -63,7 +63,7 @@ def status_json(status: RunStatus) -> str:
         driver_since=state.driver_since.isoformat() if state.driver_since else None,
         last_event=state.last_event.isoformat() if state.last_event else None,
         spent_s=round(state.spent_s, 3),
-        trials={"wanted": _study_section(state).get("trials"), **_counts(state.search_trials())},
+        trials={"wanted": state.study.study.trials if state.started else None, **_counts(state.search_trials())},
         finals=_counts(state.final_trials()),
         best=_reached(leader(state), state),
         baseline=_reached(baseline, state),
@@ -142,9 +142,5 @@ def _open(trial: TrialState) -> dict[str, Any]:
     }
 
 
-def _study(state: RunState) -> Any:
-    return _study_section(state).get("name")
-
-
-def _study_section(state: RunState) -> Any:
-    return state.study.get("study", {})
+def _study(state: RunState) -> str | None:
+    return state.study.study.name if state.started else None

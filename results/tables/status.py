@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from results.audit import epochs_spent
 from results.commands import command, continuing
@@ -54,7 +53,7 @@ def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
     """Return the status in lines of a label and what there is to say."""
     now = now or datetime.now(UTC)
     state = status.state
-    name = _study(state).get("name") or status.run.name
+    name = state.study.study.name or status.run.name
     lines = [f"study {name}, {status.run}: {_how_it_stands(status, now)}"]
     for label, text in (
         ("last event", _last_event(state, now)),
@@ -107,7 +106,7 @@ def _last_event(state: RunState, now: datetime) -> str:
 
 def _counts(status: RunStatus) -> str:
     state = status.state
-    trials, total = state.search_trials(), _study(state).get("trials")
+    trials, total = state.search_trials(), state.study.study.trials if state.started else None
     counts = Counter(t.status for t in trials)
     words = [f"{counts[s]} {s}" for s in ENDED if counts[s]]
     still = len(trials) - sum(counts[s] for s in ENDED)
@@ -240,7 +239,3 @@ def next_steps(status: RunStatus) -> Iterator[str]:
 
 def _labelled(label: str, texts: Iterator[str]) -> list[str]:
     return [f"{'' if number else label:{_LABEL_WIDTH}}{text}" for number, text in enumerate(texts)]
-
-
-def _study(state: RunState) -> Any:
-    return state.study.get("study", {})

@@ -19,6 +19,7 @@ from results.log.records import (
     TrialEnded,
     TrialStarted,
 )
+from results.study import DataSection, Provenance, StudyRecord, StudySection
 from results.tables.ties import pack_flags
 
 SPACE = {"parameters": {"training.learning_rate": {"type": "float"}, "network.filters_1": {"type": "int"}}}
@@ -29,8 +30,8 @@ class Hand:
     """Makes events; every default is the plainest case."""
 
     def study(self, *, name: str = "hand", trials: int = 8, space: Mapping[str, Any] = SPACE, **other: Any) -> Event:
-        values = {"data_digest": "d" * 64, "space_fingerprint": "f", "provenance": {"versions": {}, "machine": {}}}
-        study = {"study": {"name": name, "trials": trials}, "data": {"path": "data/hand", "simulate": None}}
+        values = {"data_digest": "d" * 64, "space_fingerprint": "f", "provenance": Provenance()}
+        study = StudyRecord(study=StudySection(name=name, trials=trials), data=DataSection(path="data/hand"))
         return StudyStarted(study=study, space=space, **(values | other))
 
     def trial(

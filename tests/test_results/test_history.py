@@ -11,6 +11,7 @@ from results.errors import RecordError
 from results.log.event_log import EventLog
 from results.log.history import Step, read_history
 from results.log.records import AttemptEnded, AttemptStarted, Epoch, Event
+from results.study import ResourcesSection, StudyRecord
 
 
 def written(run: Path, *events: Event) -> Path:
@@ -75,7 +76,7 @@ def test_costs_add_up_to_all_epochs_of_the_log_times_the_threads(hand: Any, tmp_
 def test_gpus_are_counted_where_a_trial_has_some(hand: Any, tmp_path: Path) -> None:
     study = hand.study()
     with_gpu = dataclasses.replace(
-        study, study=study.study | {"resources": {"cpus_per_trial": 4, "gpus_per_trial": 0.5}}
+        study, study=StudyRecord(resources=ResourcesSection(cpus_per_trial=4, gpus_per_trial=0.5))
     )
     (cost,) = read_history(written(tmp_path, with_gpu, *hand.trial(0, [], None), epoch(1, 0.5, seconds=3600.0))).costs
     assert (cost.core_hours, cost.gpu_hours) == (4.0, 0.5)

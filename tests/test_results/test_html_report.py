@@ -23,6 +23,7 @@ from results.report.html import to_html, write_html_report
 from results.report.importance import read_importance
 from results.report.markdown import to_markdown
 from results.stats.intervals import wilson_interval
+from results.study import DataSection, Provenance, StudyRecord
 from tune.cli.main import main
 
 
@@ -197,14 +198,14 @@ def test_the_published_band_stands_beside_data_of_the_courses_recipe_alone(hand:
     for recipe in ("course", "wide"):
         study = hand.study()
         with EventLog(tmp_path / recipe) as log:
-            log.append(dataclasses.replace(study, study=study.study | {"data": {"simulate": recipe}}))
+            log.append(dataclasses.replace(study, study=StudyRecord(data=DataSection(simulate=recipe))))
             log.append(*hand.trial(0, [0.7]))
         assert ("0.74 to 0.77" in visible(page_of(tmp_path / recipe))) is (recipe == "course")
 
 
 def test_both_reports_name_the_versions_and_the_commit_of_every_driver(hand: Any, tmp_path: Path) -> None:
-    first = {"versions": {"ray": "2.60.0", "keras": "3.15.0"}, "commit": "a" * 40, "python": "3.11.9", "machine": {}}
-    later = first | {"versions": {"ray": "2.60.1", "keras": "3.15.0"}, "commit": "b" * 40}
+    first = Provenance(versions={"ray": "2.60.0", "keras": "3.15.0"}, commit="a" * 40, python="3.11.9")
+    later = dataclasses.replace(first, versions={"ray": "2.60.1", "keras": "3.15.0"}, commit="b" * 40)
     study = hand.study(provenance=first)
     with EventLog(tmp_path) as log:
         log.append(study, StudyResumed(study=study.study, provenance=later), *hand.trial(0, [0.7]))

@@ -31,6 +31,7 @@ from results.log.records import (
 from results.log.state import RunState, load_run
 from results.report.markdown import write_report
 from results.report.sentences import headline
+from results.study import Provenance, StudyRecord, StudySection
 from results.tables.leaderboard import (
     epochs_frame,
     leaderboard_frame,
@@ -88,11 +89,11 @@ def trial(number: int, accuracies: list[float], status: str, reason: str = "") -
 def events() -> list[Event]:
     return [
         StudyStarted(
-            study={"study": {"name": "hand"}},
+            study=StudyRecord(study=StudySection(name="hand")),
             space=SPACE,
             space_fingerprint="f",
             data_digest="d",
-            provenance={"versions": {}, "machine": {}},
+            provenance=Provenance(),
         ),
         *trial(0, [0.5, 0.7, 0.6], "completed"),
         *trial(1, [0.9], "stopped", "ASHA at epoch 1"),
@@ -271,7 +272,7 @@ def test_time_spent_is_that_of_the_drivers_without_the_pause_between_them(events
     )
     decided = FinalsDecided(finalists=(0,), seeds=1, search_trials=1, winner=0, delivered=0, **night)
     for first_word in (  # of the next driver
-        StudyResumed(study={}, provenance={}, **night),
+        StudyResumed(study=StudyRecord(), provenance=Provenance(), **night),
         SpaceWidened(space={}, space_fingerprint="", changes=(), carried={}, **night),
         StudyEnded(finished=False, reason="", **night),
         decided,

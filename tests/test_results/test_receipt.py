@@ -25,18 +25,19 @@ from results.log.records import (
 )
 from results.log.state import RunState
 from results.receipt import disagreements, read_receipt, receipt_of, receipt_path, write_receipts
+from results.study import DataSection, Provenance, ResourcesSection, StudyRecord, StudySection
 
 CONFIGURATION = {"network.filters_1": 8, "training.learning_rate": 0.5, "augment.flip": True, "note": "ä"}
-STUDY = {
-    "folder": "/somewhere",
-    "study": {"name": "hand", "trainable": "module:train", "trials": 8},
-    "data": {"path": None, "simulate": "wide", "train": 8, "validation": 4, "test": 4, "seed": 1},
-    "resources": {"cpus_per_trial": 2, "gpus_per_trial": 0.5},
-}
+STUDY = StudyRecord(
+    folder="/somewhere",
+    study=StudySection(name="hand", trainable="module:train", trials=8),
+    data=DataSection(simulate="wide", train=8, validation=4, test=4),
+    resources=ResourcesSection(cpus_per_trial=2, gpus_per_trial=0.5),
+)
 
 
-def provenance(tensorflow: str) -> dict[str, Any]:
-    return {"versions": {"tensorflow": tensorflow}, "python": "3.11.7", "commit": None, "machine": {}, "cluster": {}}
+def provenance(tensorflow: str) -> Provenance:
+    return Provenance(versions={"tensorflow": tensorflow}, python="3.11.7")
 
 
 def begun(hand: Any, *more: Event, repeat: int | None = None) -> list[Event]:
@@ -69,7 +70,7 @@ def test_a_receipt_holds_what_was_given_and_what_came_out_and_reads_back_equal(h
     receipt = receipt_of(state, (3, None))
     assert (receipt.study, receipt.trainable, receipt.folder) == ("hand", "module:train", "/somewhere")
     assert (receipt.configuration, receipt.seed, receipt.threads, receipt.gpus) == (CONFIGURATION, 77, 2, 0.5)
-    assert (receipt.data, receipt.data_digest, receipt.validation_images) == (STUDY["data"], "d" * 64, 4)
+    assert (receipt.data, receipt.data_digest, receipt.validation_images) == (STUDY.data, "d" * 64, 4)
     assert (receipt.max_epochs, receipt.epochs, receipt.status) == (4, 3, "diverged")
     assert receipt.validation_accuracies == (0.5, 0.75, None)
     assert (receipt.objective, receipt.best_epoch, receipt.weights_digest) == (0.75, 2, "w03")
@@ -146,15 +147,18 @@ def without(name: str) -> Callable[[dict[str, Any]], object]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (without("seed"), r"0003\.json: damaged: unknown fields \[\], missing fields \['seed'\]; delete it if its run"),
-        (lambda v: v.update(sed=1), r"damaged: unknown fields \['sed'\], missing fields \[\]"),
-        (lambda v: v.update(seed="77"), r"damaged: seed is '77', expected int"),
-        (lambda v: v.update(is_baseline=0), r"damaged: is_baseline is 0, expected bool"),
-        (lambda v: v.update(objective="high"), r"damaged: objective is 'high', expected float \| None"),
-        (lambda v: v.update(validation_accuracies=[0.5, "x"]), r"damaged: validation_accuracies is \[0\.5, 'x'\]"),
-        (lambda v: v.update(configuration={"a": [1]}), r"damaged: configuration is \{'a': \[1\]\}"),
-        (lambda v: v["environments"][0].update(device=1), r"damaged: device is 1, expected str \| None"),
-        (lambda v: v.update(environments=[1]), r"damaged: environments is \[1\]"),
+        (without("seed"), r"0003\.json: damaged: seed: missing; delete it if its run"),
+        (lambda v: v.update(sed=1), r"damaged: sed: unknown; known are study, trial,"),
+        (lambda v: v.update(seed="77"), 'damaged: seed: expected an integer, found "77"'),
+        (lambda v: v.update(is_baseline=0), r"damaged: is_baseline: expected true or false, found 0"),
+        (lambda v: v.update(objective="high"), 'objective: expected a number or null, found "high"'),
+        (
+            lambda v: v.update(validation_accuracies=[0.5, "x"]),
+            r'\[1\]: expected a number or null, found "x"',
+        ),
+        (lambda v: v.update(configuration={"a": [1]}), r"ation\['a'\]: expected a single value, found"),
+        (lambda v: v["environments"][0].update(device=1), r"environments\[0\].device: expected a string or"),
+        (lambda v: v.update(environments=[1]), r"damaged: environments\[0\]: expected an object, found 1"),
         (lambda v: v.update(receipt_version=2), r"receipt version 2, this seti-tune reads 1; use the one that wrote"),
         (without("receipt_version"), r"no receipt; give a run folder, or a file of its folder receipts"),
     ],
@@ -175,7 +179,7 @@ def test_a_damaged_receipt_is_refused_with_its_place(
 def test_a_file_that_is_no_receipt_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "0003.json"
     path.write_text(text)
-    with pytest.raises(RecordError, match=r"0003\.json: (damaged: no JSON|no receipt; give a run folder)"):
+    with pytest.raises(RecordError, match=r"0003\.json: (damaged: not JSON|no receipt; give a run folder)"):
         read_receipt(path)
     with pytest.raises(RecordError, match=r"nothing\.json: cannot be read \(No such file or directory\); give a run"):
         read_receipt(tmp_path / "nothing.json")

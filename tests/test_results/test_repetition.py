@@ -19,6 +19,7 @@ from results.reproduction import (
     to_mapping,
     tolerance,
 )
+from results.study import DataSection
 
 HERE = Environment({"tensorflow": "2.21.0", "keras": "3.15.1"}, "3.11.7", "c" * 40, "a CPU")
 SETTING = Setting(HERE, threads=1, gpus=0.0, data_digest="d" * 64)
@@ -31,7 +32,7 @@ RECEIPT = Receipt(
     folder=None,
     configuration={"x": 1},
     seed=1,
-    data={},
+    data=DataSection(),
     data_digest="d" * 64,
     validation_images=400,
     init_digest=None,

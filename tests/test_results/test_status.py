@@ -25,6 +25,7 @@ from results.log.records import (
     TrialStarted,
 )
 from results.log.state import fold
+from results.study import Provenance, StudyRecord, StudySection
 from results.tables.status import duration, run_status, status_text
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -115,7 +116,7 @@ def test_a_driver_that_has_just_taken_an_interrupted_run_up_is_running(hand: Any
     with EventLog(tmp_path) as log:
         log.append(*at(events))
         assert "running now, continued a moment ago" in status_text(run_status(tmp_path))
-        log.append(StudyResumed(study={"study": {"name": "hand"}}, provenance={}))
+        log.append(StudyResumed(study=StudyRecord(study=StudySection(name="hand")), provenance=Provenance()))
         assert "running now for 0 s" in status_text(run_status(tmp_path))
     assert "interrupted without a word" in status_text(run_status(tmp_path))
 
@@ -214,6 +215,7 @@ WRITER = """
     import os, pathlib, time
     from results.log.records import AttemptStarted, Epoch, StudyStarted, TrialStarted, to_line
     from results.log.event_log import EventLog
+    from results.study import Provenance, StudyRecord
     whole = os.write
     def torn(descriptor, data):  # as a kernel may: a part of it now, the rest a moment later
         written = whole(descriptor, data[: max(1, len(data) // 3)])
@@ -221,8 +223,7 @@ WRITER = """
         return written
     with EventLog(pathlib.Path({run!r})) as log:
         os.write = torn
-        log.append(StudyStarted(study={{"study": {{"name": "w", "trials": 1}}}}, space={{}}, space_fingerprint="",
-                                data_digest=None, provenance={{}}))
+        log.append(StudyStarted(study=StudyRecord(), data_digest=None, provenance=Provenance()))
         log.append(TrialStarted(trial=0, parameters={{}}, configuration={{}}, seed=1, max_epochs=10**6))
         log.append(AttemptStarted(trial=0, attempt=0))
         for epoch in range(1, {epochs} + 1):

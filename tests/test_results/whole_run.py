@@ -28,6 +28,7 @@ from results.log.state import RunState, load_run
 from results.predictions import Predictions, write_predictions
 from results.report.example_images import EXAMPLES, example_images, write_examples
 from results.report.importance import Importance, write_importance
+from results.study import DataSection, ResourcesSection
 from results.tables.leaderboard import write_tables
 
 EVIL = "<script>document.title='taken'</script>"
@@ -46,8 +47,9 @@ def write_whole_run(run: Path, hand: Any, *, recipe: str = "course") -> None:
     """Write 30 trials: 20 completed, 6 stopped, 2 failed, 1 diverged, 1 running; trial 7 wins the finals."""
     with EventLog(run) as log:
         study = hand.study(name=EVIL, trials=30, space=SPACE, validation_images=800)
-        data = {"simulate": recipe, "seed": 0, "train": 3200, "validation": 800, "test": N}
-        log.append(dataclasses.replace(study, study=study.study | {"resources": {"cpus_per_trial": 2}, "data": data}))
+        data = DataSection(simulate=recipe, seed=0, train=3200, validation=800, test=N)
+        record = dataclasses.replace(study.study, resources=ResourcesSection(cpus_per_trial=2), data=data)
+        log.append(dataclasses.replace(study, study=record))
         for number in range(30):
             log.append(*_trial(hand, number))
         log.append(*_finals(hand, run))

@@ -9,6 +9,7 @@ from typing import Any
 from results.log.recorder import Recorder
 from results.log.records import StudyResumed, StudyStarted
 from results.log.state import RunState
+from results.study import Provenance
 from seti_model.data.dataset import TrainingData
 from tune.loop.coordinator import Coordinator
 from tune.loop.executor import run_here
@@ -43,16 +44,16 @@ class Bench:
         self.state = self.recorder.state
         if self.state.started is None:
             started = StudyStarted(
-                study=study.to_mapping(),
+                study=study.record(),
                 space=study.space.to_mapping(),
                 space_fingerprint=study.space.fingerprint,
                 data_digest=data.digest if data else None,
                 validation_images=len(data.validation.labels) if data else None,
-                provenance={},
+                provenance=Provenance(),
             )
             self.recorder.write(started)
-        elif self.state.study != (record := study.to_mapping()):
-            resumed = StudyResumed(study=record, provenance={})
+        elif self.state.study != (record := study.record()):
+            resumed = StudyResumed(study=record, provenance=Provenance())
             self.recorder.write(resumed)
         self.left = math.inf if crash_after is None else crash_after
         self.recorder.listen(self._count)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from results.study import Provenance, StudyRecord, StudySection
+
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("ray", "tensorflow", "keras")
 # Raises as soon as anything heavy is imported, from whichever module.
@@ -108,12 +110,12 @@ def run(tmp_path: Path) -> Path:
     with EventLog(folder) as log:
         log.append(
             StudyStarted(
-                study={"study": {"name": "s", "trials": 4}},
+                study=StudyRecord(study=StudySection(name="s", trials=4)),
                 space={"parameters": {"a.x": {"type": "float"}, "a.y": {"type": "float"}, "b.y": {"type": "float"}}},
                 space_fingerprint="",
                 data_digest="d",
                 validation_images=40,
-                provenance={},
+                provenance=Provenance(),
             )
         )
         for n in range(4):
@@ -300,10 +302,10 @@ def test_our_import_names_belong_to_our_distribution(tmp_path: Path) -> None:
 
     Asked outside the checkout, where only what is installed counts.
     """
-    from tune.provenance import OURS
+    from tune.installation import OURS
 
     code = (
-        "import importlib.metadata as m, json, tune.provenance as p; p.check_installation(); "
+        "import importlib.metadata as m, json, tune.installation as p; p.check_installation(); "
         "owners = m.packages_distributions(); print(json.dumps({n: sorted(set(owners.get(n, []))) for n in p.OURS}))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -315,7 +317,7 @@ def test_a_package_taken_by_another_distribution_is_noticed(tmp_path: Path) -> N
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "__init__.py").write_text("")
     code = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tune.provenance as p; "
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tune.installation as p; "
         f"sys.path.insert(0, {str(tmp_path)!r}); p.check_installation()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

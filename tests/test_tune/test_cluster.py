@@ -2,9 +2,9 @@ import math
 
 import pytest
 
+from results.study import ResourcesSection
 from tune.errors import StudyError
 from tune.ray_adapter.cluster import check_address, concurrency, memory_share
-from tune.sections import ResourcesSection
 
 
 def test_as_many_trials_run_as_fit_or_as_the_study_allows() -> None:

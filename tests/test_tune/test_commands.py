@@ -11,6 +11,7 @@ import pytest
 from results.commands import command, option_words
 from results.log.event_log import EventLog
 from results.log.records import Epoch, StudyStarted, TrialStarted
+from results.study import Provenance, StudyRecord, StudySection
 from tune.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,11 +25,11 @@ def run(tmp_path: Path) -> Path:
     with EventLog(folder) as log:
         log.append(
             StudyStarted(
-                study={"study": {"name": "s", "trials": 4}},
+                study=StudyRecord(study=StudySection(name="s", trials=4)),
                 space={"parameters": {"x": {"type": "float"}}},
                 space_fingerprint="",
                 data_digest="d",
-                provenance={},
+                provenance=Provenance(),
             ),
             TrialStarted(trial=0, parameters={"x": 0.5}, configuration={"x": 0.5}, seed=0, max_epochs=2),
             Epoch(trial=0, attempt=0, epoch=1, validation_accuracy=0.5),

@@ -10,6 +10,7 @@ import pytest
 from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.records import SpaceWidened, StudyResumed
 from results.log.state import RunState, fold
+from results.study import Provenance
 from search_spaces.parameters import SpaceError
 from search_spaces.space import load_space
 from tune.errors import StudyError
@@ -62,7 +63,7 @@ def go_on(path: Path, run: Path, trials: int, crash_after: int | None = None) ->
 
 def resume(study: Study, run: Path) -> None:
     with EventLog(run) as log:
-        log.append(*opening_events(study, fold(run), run, data=(None, None), provenance={}))
+        log.append(*opening_events(study, fold(run), run, data=(None, None), provenance=Provenance()))
 
 
 def test_an_equal_space_and_study_continue_without_a_migration(path: Path, run: Path) -> None:
@@ -94,7 +95,7 @@ def test_an_added_parameter_takes_its_value_from_each_old_configuration_and_leav
         assert trial.parameters == {"x": trial.started.configuration["x"], "y": trial.started.configuration["y"]}
         assert (trial.parameters["y"] == 0.5) == old
     assert state.final_trials()
-    assert "y" not in state.study["fixed"]  # type: ignore[operator]
+    assert "y" not in state.study.fixed
 
 
 def test_tpe_learns_from_the_trials_before_the_widening(path: Path, run: Path) -> None:
@@ -158,7 +159,7 @@ def test_a_widening_of_which_only_the_first_line_reached_the_disk_is_finished(pa
     study = load_study(path)
     make_y_a_parameter(path)
     with EventLog(run) as log:
-        log.append(opening_events(load_study(path), fold(run), run, data=(None, None), provenance={})[0])
+        log.append(opening_events(load_study(path), fold(run), run, data=(None, None), provenance=Provenance())[0])
     assert recorded_study(run).baseline == {"x": 0.9, "y": 0.5}
     for again in (recorded_study(run), load_study(path)):
         assert check_continuation(again, fold(run), run) is None

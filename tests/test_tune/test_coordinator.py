@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from results.log.event_log import LOG_NAME, read_events
 from results.log.records import Rung, StudyResumed
 from results.log.state import load_run
+from results.study import Provenance
 from results.tables.leaderboard import rank_trials
 from results.tables.ties import pack_flags
 from tune.errors import StudyError, guarded
@@ -289,7 +290,7 @@ def test_a_study_whose_trials_fail_one_after_another_ends_with_the_first_error(s
     assert len(bench.state.search_trials()) == 5
     bench.recorder.close()
     resumed = Bench(study, tmp_path / "run")
-    event = StudyResumed(study=study.to_mapping(), provenance={})
+    event = StudyResumed(study=study.record(), provenance=Provenance())
     resumed.recorder.write(event)
     resumed.state.apply(event)
     assert len(resumed.run().search_trials()) == study.study.trials

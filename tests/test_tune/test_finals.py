@@ -23,6 +23,7 @@ from results.predictions import read_predictions
 from results.report import content
 from results.report.example_images import read_examples
 from results.report.markdown import to_markdown
+from results.study import Provenance
 from results.tables.leaderboard import rank_trials
 from seti_model.data.dataset import Dataset
 from seti_model.data.simulator import simulate_dataset
@@ -111,7 +112,7 @@ def test_finals_that_were_off_are_waited_for_once_they_are_on(study: Study, tmp_
     Bench(study, run).run()
     assert not finals_wait(study.without_finals(), load_run(run))
     with EventLog(run) as log:
-        log.append(StudyResumed(study=study.without_finals().to_mapping(), provenance={}))
+        log.append(StudyResumed(study=study.without_finals().record(), provenance=Provenance()))
     assert conclude(study, run).decisions == [], "as recorded there are none"
     assert finals_wait(study, load_run(run))
 
@@ -204,7 +205,7 @@ def test_winner_and_baseline_predict_the_test_split_with_every_retraining_after_
     kinds = [e for e in read_events(run) if isinstance(e, FinalsDecided | FinalEvaluated)]
     assert isinstance(kinds[0], FinalsDecided)
     assert {(e.trial, e.repeat) for e in kinds[1:]} == {(n, r) for n in {kinds[0].winner, 0} for r in (0, 1)}
-    data = Dataset.open(study.folder / "data")
+    data = Dataset.open(study.home / "data")
     for one in Findings.read(run).tested:
         for predictions in one.predictions:
             assert predictions.y_true.tolist() == data.unlocked().split("test").labels.tolist()
@@ -218,7 +219,7 @@ def test_the_model_that_is_handed_on_gives_the_recorded_probabilities_to_the_las
 
     study, run = finished
     model = load_model(run / "final" / "model.keras")
-    state, data = load_run(run), Dataset.open(study.folder / "data").unlocked()
+    state, data = load_run(run), Dataset.open(study.home / "data").unlocked()
     decision = state.decisions[-1]
     delivered = state.trials[decision.winner, decision.delivered]
     for split in ("test", "validation"):
@@ -231,7 +232,7 @@ def test_the_model_that_is_handed_on_gives_the_recorded_probabilities_to_the_las
 def test_what_is_known_of_the_test_images_stands_beside_their_predictions(finished: tuple[Study, Path]) -> None:
     study, run = finished
     stored = read_predictions(run / "final" / "test_predictions.parquet").truth
-    truth = Dataset.open(study.folder / "data").unlocked().split("test").truth
+    truth = Dataset.open(study.home / "data").unlocked().split("test").truth
     assert truth is not None
     assert len(stored.columns) > 2
     assert stored.equals(truth.reset_index(drop=True))
@@ -241,7 +242,7 @@ def test_the_worst_errors_are_kept_with_their_own_pixels(finished: tuple[Study, 
     study, run = finished
     examples = read_examples(run / "final" / "example_images.npz")
     assert examples is not None
-    split = Dataset.open(study.folder / "data").unlocked().split("test")
+    split = Dataset.open(study.home / "data").unlocked().split("test")
     stored = read_predictions(run / "final" / "test_predictions.parquet")
     assert np.array_equal(examples.images, split.images[examples.index])
     assert np.array_equal(examples.y_prob, stored.y_prob[examples.index])
@@ -387,7 +388,7 @@ def test_finals_of_a_search_that_has_not_ended_are_refused_with_two_ways_on(stud
     run = tmp_path / "run"
     Bench(study.with_trials(4), run).run()
     with EventLog(run) as log:
-        log.append(StudyResumed(study=study.to_mapping(), provenance={}))
+        log.append(StudyResumed(study=study.record(), provenance=Provenance()))
     refused = finals(run)
     assert refused.returncode == 2
     assert (

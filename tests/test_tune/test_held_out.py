@@ -15,6 +15,7 @@ from processes import search
 from results.log.event_log import LOG_NAME, EventLog
 from results.log.records import FinalsDecided, StudyEnded, StudyStarted
 from results.log.state import RunState, load_run
+from results.study import Provenance, StudyRecord
 from seti_model.data.dataset import Dataset, SplitData, write_dataset
 from seti_model.errors import DatasetError
 from tune.cli.main import main
@@ -243,10 +244,8 @@ def test_a_use_that_can_be_recorded_in_one_place_only_says_which_failed(
 
 
 def begun(day: int) -> StudyStarted:
-    study = {"study": {"name": "mine", "trials": 0}, "data": {}}
-    provenance = {"versions": {}, "machine": {}}
     time = f"2026-01-{day:02d}T00:00:00.000Z"
-    return StudyStarted(study=study, space={}, space_fingerprint="", data_digest="d", provenance=provenance, time=time)
+    return StudyStarted(study=StudyRecord(), data_digest="d", provenance=Provenance(), time=time)
 
 
 def decided(hour: int) -> FinalsDecided:

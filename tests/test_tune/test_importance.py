@@ -9,6 +9,7 @@ import pytest
 from results.log.records import Epoch, Event, Status, StudyStarted, TrialEnded, TrialStarted
 from results.log.state import RunState
 from results.report.importance import IMPORTANCE, MIN_COMPLETED, needs_importance, read_importance
+from results.study import Provenance, StudyRecord
 from search_spaces.parameters import Categorical, Float
 from search_spaces.space import Space
 from tune.importance import parameter_importance, store_importance
@@ -24,8 +25,8 @@ def run_of(completed: int, *, objective: str = "matters", stopped: int = 0) -> R
     rng = np.random.default_rng(3)
     events: list[Event] = [
         StudyStarted(
-            study={"study": {"name": "two"}}, space=SPACE.to_mapping(), space_fingerprint=SPACE.fingerprint,
-            data_digest=None, provenance={},
+            study=StudyRecord(), space=SPACE.to_mapping(), space_fingerprint=SPACE.fingerprint,
+            data_digest=None, provenance=Provenance(),
         )
     ]  # fmt: skip
     for n in range(completed + stopped):

@@ -12,6 +12,7 @@ from processes import search
 from results.log.event_log import EventLog
 from results.log.recorder import Recorder
 from results.log.state import RunState, fold, load_run
+from results.study import Provenance
 from seti_model.data.simulator import simulate_dataset
 from seti_model.description import FORMAT
 from seti_model.errors import ModelError
@@ -75,7 +76,7 @@ def begun(study: Study, run: Path) -> RunState:
     """Return the state of a run that has written its first line."""
     prepare_initial(study, run, RunState())
     with EventLog(run) as log:
-        log.append(*opening_events(study, RunState(), run, data=(None, None), provenance={}))
+        log.append(*opening_events(study, RunState(), run, data=(None, None), provenance=Provenance()))
     return fold(run)
 
 

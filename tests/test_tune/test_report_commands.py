@@ -13,6 +13,7 @@ from results.log.event_log import EventLog, read_events
 from results.log.records import Epoch, StudyEnded, StudyResumed
 from results.log.state import load_run
 from results.report.importance import read_importance
+from results.study import Provenance
 from tune.cli.main import main
 from tune.study import load_study
 
@@ -67,7 +68,7 @@ def test_watching_writes_what_is_new_and_ends_with_the_study(run: Path) -> None:
     page = run / "report.html"
     command = [sys.executable, "-m", "tune.cli.main", "report", str(run), "--watch", "--every", "0.2"]
     with EventLog(run) as log:
-        log.append(StudyResumed(study=load_run(run).study, provenance={}))
+        log.append(StudyResumed(study=load_run(run).study, provenance=Provenance()))
         watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         wait_for(page.exists, watching)
         early = page.read_text()

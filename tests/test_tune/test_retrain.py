@@ -20,6 +20,7 @@ from results.log.recorder import Recorder
 from results.log.records import Epoch, FinalsDecided
 from results.log.state import RunState, load_run
 from results.receipt import read_receipt, receipt_path, write_receipts
+from results.study import DataSection
 from results.tables.leaderboard import rank_trials, write_tables
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_dataset
@@ -272,7 +273,7 @@ def run_here(study_file: Path, run: Path, data: TrainingData | None = None) -> R
         seen = (None, None) if data is None else (data.digest, len(data.validation.labels))
         recorder.write(*opening_events(study, state, run, data=seen, provenance=provenance()))
         coordinator = Coordinator(SearchPlan(study, state, run), recorder)
-        executor.run_here(coordinator, data, load_trainable(study.study.trainable, study.folder))
+        executor.run_here(coordinator, data, load_trainable(study.study.trainable, study.home))
     write_receipts(run, state)
     write_tables(run, state)
     return state
@@ -478,7 +479,7 @@ def test_a_run_of_which_nothing_is_completed_has_no_best(quick_study: Callable[.
 
 def test_a_moved_data_set_is_asked_for(quick: Path, tmp_path: Path) -> None:
     source = find_source(quick, trial="0")
-    receipt = dataclasses.replace(source.receipt, data={"path": "data", "simulate": None}, data_digest="d" * 64)
+    receipt = dataclasses.replace(source.receipt, data=DataSection(path="data"), data_digest="d" * 64)
     with pytest.raises(
         DatasetError, match=r"/data: missing; put it back, or say where it is now with --data PATH; its"
     ):

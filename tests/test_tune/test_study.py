@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from results.schema import read, read_json, to_json
+from results.study import StudyRecord
 from search_spaces.parameters import SpaceError
 from search_spaces.space import Space
 from seti_model.config import Configuration
@@ -59,26 +61,29 @@ def test_a_space_file_is_looked_for_beside_the_study(quick_study: Callable[..., 
         ("[data]\npath = 'x'\n", StudyError, r"\[study\] has no space; add e\.g\. space = \"baseline\""),
         (GOOD + "[export]\n", StudyError, r"\[export\] is no section any more; .* `seti-tune export RUN --optuna`"),
         (GOOD + "[extra]\n", StudyError, r"unknown section \[extra\]; known: study, search"),
-        (GOOD + "[asha]\ngrace = 1\n", StudyError, r"\[asha\] has an unknown key 'grace'; known: grace_epochs"),
-        (GOOD + "[asha]\ngrace_epochs = 1.5\n", StudyError, r"grace_epochs = 1\.5 is of type float, expected int"),
-        (GOOD + "[asha]\ngrace_epochs = true\n", StudyError, "grace_epochs = True is of type bool, expected int"),
-        ("study = 3\n", StudyError, r"\[study\] has no space"),
-        ("fixed = 3\n" + GOOD, StudyError, r"fixed is 3; a section \[fixed\] is expected"),
-        (GOOD + "[fixed]\ntraining.batch_size = 3\n", StudyError, r"'training' = .* is no single value; quote names"),
-        ("asha = 3\n" + GOOD, StudyError, r"asha is 3; a section \[asha\] is expected"),
-        (GOOD + "[asha]\nreduction_factor = 1\n", StudyError, "reduction_factor = 1: at least 2 is expected"),
-        (GOOD + "[finals]\nseeds = 0\n", StudyError, r"\[finals\] seeds = 0: at least 1 is expected"),
-        (GOOD + "[finals]\nfinalists = 7\n", StudyError, "max_finalists = 6: at least 7 is expected"),
-        (GOOD + "[asha]\nexempt_fraction = -1\n", StudyError, r"exempt_fraction = -1\.0: at least 0 is expected"),
-        (GOOD + "[asha]\nexempt_fraction = 5\n", StudyError, r"exempt_fraction = 5\.0: a fraction .*, at most 1"),
-        (GOOD.replace("[data]", "max_retries = -1\n[data]"), StudyError, "max_retries = -1: at least 0 is expected"),
-        (GOOD.replace("[data]", "trials = 0\n[data]"), StudyError, "trials = 0: at least 1 is expected"),
-        (GOOD + '[search]\nsampler = "magic"\n', StudyError, "sampler = 'magic' is unknown; choose"),
+        (GOOD + "[asha]\ngrace = 1\n", StudyError, r"\[asha\] grace: unknown; known are grace_epochs"),
+        (GOOD + "[asha]\ngrace_epochs = 1.5\n", StudyError, r"\[asha\] grace_epochs: expected an integer, found 1\.5"),
+        (GOOD + "[asha]\ngrace_epochs = true\n", StudyError, "grace_epochs: expected an integer, found true"),
+        ("study = 3\n", StudyError, r"study: expected a section \[study\], found 3"),
+        ("fixed = 3\n" + GOOD, StudyError, r"fixed: expected a section \[fixed\], found 3"),
+        (GOOD + "[fixed]\ntraining.batch_size = 3\n", StudyError, r"'training': expected a single value, .*; quote"),
+        ("asha = 3\n" + GOOD, StudyError, r"asha: expected a section \[asha\], found 3"),
+        (GOOD + "[asha]\nreduction_factor = 1\n", StudyError, "reduction_factor: expected at least 2, found 1"),
+        (GOOD + "[finals]\nseeds = 0\n", StudyError, r"\[finals\] seeds: expected at least 1, found 0"),
+        (GOOD + "[finals]\nfinalists = 7\n", StudyError, r"max_finalists: expected at least finalists = 7, found 6"),
+        (GOOD + "[asha]\nexempt_fraction = -1\n", StudyError, "exempt_fraction: expected at least 0, found -1"),
+        (GOOD + "[asha]\nexempt_fraction = 5\n", StudyError, "exempt_fraction: expected at most 1, found 5"),
+        (GOOD.replace("[data]", "max_retries = -1\n[data]"), StudyError, "max_retries: expected at least 0, found -1"),
+        (GOOD.replace("[data]", "trials = 0\n[data]"), StudyError, "trials: expected at least 1, found 0"),
+        (GOOD.replace("[data]", "time_limit_h = nan\n[data]"), StudyError, "expected at least 0, found NaN"),
+        (GOOD.replace("[data]", "time_limit_h = inf\n[data]"), StudyError, "expected at most .*, found Inf"),
+        (GOOD.replace("[data]", "time_limit_h = 1979-05-27\n[data]"), StudyError, "expected a number or null, found"),
+        (GOOD + '[search]\nsampler = "magic"\n', StudyError, 'sampler: expected one of tpe, random, found "magic"'),
         (GOOD.replace("[data]", 'name = "a/b"\n[data]'), StudyError, "'a/b' names a folder; leave out the slashes"),
-        (GOOD.replace("[data]", 'trainable = "x"\n[data]'), StudyError, "'x'; \"module:function\" is expected"),
+        (GOOD.replace("[data]", 'trainable = "x"\n[data]'), StudyError, 'expected "module:function", found .x'),
         (GOOD + 'path = "d"\n', StudyError, r"\[data\] has both path and simulate; keep one"),
         ('[study]\nspace = "baseline"\n', StudyError, r"\[data\] is missing; add path"),
-        (GOOD + "train = 0\n", StudyError, "train, validation and test must each be at least 1"),
+        (GOOD + "train = 0\n", StudyError, r"\[data\] train: expected at least 1, found 0"),
         (
             GOOD + '[fixed]\n"network.filters_1" = 8\n',
             StudyError,
@@ -133,7 +138,7 @@ def test_fewer_than_one_trial_is_refused(tmp_path: Path) -> None:
 
 
 def through_the_log(study: Study) -> Study:
-    record, space = json.loads(json.dumps([study.to_mapping(), study.space.to_mapping()]))
+    record, space = read_json(to_json(study.record()), StudyRecord), json.loads(json.dumps(study.space.to_mapping()))
     return Study.from_record(record, Space.from_mapping(space), place=Path("run"), source=study.source)
 
 
@@ -146,29 +151,27 @@ def test_a_shipped_study_comes_back_from_its_record(name: str) -> None:
 def test_a_study_of_another_trainable_comes_back_from_its_record(quick_study: Callable[..., Path]) -> None:
     study = load_study(quick_study(sleep=0.5, extra="[resources]\nmax_concurrent = 2\n"))
     assert through_the_log(study) == study
-    assert study.folder.is_absolute()
+    assert study.home.is_absolute()
 
 
 def test_a_record_is_checked_as_a_file_is(tmp_path: Path) -> None:
     study = load_study(write(tmp_path, GOOD))
-    record = study.to_mapping()
-    record["study"]["trials"] = 0
-    with pytest.raises(StudyError, match=r"run: \[study\] trials = 0: at least 1 is expected"):
-        Study.from_record(record, study.space, place=Path("run"))
+    record = dataclasses.replace(study.record(), fixed={"network.filters_1": 8})
     with pytest.raises(StudyError, match=r"run: \[fixed\] 'network\.filters_1' also varies in space"):
-        Study.from_record(study.to_mapping() | {"fixed": {"network.filters_1": 8}}, study.space, place=Path("run"))
+        Study.from_record(record, study.space, place=Path("run"))
 
 
 def test_a_record_without_its_folder_names_the_command_that_continues(tmp_path: Path) -> None:
     study = load_study(write(tmp_path, GOOD))
-    record = {key: value for key, value in study.to_mapping().items() if key != "folder"}
+    record = dataclasses.replace(study.record(), folder=None)
     with pytest.raises(StudyError, match=r"run: does not say where its study file was.*`seti-tune search STUDY`"):
         Study.from_record(record, study.space, place=Path("run"))
 
 
 def test_a_record_that_still_has_the_section_export_is_read_without_it(tmp_path: Path) -> None:
     study = load_study(write(tmp_path, GOOD))
-    record = study.to_mapping() | {"export": {"optuna_journal": True}}
+    mapping = json.loads(to_json(study.record())) | {"export": {"optuna_journal": True}}
+    record = read(mapping, StudyRecord)
     assert Study.from_record(record, study.space, place=Path("run")) == dataclasses.replace(study, source="")
 
 

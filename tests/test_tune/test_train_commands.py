@@ -16,6 +16,7 @@ from PIL import Image
 from results.log.event_log import EventLog, read_events
 from results.log.records import StudyStarted
 from results.log.state import RunState, load_run
+from results.study import Provenance, StudyRecord, StudySection
 from results.tables.status import run_status, status_text
 from seti_model.data.dataset import SplitData, write_dataset
 from seti_model.data.simulator import simulate_dataset
@@ -92,7 +93,7 @@ def test_a_training_from_an_earlier_model_is_continued_from_the_same(data, train
     started = load_run(out).started
     digest = json.loads((trained / "model.json").read_text())["weights_digest"]
     assert started is not None
-    assert (started.study["study"]["init_from"], started.init_digest) == (str(trained / "model.keras"), digest)
+    assert (started.study.study.init_from, started.init_digest) == (str(trained / "model.keras"), digest)
     go_on = ["train", "--data", str(data), "--out", str(out), "--continue", "--set", "training.epochs=2"]
     message = error([*go_on, "--init-from", str(out / "model.keras")])
     assert f"made with init_digest='{digest}', this training has '" in message
@@ -116,11 +117,11 @@ def test_the_folder_of_a_search_is_left_as_it_is(data, tmp_path, error):
     with EventLog(out) as log:
         log.append(
             StudyStarted(
-                study={"study": {"name": "s"}},
+                study=StudyRecord(study=StudySection(name="s")),
                 space={"parameters": {}},
                 space_fingerprint="f",
                 data_digest=None,
-                provenance={},
+                provenance=Provenance(),
             )
         )
     kept = out / "checkpoints" / "0000" / "0" / "0003" / "training.json"
@@ -345,8 +346,6 @@ def test_help_has_examples_and_loads_nothing_heavy():
         code = f"""
 import sys
 from tune.cli.main import main
-from tune.errors import StudyError
-from tune.resume import recorded_study
 try:
     main([{command!r}, "--help"])
 except SystemExit:

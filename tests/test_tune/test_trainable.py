@@ -9,7 +9,7 @@ import pytest
 from bench import Bench
 
 from results.log.state import load_run
-from tune.sections import NETWORK
+from results.study import NETWORK
 from tune.study import load_study
 from tune.trainable import TRACEBACK_LETTERS, Entered, EpochReport, Left, Task, load_trainable, run_attempt
 

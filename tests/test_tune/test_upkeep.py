@@ -9,6 +9,7 @@ import pytest
 
 from results.log.recorder import Recorder
 from results.log.records import AttemptStarted, Checkpoint, Epoch, Status, StudyStarted, TrialEnded, TrialStarted
+from results.study import Provenance, StudyRecord, StudySection
 from tune.process import upkeep
 from tune.process.upkeep import Upkeep
 
@@ -18,11 +19,11 @@ def recorder(tmp_path: Path) -> Recorder:
     recorder = Recorder(tmp_path / "run")
     recorder.write(
         StudyStarted(
-            study={"study": {"name": "s", "max_epochs": 2, "trials": 4, "space": "line"}},
+            study=StudyRecord(study=StudySection(name="s", max_epochs=2, trials=4, space="line")),
             space={"parameters": {"x": {"type": "float"}}},
             space_fingerprint="f",
             data_digest=None,
-            provenance={},
+            provenance=Provenance(),
         )
     )
     return recorder

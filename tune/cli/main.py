@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from tune.errors import guarded
+from tune.installation import check_installation
 from tune.places import check_places
 from tune.process.signals import hold, release
-from tune.provenance import check_installation
 
 EPILOG = """examples:
   seti-tune search quickstart                     the shipped five-minute study

@@ -61,8 +61,7 @@ def _unusable(path: Path, error: Exception) -> StudyError:
 
 
 def _bring_up_to_date(client: Any, state: RunState, path: Path) -> int:
-    study: Any = state.study
-    experiment = _experiment(client, str(study["study"]["name"]), path)
+    experiment = _experiment(client, state.study.study.name, path)
     there = _known(client, experiment)
     origin = state.started.time if state.started else ""
     added = 0

@@ -33,13 +33,12 @@ def export_journal(state: RunState, path: Path) -> int:
         StudyError: The file is there and no journal that came from a run.
         RecordError: It cannot be written.
     """
-    study: Any = state.study
     if not state.is_search:
         raise StudyError(
             f"{path}: the run trains one given configuration, Optuna has no search to show; see --tensorboard"
         )
     trials = _ended_trials(state)
-    return len(trials) - _known(path.absolute(), str(study["study"]["name"]), _origin(state), trials)
+    return len(trials) - _known(path.absolute(), state.study.study.name, _origin(state), trials)
 
 
 def _known(path: Path, name: str, origin: str, trials: list[FrozenTrial]) -> int:

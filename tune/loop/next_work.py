@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from results.finals import finalists, is_stale
-from results.log.event_log import LOG_NAME
-from results.log.records import AttemptStarted, TrialStarted, Value, utc_now
+from results.log.records import AttemptStarted, TrialStarted, utc_now
 from results.log.state import RunState, TrialState
+from results.schema import Value
+from results.study import FinalsSection
 from seti_model.runtime import derive_seed
-from tune.sections import FinalsSection, read_section
 from tune.study import Study
 from tune.trainable import Task
 
@@ -39,8 +39,7 @@ def within_time(study: Study, state: RunState) -> bool:
 
 def recorded_finals(state: RunState) -> FinalsSection:
     """Return the section [finals] of the study as it is in the log."""
-    section: FinalsSection = read_section(Path(LOG_NAME), "finals", state.study.get("finals", {"enabled": False}))
-    return section
+    return state.study.finals or FinalsSection(enabled=False)
 
 
 def finals_wait(study: Study, state: RunState) -> bool:

@@ -19,8 +19,9 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from results.log.records import Status, Value
+from results.log.records import Status
 from results.log.state import TrialState as Recorded
+from results.schema import Value
 from search_spaces.parameters import Categorical, Float, Int
 from search_spaces.space import Space
 from seti_model.runtime import derive_seed

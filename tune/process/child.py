@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from results.commands import command
 from tune.errors import guarded
@@ -49,8 +49,8 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
     from results.report.markdown import REPORT
     from results.report.sentences import headline
     from results.tables.leaderboard import leaderboard_table, leaderboard_text
+    from tune.installation import check_installation
     from tune.process.driver import run_study
-    from tune.provenance import check_installation
 
     check_installation()
     study = _study(options)
@@ -63,8 +63,7 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
     found = outcome.found
     print(leaderboard_text(outcome.state, leaderboard_table(outcome.state) if found is None else found.leaderboard))
     if outcome.signal is not None:
-        recorded: Any = outcome.state.study
-        trials = options.trials if options.trials != recorded["study"]["trials"] else None
+        trials = options.trials if options.trials != outcome.state.study.study.trials else None
         moved = {"data": options.data, "space": options.space, "address": options.address}
         go_on = command("resume", options.run, trials=trials, **moved)
         if options.finals_only:  # what it asks for may not be in the log yet

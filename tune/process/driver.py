@@ -80,7 +80,7 @@ def run_study(
         clusters.check_address(address)
     elif not study.resources.gpus_per_trial:
         clusters.concurrency(study.resources, clusters.local_cpus(), 0)
-    load_trainable(study.study.trainable, study.folder)
+    load_trainable(study.study.trainable, study.home)
     with Recorder(run.absolute()) as recorder:
         return Driver(study, recorder, address=address, signals=signals or Signals(), view=view).drive()
 
@@ -130,7 +130,7 @@ class Driver:
                     file=sys.stderr,
                 )
             if finals_wait(study, state):  # nothing is left to train for them
-                resumed = StudyResumed(study=study.to_mapping(), provenance=state.provenance)
+                resumed = StudyResumed(study=study.record(), provenance=state.provenance)
                 self.recorder.write(resumed, durable=True)
         conclude_finals(study, self.recorder, check=self._signals.check)
         if state.ended is None or not state.ended.finished:

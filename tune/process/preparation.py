@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from results.log.state import RunState
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_dataset
 from tune.errors import StudyError
-from tune.sections import simulation_command
 from tune.study import Study
 
 
@@ -60,6 +58,6 @@ def check_data_is_there(study: Study, run: Path, state: RunState) -> None:
     if study.data.simulate is None:
         way = f"put it back, or say where it is now with `{command('resume', run, data='PATH')}`"
     else:
-        again = simulation_command(dataclasses.asdict(study.data), path)
+        again = study.data.simulation_command(path)
         way = f"put it back, or make it again with `{again}`; its digest is compared"
     raise StudyError(f"{path}: the data set of this run is not there any more; {way}")

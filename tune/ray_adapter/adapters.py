@@ -132,7 +132,7 @@ def make_tuner(
         on_step: Called ten times a second.
     """
     resources: dict[str, float] = {"cpu": study.resources.cpus_per_trial, "gpu": study.resources.gpus_per_trial}
-    trainable = ray_tune.with_parameters(run_on_worker, data=data, name=study.study.trainable, folder=study.folder)
+    trainable = ray_tune.with_parameters(run_on_worker, data=data, name=study.study.trainable, folder=study.home)
     return ray_tune.Tuner(
         ray_tune.with_resources(trainable, resources),
         tune_config=ray_tune.TuneConfig(

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from results.study import ResourcesSection
 from tune.errors import StudyError
-from tune.sections import ResourcesSection
 
 CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 10
