@@ -5,12 +5,29 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from results.errors import RecordError
 from results.log.event_log import LOG_NAME
 
+# What damaged archives, arrays and tables were seen to end in when they are read.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    EOFError,
+    MemoryError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 # What a run, a data set or a model is read from: no table or page may be put over such a file.
 _RECORDS = (".json", ".jsonl", ".keras", ".npy", ".npz", ".parquet", ".pb", ".toml")
 LEDGER = "test_uses.jsonl"  # in a data set: who used its test split

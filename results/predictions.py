@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from results.errors import RecordError
-from results.files import replacing
+from results.files import UNREADABLE, replacing
 
-# What pandas and pyarrow were seen to raise for damaged Parquet.
-_DAMAGED = (OSError, ValueError, LookupError, TypeError, NotImplementedError, pa.ArrowException)
 _PROBABILITY, _TRUTH = "p:", "truth:"
 
 
@@ -63,7 +60,7 @@ def read_predictions(path: Path) -> Predictions:
         raise RecordError(f"{path}: missing; continue the run with `seti-tune resume RUN`, which predicts again")
     try:
         return _from_frame(pd.read_parquet(path))
-    except (*_DAMAGED, RecordError) as error:
+    except (*UNREADABLE, RecordError) as error:
         raise RecordError(
             f"{path}: cannot be read as predictions ({error}); delete it and continue the run with `seti-tune resume "
             "RUN`, which predicts again"

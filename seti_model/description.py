@@ -74,6 +74,8 @@ def _read(model: Path, file: Path) -> dict[str, Any]:
         missing = [name for name in required if name not in record]
     except FileNotFoundError as error:
         raise ModelError(f"{file}: missing, so the classes have no names; keep it beside {model.name}") from error
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read ({error.strerror}); ask for access or export it again") from error
     except ValueError as error:
         raise ModelError(f"{file}: not JSON ({error}); export the model again") from error
     if missing or record["format"] != FORMAT:

@@ -5,10 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from seti_model.errors import SetiModelError
+
+# What damaged archives, arrays and tables were seen to end in when they are read.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    EOFError,
+    MemoryError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @contextlib.contextmanager

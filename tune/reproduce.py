@@ -68,7 +68,7 @@ def retrain(
 
 def _check_folder(out: Path) -> None:
     began = recorded_single(out) is not None
-    is_other = out.exists() and not (out / LOG_NAME).is_file() and any(path.name != RECEIPT for path in out.iterdir())
+    is_other = out.is_dir() and not (out / LOG_NAME).is_file() and any(path.name != RECEIPT for path in out.iterdir())
     if is_other:
         raise StudyError(f"{out}: is not empty and holds no retraining; name another folder with --out")
     if began and not (out / RECEIPT).is_file():

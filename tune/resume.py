@@ -45,8 +45,7 @@ def recorded_study(
         section = dataclasses.replace(record.study, space=str(space.absolute()))
         record = dataclasses.replace(record, study=section)
     source = run / SOURCE
-    text = source.read_text(encoding="utf-8") if source.is_file() else ""
-    study = Study.from_record(record, wider, place=run / LOG_NAME, source=text)
+    study = Study.from_record(record, wider, place=run / LOG_NAME, source=_text(source))
     copy = initial_model(study, run)
     study = study if copy is None else study.with_init_from(copy)  # the original may have gone or changed
     study = study if data is None else study.with_data(data)
@@ -64,6 +63,17 @@ def require_search(run: Path, state: RunState) -> None:
             f"{run}: holds the training of one configuration and no search; continue it with "
             f"`{continuing(run, is_search=False)}`"
         )
+
+
+def _text(copy: Path) -> str:
+    """Return the study file as it was given; the record does not need it."""
+    try:
+        return copy.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise StudyError(f"{copy}: cannot be read ({why}); restore it from a copy or remove it") from error
 
 
 def finals_study(

@@ -16,6 +16,7 @@ from results.files import LEDGER
 from results.log.event_log import LOG_NAME, EventLog, read_events
 from results.log.records import TestUnlocked, utc_now
 from results.log.state import RunState
+from seti_model.errors import DatasetError
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import Dataset
@@ -92,8 +93,6 @@ def record_use(dataset: Path, what: str, *, model: Path, weights_digest: str) ->
         places.insert(0, lambda: _log(run, event))  # first, as the run may be in use
     failures = [failure for place in places for failure in _failure(place)]
     if len(failures) == len(places):
-        from seti_model.errors import DatasetError
-
         raise DatasetError(
             f"{dataset}: that its test split is used can be recorded nowhere ({'; '.join(failures)}), so it is not "
             "used; make the folder writable or take a copy of the data set"
@@ -106,18 +105,20 @@ def earlier_uses(dataset: Path) -> tuple[SplitUse, ...]:
     """Return the recorded uses of the test split of the data set in the folder `dataset`, oldest first.
 
     Raises:
-        DatasetError: A line of the ledger is damaged.
+        DatasetError: The ledger cannot be read, or a line of it is damaged.
     """
     file = dataset / LEDGER
-    if not file.exists():
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
         return ()
+    except OSError as error:
+        raise DatasetError(f"{file}: cannot be read ({error.strerror}); ask for access or restore it") from error
     uses = []
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             uses.append(SplitUse(**json.loads(line)))
         except (ValueError, TypeError) as error:
-            from seti_model.errors import DatasetError
-
             raise DatasetError(
                 f"{file}, line {number}: damaged ({error}); restore the file from a copy, or remove that line"
             ) from error

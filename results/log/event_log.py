@@ -26,9 +26,15 @@ def read_events(run: Path) -> Iterator[Event]:
         RecordError: There is no log, or a line other than a torn last one is damaged.
     """
     path = run / LOG_NAME
-    if not path.is_file():
-        raise RecordError(f"{run}: no run folder ({LOG_NAME} is missing); give the folder that a search printed")
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RecordError(
+            f"{run}: no run folder ({LOG_NAME} is missing); give the folder that a search printed"
+        ) from error
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); ask for access or restore it") from error
+    with file:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
@@ -48,7 +54,7 @@ def is_being_written(run: Path) -> bool:
     """
     try:
         descriptor = os.open(run / LOG_NAME, os.O_RDONLY)
-    except FileNotFoundError:
+    except OSError:  # who reads it says why
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -73,9 +79,7 @@ class EventLog:
             run.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         except OSError as error:
-            raise RecordError(
-                f"{run}: cannot be written to ({error.strerror}); choose another folder with --run"
-            ) from error
+            raise RecordError(f"{run}: cannot be written to ({error.strerror}); choose another folder") from error
         try:
             _lock(self._descriptor)
         except BlockingIOError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from results.errors import RecordError
-from results.files import replacing
+from results.files import UNREADABLE, replacing
 from results.predictions import Predictions
 
 EXAMPLES = "final/example_images.npz"
@@ -91,7 +90,7 @@ def read_examples(path: Path) -> ExampleImages | None:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             names = tuple(str(name) for name in stored["class_names"])
             arrays = {name: stored[name] for name in ("index", "images", "y_true", "y_prob")}
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise RecordError(
             f"{path}: cannot be read as example images ({error}); restore it from a copy, or remove it"
         ) from error

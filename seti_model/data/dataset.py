@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from seti_model.errors import DatasetError
-from seti_model.files import written_whole
+from seti_model.files import UNREADABLE, written_whole
 
 Images = npt.NDArray[np.uint8]  # (n, n_time, n_freq, channels)
 Labels = npt.NDArray[np.int8]  # (n,)
@@ -382,14 +382,14 @@ def _load_split(path: Path, name: str) -> SplitData:
 def _load_array(file: Path) -> npt.NDArray[Any]:
     try:
         return np.asanyarray(np.load(file, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise DatasetError(f"{file}: cannot be read ({error}); make the data set again") from error
 
 
 def _load_truth(file: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(file)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise DatasetError(f"{file}: cannot be read ({error}); make the data set again") from error
 
 

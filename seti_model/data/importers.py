@@ -5,8 +5,8 @@ Nothing is guessed. A file that is not exactly what it should be is refused with
 
 from __future__ import annotations
 
+import os
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from seti_model.data.dataset import Groups, Images, Labels, Source, SplitData
 from seti_model.errors import DatasetError
+from seti_model.files import UNREADABLE
 
 # The true meaning of the one-hot index in the course files.
 COURSE_CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
@@ -109,13 +110,13 @@ def read_folder(path: Path) -> Imported:
     """
     if not path.is_dir():
         raise DatasetError(f"{path}: no such folder; give one that holds a folder of PNG files for each class")
-    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    folders = [Path(entry) for entry in _entries(path) if entry.is_dir() and not entry.name.startswith(".")]
     if len(folders) < 2:
         raise DatasetError(f"{path}: {len(folders)} class folders, expected two or more; one folder for each class")
     files: list[Path] = []
     labels: list[int] = []
     for label, folder in enumerate(folders):
-        found = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".png")
+        found = [file for file in map(Path, _entries(folder)) if file.suffix.lower() == ".png"]
         if not found:
             raise DatasetError(f"{folder}: no PNG files; add some or move the folder away")
         files += found
@@ -130,6 +131,26 @@ def read_folder(path: Path) -> Imported:
     _require_few_classes(path, len(folders))
     data = SplitData(images, np.array(labels, np.int8), source=Source(tuple(files), np.arange(len(files))))
     return Imported(data, tuple(folder.name for folder in folders))
+
+
+def _png_files(folder: Path) -> list[Path]:
+    """Return the PNG files of a folder and of those below it, links to folders not followed.
+
+    Raises:
+        DatasetError: One of the folders cannot be read.
+    """
+    entries = _entries(folder)
+    below = [file for entry in entries if entry.is_dir(follow_symlinks=False) for file in _png_files(Path(entry))]
+    return sorted([*below, *(file for file in map(Path, entries) if file.suffix.lower() == ".png")])
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is in a folder, sorted by name."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DatasetError(f"{folder}: cannot be read ({error.strerror}); ask for access or move it away") from error
 
 
 def _number_blocks(path: Path, n_columns: int, hint: str) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
@@ -183,7 +204,7 @@ def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
             return {name: archive[name] for name in ("x", "y", "class_names", "groups") if name in archive}
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file; check the path") from error
-    except (OSError, ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DatasetError(f"{path}: cannot be read as .npz ({error}); save it with numpy.savez") from error
 
 
@@ -230,7 +251,7 @@ def read_unlabelled(path: Path, shape: tuple[int, int, int]) -> Unlabelled:
         DatasetError: A missing, foreign or damaged file, or images of another shape.
     """
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".png")
+        files = _png_files(path)
         if not files:
             raise DatasetError(f"{path}: no PNG files in this folder; give .npz, .csv or .png files, or their folder")
         return _pictures(files, shape)

@@ -13,8 +13,6 @@ import os
 import re
 import shutil
 import time
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ import numpy.typing as npt
 
 from seti_model.config import Configuration
 from seti_model.errors import CheckpointError, ConfigError, DamagedCheckpointError
-from seti_model.files import written_whole
+from seti_model.files import UNREADABLE, written_whole
 from seti_model.training.arrays import Arrays, read_arrays, write_arrays
 from seti_model.training.outcome import CheckpointInfo, EpochResult, TrainedNetwork
 
@@ -146,7 +144,7 @@ def _read_verified(path: Path, name: str, record: Mapping[str, Any]) -> Arrays:
         arrays, digest = read_arrays(file)
     except FileNotFoundError as error:
         raise DamagedCheckpointError(f"{file}: missing; continue from a complete checkpoint or start afresh") from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise _damaged(file, str(error)) from error
     if digest != expected:
         raise _damaged(file, f"digest {digest[:12]}, expected {expected[:12]}")

@@ -183,5 +183,5 @@ def test_a_write_that_the_disk_cuts_short_is_one_line_and_leaves_only_whole_even
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RecordError, match=r"cannot be written to .*choose another folder with --run"):
+    with pytest.raises(RecordError, match=r"cannot be written to .*choose another folder"):
         EventLog(tmp_path / "file" / "run")

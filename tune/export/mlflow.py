@@ -45,9 +45,9 @@ def _client(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
         raise StudyError(f"--mlflow needs MLflow, which is not part of seti-tune ({error}); {INSTALL}") from error
     from sqlalchemy.exc import SQLAlchemyError
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    errors = (MlflowException, SQLAlchemyError)
+    errors = (MlflowException, SQLAlchemyError, OSError)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         return MlflowClient(f"sqlite:///{path}"), errors
     except errors as error:
         raise _unusable(path, error) from error

@@ -30,7 +30,7 @@ def export_journal(state: RunState, path: Path) -> int:
         How many trials were added.
 
     Raises:
-        StudyError: The file is there and no journal that came from a run.
+        StudyError: The file is there and no journal that came from a run, or cannot be read.
         RecordError: It cannot be written.
     """
     if not state.is_search:
@@ -38,7 +38,11 @@ def export_journal(state: RunState, path: Path) -> int:
             f"{path}: the run trains one given configuration, Optuna has no search to show; see --tensorboard"
         )
     trials = _ended_trials(state)
-    return len(trials) - _known(path.absolute(), state.study.study.name, _origin(state), trials)
+    try:
+        known = _known(path.absolute(), state.study.study.name, _origin(state), trials)
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be used as a journal ({error.strerror}); name another file") from error
+    return len(trials) - known
 
 
 def _known(path: Path, name: str, origin: str, trials: list[FrozenTrial]) -> int:

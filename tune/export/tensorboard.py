@@ -26,24 +26,26 @@ def export_tensorboard(state: RunState, folder: Path) -> int:
 
     Raises:
         StudyError: The folder holds something else.
-        RecordError: It cannot be written.
+        StudyError, RecordError: It cannot be written.
     """
     begun = state.started.time if state.started else ""
     trials = {run_name(trial): trial for trial in state.search_trials() + state.final_trials()}
     digests = {name: _digest(trial) for name, trial in trials.items()}
     there = _shown(folder, begun)
     stale = [name for name in trials if there.get(name) != digests[name]]
-    folder.mkdir(parents=True, exist_ok=True)
     _write_content(folder, begun, {name: digest for name, digest in there.items() if name not in stale})
-    for name in stale:
-        _write_trial(folder / name, trials[name])
+    try:
+        for name in stale:
+            _write_trial(folder / name, trials[name])
+    except OSError as error:
+        raise StudyError(f"{folder}: cannot be written ({error.strerror}); name another folder with --out") from error
     _write_content(folder, begun, digests)
     return len(trials)
 
 
 def _shown(folder: Path, begun: str) -> dict[str, str]:
     """Return the digest of each trial that the folder shows."""
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return {}
     try:
         content = json.loads((folder / CONTENT).read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,8 +157,7 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
     # What Ray Tune has to say about its own snapshots and trials does not concern a user of ours.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.chdir(folder):
+    with _ray_files(folder), contextlib.chdir(folder):
         if address is None or address == "local":
             # A head on this machine that does not answer is dead; Ray would wait for a minute.
             os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(HEAD_TIMEOUT_S))
@@ -181,6 +180,18 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
     except StudyError:
         disconnect()
         raise
+
+
+@contextlib.contextmanager
+def _ray_files(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StudyError(
+            f"{folder}: Ray cannot be started ({error.strerror or error}); make room there and in the folder for "
+            "temporary files, whose path must be short (RAY_TMPDIR names another one)"
+        ) from error
 
 
 def _join(address: str, quiet: dict[str, Any]) -> None:
