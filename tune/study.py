@@ -208,7 +208,7 @@ def _check(place: Path, study: Study) -> None:
     if Path(study.study.name).name != study.study.name or study.study.name in (".", ".."):
         raise StudyError(f"{place}: [study] name = {study.study.name!r} names a folder; leave out the slashes")
     for key, value in {"[data] path": study.data.path, "[study] init_from": study.study.init_from}.items():
-        check_places([] if value is None else [Path(value)], folder=study.folder, where=f"{place}: {key} = ")
+        check_places([] if value is None else [Path(value)], folder=study.home, where=f"{place}: {key} = ")
     if study.is_network and study.data.path is None and study.data.simulate is None:
         raise StudyError(f'{place}: [data] is missing; add path = "DATASET" or simulate = "course"')
     _check_parameters(place, study)

@@ -11,11 +11,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from seti_model.errors import DatasetError
 from seti_model.files import UNREADABLE, written_whole
@@ -25,6 +24,9 @@ Labels = npt.NDArray[np.int8]  # (n,)
 Groups = npt.NDArray[np.str_]  # (n,)
 TEST = "test"
 SPLITS = ("train", "validation", TEST)
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"
 _TYPES = {"shape": list, "channels": int, "class_names": list, "counts": dict, "digest": str, "origin": dict}
@@ -166,7 +168,9 @@ class Dataset:
     def truth_ranges(self, name: str) -> dict[str, tuple[float, float]]:
         """Return the least and the largest value of each physical parameter in split `name`; none if not known."""
         truth = self._splits[name].truth
-        numbers = pd.DataFrame() if truth is None else truth.select_dtypes("number")
+        if truth is None:
+            return {}
+        numbers = truth.select_dtypes("number")
         return {str(column): (float(numbers[column].min()), float(numbers[column].max())) for column in numbers}
 
     def training_data(self) -> TrainingData:
@@ -387,6 +391,8 @@ def _load_array(file: Path) -> npt.NDArray[Any]:
 
 
 def _load_truth(file: Path) -> pd.DataFrame:
+    import pandas as pd  # only where the truth is known; a command that asks for a size must not wait for it
+
     try:
         return pd.read_parquet(file)
     except UNREADABLE as error:

@@ -349,7 +349,7 @@ from tune.cli.main import main
 try:
     main([{command!r}, "--help"])
 except SystemExit:
-    print("heavy:", sorted({{"tensorflow", "keras", "ray", "numpy", "pandas"}} & set(sys.modules)))
+    print("heavy:", sorted({{"tensorflow", "keras", "ray", "pandas", "matplotlib"}} & set(sys.modules)))
 """
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         assert f"seti-tune {command} " in out.split("examples:")[1]

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wait for it
-    import numpy as np
-    import numpy.typing as npt
+import numpy as np
 
-    from seti_model.data.dataset import Dataset
+from seti_model.data.dataset import NOTES, Dataset, remarks
+from seti_model.data.simulator import simulate_dataset
+from tune.data_import import import_dataset
+
+if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wait for it
+    import numpy.typing as npt
 
 _PROGRESS_S = 2.0
 
@@ -28,8 +31,6 @@ def add_data(data: argparse.ArgumentParser) -> None:
 
 def simulate(args: argparse.Namespace) -> int:
     """Simulate a data set and describe its splits."""
-    from seti_model.data.simulator import simulate_dataset
-
     counts = {"train": args.train, "validation": args.validation, "test": args.test}
     if args.test == 0:
         del counts["test"]
@@ -42,16 +43,13 @@ def simulate(args: argparse.Namespace) -> int:
 
 def import_(args: argparse.Namespace) -> int:
     """Import files of others as a data set and describe its splits."""
-    from tune.data_import import import_dataset
-
     _print_summary(import_dataset(args, print))
     return 0
 
 
 def describe(args: argparse.Namespace) -> int:
     """Print counts, ranges and the verified digest of a data set, and draw examples of each class."""
-    from results.report.figures import contact_sheet
-    from seti_model.data.dataset import NOTES, Dataset
+    from results.report.figures import contact_sheet  # matplotlib, for this command alone
 
     dataset = Dataset.open(args.dataset)
     dataset.verify()
@@ -156,8 +154,6 @@ def _add_command(
 
 
 def _print_summary(dataset: Dataset) -> None:
-    from seti_model.data.dataset import remarks
-
     n_time, n_freq, channels = dataset.image_shape
     print(f"data set {dataset.path}: {n_time} x {n_freq} pixels, channels: {channels}, digest {dataset.digest}")
     counts = {split: dataset.class_counts(split) for split in dataset.splits}
@@ -171,8 +167,6 @@ def _print_summary(dataset: Dataset) -> None:
 
 
 def _pixel_range(counts: npt.NDArray[np.int64]) -> str:
-    import numpy as np
-
     value = np.arange(256)
     mean = np.average(value, weights=counts)
     deviation = np.sqrt(np.average((value - mean) ** 2, weights=counts))

@@ -11,6 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.files import check_output, write_atomically
+from results.log.event_log import LOG_NAME, is_being_written
+from results.log.state import load_run
+from results.report.html import write_html_report
+from results.tables.compare import compare_runs, comparison_text
+from results.tables.json_output import comparison_json, leaderboard_json, status_json
+from results.tables.leaderboard import leaderboard_table, leaderboard_text
+from results.tables.status import run_status, status_text
+from results.tables.table import select
+from tune.errors import StudyError
 
 if TYPE_CHECKING:
     from results.tables.table import Table
@@ -130,17 +139,11 @@ def add_export(export: argparse.ArgumentParser) -> None:
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
-    from results.log.state import load_run
-    from results.tables.leaderboard import leaderboard_table, leaderboard_text
-    from results.tables.table import select
-
     state = load_run(options.folder)
     table = leaderboard_table(state)
     shown = select(table, where=options.where, sort=options.sort, top=options.top)
     _write(shown, options.csv)
     if options.json:
-        from results.tables.json_output import leaderboard_json
-
         print(leaderboard_json(options.folder, state, shown, in_all=len(table.rows)))
         return 0
     chosen = bool(options.where) or options.sort is not None or options.top is not None
@@ -151,12 +154,8 @@ def _leaderboard(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from results.tables.status import run_status, status_text
-
     status = run_status(options.folder)
     if options.json:
-        from results.tables.json_output import status_json
-
         print(status_json(status))
     else:
         print(status_text(status))
@@ -164,17 +163,12 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from results.tables.compare import compare_runs, comparison_text
-    from results.tables.table import select
-
     comparison = compare_runs(options.folders)
     shown = select(comparison.table, top=options.top)
     for warning in comparison.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     _write(shown, options.csv)
     if options.json:
-        from results.tables.json_output import comparison_json
-
         print(comparison_json(options.folders, comparison, shown))
     else:
         print(comparison_text(comparison, shown))
@@ -199,8 +193,6 @@ def _seconds(text: str) -> float:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from results.log.event_log import LOG_NAME, is_being_written
-
     if options.out is not None:
         check_output(options.out)
     log: Path = options.folder / LOG_NAME
@@ -209,7 +201,6 @@ def _report(options: argparse.Namespace) -> int:
         # Asked first: what comes between this and the report is in the report.
         running, size = is_being_written(options.folder), log.stat().st_size if log.exists() else 0
         if (size, running) != written:
-            from results.report.html import write_html_report
             from tune.derived import read_findings
 
             path = write_html_report(read_findings(options.folder), options.out)
@@ -221,9 +212,6 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from results.log.state import load_run
-    from tune.errors import StudyError
-
     if not (options.tensorboard or options.mlflow or options.optuna or options.optuna_journal):
         raise StudyError("export: nothing to write; give --tensorboard, --mlflow, --optuna or several of them")
     state, out = load_run(options.folder), (options.out or options.folder / EXPORTS).absolute()

@@ -12,13 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from results.files import check_output, write_atomically
-from seti_model.errors import ModelError
+from results.stats.metrics import classification_metrics, report_text
+from seti_model.data.dataset import DATASET_FILE, Dataset
+from seti_model.data.importers import Unlabelled, read_unlabelled
+from seti_model.errors import DatasetError, ModelError
+from seti_model.runtime import prepare_process
 from tune.test_split import report_use, unlock_test
 
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
-    from seti_model.data.dataset import Dataset, SplitData
-    from seti_model.data.importers import Unlabelled
+    from seti_model.data.dataset import SplitData
     from seti_model.exported import ExportedModel
 
 TRAIN_EPILOG = """examples:
@@ -122,10 +127,6 @@ def _cores() -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from results.stats.metrics import classification_metrics, report_text
-    from seti_model.data.dataset import Dataset
-    from seti_model.errors import DatasetError
-
     dataset = Dataset.open(args.dataset)
     _refuse_early(dataset, args.split, args)
     model = _load(args)
@@ -180,17 +181,15 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_csv(csv: Path, files: Sequence[Path]) -> None:
-    check_output(csv)
-    if not csv.parent.is_dir():
-        raise ModelError(f"--csv {csv}: there is no folder {csv.parent}; make it or name another file")
-    if csv.exists() and any(file.exists() and csv.samefile(file) for file in files):
-        raise ModelError(f"--csv {csv}: holds the images to be classified; name another file")
+def _check_csv(file: Path, images: Sequence[Path]) -> None:
+    check_output(file)
+    if not file.parent.is_dir():
+        raise ModelError(f"--csv {file}: there is no folder {file.parent}; make it or name another file")
+    if file.exists() and any(one.exists() and file.samefile(one) for one in images):
+        raise ModelError(f"--csv {file}: holds the images to be classified; name another file")
 
 
 def _load(args: argparse.Namespace) -> ExportedModel:
-    from seti_model.runtime import prepare_process
-
     prepare_process(_cores() if args.threads is None else args.threads)
     from seti_model.exported import load_model
 
@@ -199,9 +198,6 @@ def _load(args: argparse.Namespace) -> ExportedModel:
 
 def _datasets(args: argparse.Namespace) -> dict[Path, Dataset]:
     """Return those of the files that are data sets; a split that cannot be had is refused."""
-    from seti_model.data.dataset import DATASET_FILE, Dataset
-    from seti_model.errors import DatasetError
-
     datasets = {path: Dataset.open(path) for path in args.files if (path / DATASET_FILE).is_file()}
     if args.split is not None and not datasets:
         raise DatasetError(f"--split {args.split}: there is no data set among the files; leave --split out")
@@ -222,8 +218,6 @@ def _refuse_early(dataset: Dataset, name: str, args: argparse.Namespace) -> None
 
 def _split(dataset: Dataset, name: str, model: ExportedModel, args: argparse.Namespace, what: str) -> SplitData:
     """Return what is to be predicted; what would be refused later is refused before a use is recorded."""
-    from seti_model.errors import DatasetError
-
     if dataset.image_shape != model.shape:
         raise DatasetError(
             f"{dataset.path}: images of shape {dataset.image_shape}, the model expects (n_time, n_freq, channels) = "
@@ -235,8 +229,6 @@ def _split(dataset: Dataset, name: str, model: ExportedModel, args: argparse.Nam
 
 
 def _images(path: Path, dataset: Dataset | None, model: ExportedModel, args: argparse.Namespace) -> Unlabelled:
-    from seti_model.data.importers import Unlabelled, read_unlabelled
-
     if dataset is None:
         return read_unlabelled(path, model.shape)
     name = _split_name(args)
@@ -255,8 +247,6 @@ def _write_table(rows: Sequence[Sequence[object]], path: Path | None) -> None:
 
 def _latency(model: ExportedModel) -> str:
     """Say how long one image alone takes, from its pixels to its probabilities, in a model that is warm."""
-    import numpy as np
-
     image = np.zeros((1, *model.shape), np.uint8)
     seconds = []
     for _ in range(LATENCY_REPEATS):

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.commands import command
+from results.reproduction import differences
+from tune import reproduce as retrain
+from tune.reproduce_source import find_source, open_data, setting_here
 
 if TYPE_CHECKING:
     from results.log.records import Epoch
@@ -39,10 +42,6 @@ def add_retrain(parser: argparse.ArgumentParser) -> None:
 
 
 def _retrain(options: argparse.Namespace) -> int:
-    from results.reproduction import differences
-    from tune import reproduce as retrain
-    from tune.reproduce_source import find_source, open_data, setting_here
-
     source = find_source(options.place, trial=options.trial, repeat=options.repeat)
     receipt = source.receipt
     dataset = open_data(source, options.data)

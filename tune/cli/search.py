@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.commands import command, option_words
+from results.log.event_log import LOG_NAME
+from seti_model.data.dataset import Dataset
+from tune.forecast import forecast, forecast_text, measure_flops
+from tune.process.supervisor import supervise
+from tune.ray_adapter.cluster import check_address, concurrency, local_cpus
+from tune.study import load_study
+from tune.view.terminal import choose_view
 
 if TYPE_CHECKING:
     from tune.study import Study
@@ -91,17 +98,10 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
 
 
 def _view(options: argparse.Namespace) -> str:
-    from tune.view.terminal import choose_view
-
     return choose_view(sys.stderr, quiet=options.quiet, plain=options.plain)
 
 
 def _search(options: argparse.Namespace) -> int:
-    from results.log.event_log import LOG_NAME
-    from tune.process.supervisor import supervise
-    from tune.ray_adapter.cluster import check_address
-    from tune.study import load_study
-
     study = load_study(options.study)
     if options.trials is not None:
         study = study.with_trials(options.trials)
@@ -127,9 +127,6 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from tune.process.supervisor import supervise
-    from tune.ray_adapter.cluster import check_address
-
     if options.address is not None:
         check_address(options.address)
     given = {name: getattr(options, name) for name in ("trials", "data", "space", "address")}
@@ -138,12 +135,10 @@ def _resume(options: argparse.Namespace) -> int:
 
 
 def _finals(options: argparse.Namespace) -> int:
-    from tune.process.supervisor import supervise
-    from tune.ray_adapter.cluster import check_address
-    from tune.resume import finals_study
-
     if options.address is not None:
         check_address(options.address)
+    from tune.resume import finals_study  # the statistics of finals, which a search need not wait for
+
     wanted = {name: getattr(options, name) for name in ("data", "finalists", "seeds")}
     finals_study(options.folder, **wanted)  # a mistake is said before a process is started
     given = option_words(**wanted, address=options.address)
@@ -152,10 +147,6 @@ def _finals(options: argparse.Namespace) -> int:
 
 
 def _plan(study: Study, run: Path, *, local: bool) -> str:
-    from seti_model.data.dataset import Dataset
-    from tune.forecast import forecast, forecast_text, measure_flops
-    from tune.ray_adapter.cluster import concurrency, local_cpus
-
     shape, n_classes, counts = None, 0, (0, 0)
     if study.data.simulate is not None:
         shape, n_classes, counts = (64, 128, 1), 4, (study.data.train, study.data.validation)
