@@ -163,7 +163,7 @@ def test_a_data_set_that_was_moved_is_found_again_and_another_one_refused(
     missing = seti_tune("resume", run, "--trials", "3")
     assert missing.returncode == 2
     assert f"{tmp_path}/data: the data set of this run is not there any more" in missing.stderr
-    assert f"`seti-tune resume {run} --data PATH`" in missing.stderr
+    assert f"`seti-tune resume '{run}' --data PATH`" in missing.stderr
     other = seti_tune("resume", run, "--trials", "3", "--data", tmp_path / "other")
     assert other.returncode == 2
     assert "its trials saw the data set" in other.stderr
