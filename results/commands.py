@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from results.run_folder import RECEIPT
+
 
 def command(*words: object, **options: object) -> str:
     """Return the command line of seti-tune with these words and options, as `option_words` has them.
@@ -18,7 +20,7 @@ def continuing(run: Path, *, is_search: bool) -> str:
     """Return the command that continues a run: a search, the retraining of a receipt, or a training."""
     if is_search:
         return command("resume", run)
-    if (receipt := run / "receipt.json").is_file():
+    if (receipt := run / RECEIPT).is_file():
         return command("retrain", receipt, out=run)
     return command("train", out=run, **{"continue": True})
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from results.errors import RecordError
-from results.log.event_log import LOG_NAME
+from results.run_folder import LOG_NAME
 
 # What damaged archives, arrays and tables were seen to end in when they are read.
 UNREADABLE = (

@@ -22,6 +22,7 @@ from results.errors import RecordError
 from results.log.records import FinalsDecided, Status
 from results.log.state import RunState, TrialState
 from results.predictions import Predictions, read_predictions
+from results.run_folder import DESCRIPTION, VALIDATION_PREDICTIONS
 from results.stats.bootstrap import DeliveredEstimates, delivered_estimates
 from results.stats.detection import (
     Detection,
@@ -38,10 +39,6 @@ from results.stats.seeds import RetrainedAccuracy, accuracy_over_retrainings, ob
 from results.tables.leaderboard import rank_trials
 from results.tables.ties import objective
 
-FINAL = "final"
-TEST_PREDICTIONS = f"{FINAL}/test_predictions.parquet"
-VALIDATION_PREDICTIONS = f"{FINAL}/validation_predictions.parquet"
-DESCRIPTION = f"{FINAL}/model.json"
 NOISE = "noise"  # the class without a signal, by its name
 FALSE_ALARM_RATES = (0.1, 0.01)
 

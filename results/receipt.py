@@ -12,11 +12,11 @@ from results.errors import RecordError
 from results.files import write_atomically
 from results.log.records import Status, TrialKey
 from results.log.state import RunState, TrialState
+from results.run_folder import RECEIPTS, receipt_path
 from results.schema import SchemaError, Value, parse_json, read, to_json
 from results.study import DataSection, Provenance
 
 RECEIPT_VERSION = 1
-RECEIPTS = "receipts"
 
 
 @dataclass(frozen=True)
@@ -121,18 +121,12 @@ def receipt_of(state: RunState, key: TrialKey) -> Receipt:
     )
 
 
-def receipt_path(run: Path, key: TrialKey) -> Path:
-    """Return where a run keeps the receipt of a trial."""
-    trial, repeat = key
-    return run / RECEIPTS / (f"{trial:04d}.json" if repeat is None else f"{trial:04d}-{repeat}.json")
-
-
 def write_receipts(run: Path, state: RunState) -> None:
     """Write the receipts of all ended trials that are missing or no longer what the log says."""
     for key, trial in state.trials.items():
         if trial.ended is None:
             continue
-        path, text = receipt_path(run, key), receipt_of(state, key).to_text()
+        path, text = receipt_path(run, *key), receipt_of(state, key).to_text()
         if not path.is_file() or path.read_bytes() != text.encode():
             write_atomically(path, text)
 

@@ -150,8 +150,9 @@ class Run:
         Raises:
             RecordError: There were no finals, it did not predict that split, or its file is missing or damaged.
         """
-        from results.finals import TEST_PREDICTIONS, VALIDATION_PREDICTIONS, is_delivered
+        from results.finals import is_delivered
         from results.predictions import read_predictions
+        from results.run_folder import TEST_PREDICTIONS, VALIDATION_PREDICTIONS
 
         if split not in SPLITS or (key is not None and split != "test"):
             raise RecordError(f"split={split!r}: {' or '.join(SPLITS)} is expected, and with a key only test")

@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING
 from results.commands import command
 from results.files import write_atomically
 from results.finals import (
-    DESCRIPTION,
-    FINAL,
-    TEST_PREDICTIONS,
-    VALIDATION_PREDICTIONS,
     baseline_of,
     decide,
     is_delivered,
@@ -33,10 +29,20 @@ from results.log.records import (
 from results.log.state import RunState, TrialState
 from results.predictions import Predictions, read_predictions, write_predictions
 from results.receipt import receipt_of
-from results.report.example_images import EXAMPLES, example_images, write_examples
-from results.report.model_card import RECEIPT
+from results.report.example_images import example_images, write_examples
+from results.run_folder import (
+    DESCRIPTION,
+    EXAMPLES,
+    MODEL,
+    MODEL_RECEIPT,
+    SAVED_MODEL,
+    TEST_PREDICTIONS,
+    VALIDATION_PREDICTIONS,
+    checkpoint_folder,
+    predictions_path,
+)
 from tune.errors import StudyError
-from tune.loop.next_work import checkpoint_folder, chosen_finalists, missing_finals, recorded_finals
+from tune.loop.next_work import chosen_finalists, missing_finals, recorded_finals
 from tune.resume import check_digest
 from tune.study import Study
 from tune.test_split import unlock_for_finals, uses_of_others
@@ -45,14 +51,13 @@ if TYPE_CHECKING:
     from seti_model.data.dataset import Dataset
     from seti_model.training.outcome import TrainedNetwork
 
-MODEL, SAVED_MODEL = f"{FINAL}/model.keras", f"{FINAL}/saved_model"
 HANDED_ON = (
     MODEL,
     DESCRIPTION,
     f"{SAVED_MODEL}/saved_model.pb",
     TEST_PREDICTIONS,
     VALIDATION_PREDICTIONS,
-    RECEIPT,
+    MODEL_RECEIPT,
 )
 
 
@@ -129,7 +134,7 @@ def drop_training_state(run: Path, started: TrialStarted, last: str) -> None:
         last: Path of its last checkpoint, relative to the run folder.
     """
     kept = run / last
-    for folder in checkpoint_folder(run, started).glob("*/*"):
+    for folder in checkpoint_folder(run, *started.key).glob("*/*"):
         if folder != kept:
             shutil.rmtree(folder, ignore_errors=True)
     (kept / "state.npz").unlink(missing_ok=True)
@@ -200,7 +205,7 @@ def _required_weights(run: Path, trial: TrialState) -> TrainedNetwork:
 
 def _evaluate(run: Path, trial: TrialState, dataset: Dataset) -> FinalEvaluated:
     predictions = _predict(_required_weights(run, trial), dataset, "test")
-    path = f"{FINAL}/predictions/{trial.started.trial:04d}-{trial.started.repeat}.parquet"
+    path = predictions_path(trial.started.trial, trial.started.repeat or 0)
     write_predictions(run / path, predictions)
     return FinalEvaluated(
         trial=trial.started.trial,
@@ -232,7 +237,7 @@ def _hand_on(run: Path, state: RunState, trial: TrialState, dataset: Dataset) ->
     write_predictions(run / TEST_PREDICTIONS, predictions)
     write_examples(run / EXAMPLES, example_images(predictions, dataset.split("test").images))
     write_predictions(run / VALIDATION_PREDICTIONS, _predict(weights, dataset, "validation"))
-    write_atomically(run / RECEIPT, receipt_of(state, key).to_text())
+    write_atomically(run / MODEL_RECEIPT, receipt_of(state, key).to_text())
     shutil.rmtree(run / SAVED_MODEL, ignore_errors=True)
     export_saved_model(weights, run / SAVED_MODEL)
     export_model(weights, run / MODEL)

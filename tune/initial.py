@@ -7,17 +7,16 @@ from pathlib import Path
 
 from results.files import replacing
 from results.log.state import RunState
+from results.run_folder import INITIAL_MODEL
 from seti_model.config import Configuration
 from seti_model.description import Description, description_path, read_description
 from tune.errors import StudyError
 from tune.study import Study
 
-FOLDER = "init_from"
-
 
 def initial_model(study: Study, run: Path) -> Path | None:
     """Return where the workers find the model; None where trials start from scratch."""
-    return None if study.study.init_from is None else run / FOLDER / "model.keras"
+    return None if study.study.init_from is None else run / INITIAL_MODEL
 
 
 def initial_digest(study: Study, run: Path) -> str | None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.files import write_atomically
-from results.log.event_log import LOG_NAME
 from results.log.recorder import Recorder
 from results.log.records import Epoch, Status
 from results.log.state import RunState
 from results.receipt import Environment, Receipt, read_receipt
 from results.reproduction import Answer, Repetition, Setting, compare, differences, to_mapping, tolerance
+from results.run_folder import ANSWER, LOG_NAME, RECEIPT, TRAINED_MODEL
 from results.study import NETWORK
 from tune.errors import StudyError, exit_code_of
 from tune.loop.next_work import Terms
@@ -23,8 +23,6 @@ from tune.single import Single, recorded_single, run_single
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
-
-RECEIPT, ANSWER, MODEL = "receipt.json", "answer.json", "model.keras"
 
 
 def retrain(
@@ -154,4 +152,4 @@ def _export(out: Path, state: RunState, setting: Setting) -> None:
     prepare_process(setting.threads, gpu=setting.gpus > 0)
     from seti_model.exported import export_model
 
-    export_model(load_best(out / checkpoint.path), out / MODEL)
+    export_model(load_best(out / checkpoint.path), out / TRAINED_MODEL)

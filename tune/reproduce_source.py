@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.errors import RecordError
-from results.log.event_log import LOG_NAME
 from results.log.records import TrialKey
 from results.log.state import RunState, load_run
-from results.receipt import Environment, Receipt, disagreements, read_receipt, receipt_of, receipt_path
+from results.receipt import Environment, Receipt, disagreements, read_receipt, receipt_of
 from results.reproduction import Setting
+from results.run_folder import DATASET, INITIAL_MODEL, LOG_NAME, receipt_path
 from results.tables.leaderboard import rank_trials
 from tune.errors import StudyError
-from tune.initial import FOLDER
 from tune.provenance import device_model, has_gpu, provenance
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def find_source(place: Path, *, trial: str | None = None, repeat: int | None = N
         return _checked(Source(receipt, run, state, disagreements(receipt, _from_log(run, state, receipt.key))))
     state, run = load_run(place), place.absolute()
     key = _chosen(place, state, trial, repeat)
-    logged, file = _from_log(place, state, key), receipt_path(run, key)
+    logged, file = _from_log(place, state, key), receipt_path(run, *key)
     receipt = read_receipt(file) if file.is_file() else logged
     if receipt.key != key:
         raise RecordError(f"{file}: is the receipt of trial {receipt.trial}; delete it, the log has the right one")
@@ -118,7 +117,7 @@ def initial_weights(source: Source) -> Path | None:
     """Return the exported model from which the trial started, None where its weights were drawn."""
     if source.receipt.init_digest is None:
         return None
-    path = None if source.run is None else source.run / FOLDER / "model.keras"
+    path = None if source.run is None else source.run / INITIAL_MODEL
     if path is None or not path.is_file():
         raise StudyError(f"{path or source.name}: the initial weights are missing; retrain from the whole run folder")
     return path
@@ -155,7 +154,7 @@ def _checked(source: Source) -> Source:
 def _recorded_place(source: Source) -> Path | None:
     data, folder = source.receipt.data, source.receipt.folder
     if data.simulate is not None:
-        return None if source.run is None else source.run / "dataset"
+        return None if source.run is None else source.run / DATASET
     return None if data.path is None else Path(folder or "") / data.path
 
 

@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 
 from results.commands import command, continuing
-from results.log.event_log import LOG_NAME
 from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
 from results.log.state import RunState, load_run
+from results.run_folder import LOG_NAME, SOURCE
 from results.study import Provenance, StudyRecord, forbidden_changes
 from search_spaces.parameters import SpaceError
 from search_spaces.space import Space, load_space
@@ -17,8 +17,6 @@ from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
 from tune.loop.next_work import within_time
 from tune.study import Study
-
-SOURCE = "study.toml"
 
 
 def recorded_study(

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.log.event_log import LOG_NAME
 from results.log.recorder import Recorder
 from results.log.records import Checkpoint, Epoch, Event, Status, StudyEnded, StudyResumed, StudyStarted
 from results.log.state import RunState, TrialState, fold
+from results.run_folder import LOG_NAME, checkpoint_folder
 from results.study import NETWORK, DataSection, ResourcesSection, StudyRecord, StudySection
 from tune.errors import StudyError
 from tune.loop.coordinator import Coordinator
 from tune.loop.executor import run_here
-from tune.loop.next_work import Terms, checkpoint_folder
+from tune.loop.next_work import Terms
 from tune.loop.plan import GivenPlan
 from tune.provenance import provenance
 from tune.trainable import load_trainable
@@ -134,7 +134,7 @@ def _opening(single: Single, state: RunState, data: TrainingData | None) -> Stud
 
 def _drop_earlier_attempts(run: Path, trial: TrialState, newest: Checkpoint) -> None:
     """Delete what earlier attempts wrote: with a newer checkpoint on the disk nobody continues from it."""
-    for folder in checkpoint_folder(run, trial.started).iterdir():
+    for folder in checkpoint_folder(run, *trial.started.key).iterdir():
         if folder.name != str(newest.attempt):
             shutil.rmtree(folder, ignore_errors=True)
 

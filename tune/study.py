@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from results.run_folder import DATASET
 from results.schema import SchemaError, Value, read
 from results.study import NETWORK, SECTIONS, AshaSection, FinalsSection, SearchSection, StudyRecord
 from search_spaces.space import Space, load_space
@@ -75,7 +76,7 @@ class Study(StudyRecord):
     def dataset_path(self, run: Path) -> Path | None:
         """Return where the data set is: in the run folder if simulated, else relative to the study file."""
         if self.data.simulate is not None:
-            return run / "dataset"
+            return run / DATASET
         return self.home / self.data.path if self.data.path is not None else None
 
     def record(self) -> StudyRecord:

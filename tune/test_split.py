@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from results.errors import RecordError
 from results.files import LEDGER
-from results.log.event_log import LOG_NAME, EventLog, read_events
+from results.log.event_log import EventLog, read_events
 from results.log.records import TestUnlocked, utc_now
 from results.log.state import RunState
+from results.run_folder import LOG_NAME
 from seti_model.errors import DatasetError
 
 if TYPE_CHECKING:

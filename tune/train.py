@@ -10,11 +10,11 @@ from typing import Any
 
 from results.commands import command
 from results.files import write_atomically
-from results.log.event_log import LOG_NAME
 from results.log.recorder import Recorder
 from results.log.records import Epoch, Status
 from results.log.state import RunState, TrialState
 from results.report.figures import learning_curves
+from results.run_folder import CLASS_REPORT, CURVES, HISTORY, LOG_NAME, TRAINED_MODEL
 from results.stats.metrics import classification_metrics, report_text
 from results.study import DataSection, StudyRecord
 from seti_model.config import Configuration, field_types
@@ -146,12 +146,12 @@ def _finish(out: Path, dataset: Dataset, trial: TrialState, threads: int) -> Non
     from seti_model.exported import as_model, export_model
 
     best, validation = load_best(out / trial.checkpoint.path), dataset.split("validation")
-    export_model(best, out / "model.keras")
+    export_model(best, out / TRAINED_MODEL)
     metrics = classification_metrics(validation.labels, as_model(best).predict(validation.images), dataset.class_names)
     heading = f"validation split, epoch {trial.best.epoch} (the best of {len(trial.epochs)})"
     report = f"{heading}\n{report_text(metrics)}\n"
-    write_atomically(out / "report.txt", report)
-    print(f"\n{report}\nweights {best.digest}\nmodel {out / 'model.keras'}")
+    write_atomically(out / CLASS_REPORT, report)
+    print(f"\n{report}\nweights {best.digest}\nmodel {out / TRAINED_MODEL}")
 
 
 class _Monitor:
@@ -163,8 +163,8 @@ class _Monitor:
     def show(self, epoch: Epoch) -> None:
         trial = self._state.trials[0, None]
         rows = epoch_rows(trial)
-        write_atomically(self._run / "history.json", json.dumps(rows, indent=1, allow_nan=False) + "\n")
-        learning_curves(rows, self._run / "curves.png")
+        write_atomically(self._run / HISTORY, json.dumps(rows, indent=1, allow_nan=False) + "\n")
+        learning_curves(rows, self._run / CURVES)
         is_best = trial.best is not None and trial.best.epoch == epoch.epoch
         print(
             f"epoch {epoch.epoch:>3}/{self._state.study.study.max_epochs}  "

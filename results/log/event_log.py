@@ -13,8 +13,8 @@ from typing import Self
 from results.commands import command
 from results.errors import RecordError
 from results.log.records import Event, from_line, to_line
+from results.run_folder import LOG_NAME
 
-LOG_NAME = "events.jsonl"
 SYNC_EVERY_S = 1.0
 LOCK_TRIES, LOCK_WAIT_S = 6, 0.1  # a reader that asks whether a run is being written holds its lock for an instant
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from results.errors import RecordError
-from results.log.event_log import LOG_NAME, read_events
+from results.log.event_log import read_events
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -33,6 +33,7 @@ from results.log.records import (
     TrialKey,
     TrialStarted,
 )
+from results.run_folder import LOG_NAME
 from results.schema import Value
 from results.study import Provenance, StudyRecord
 

@@ -34,7 +34,7 @@ from results.report.document import (
     Table,
     Text,
 )
-from results.report.example_images import EXAMPLES, read_examples
+from results.report.example_images import read_examples
 from results.report.importance import MIN_COMPLETED, is_current
 from results.report.sentences import (
     answers,
@@ -46,12 +46,11 @@ from results.report.sentences import (
     of_models,
     saved,
 )
+from results.run_folder import EXAMPLES, RECALL_TABLE
 from results.schema import to_json
 from results.tables.leaderboard import parameter_types
 from results.tables.status import duration
 from results.tables.table import short_name
-
-RECALL_TABLE = "final/recall.csv"
 
 
 def report(found: Findings) -> Document:

@@ -15,7 +15,6 @@ from results.errors import RecordError
 from results.files import UNREADABLE, replacing
 from results.predictions import Predictions
 
-EXAMPLES = "final/example_images.npz"
 ERRORS = 12
 _MOST_PIXELS = 256  # along a side, in the report
 

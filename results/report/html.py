@@ -18,10 +18,10 @@ from results.report.content import report
 from results.report.document import Document, Figure, Leaderboard, confusion_table, shown
 from results.report.example_images import ExampleImages, png_uri
 from results.report.plots import Plot, plots_of
+from results.run_folder import HTML_REPORT
 from results.tables.leaderboard import column, interval_text, parameter_types, rank_text, tie_note
 from results.tables.table import Row, cell_text, short_name
 
-HTML_REPORT = "report.html"
 # Plotly writes styles into its elements; nothing may be fetched or sent.
 _POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 _DIGITS = 6  # more than a screen has pixels

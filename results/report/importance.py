@@ -10,8 +10,8 @@ from pathlib import Path
 from results.files import write_atomically
 from results.log.records import Status
 from results.log.state import RunState
+from results.run_folder import IMPORTANCE
 
-IMPORTANCE = "importance.json"
 MIN_COMPLETED = 20  # the method compares the best, at least five, with all
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from results.files import write_atomically
 from results.finals import recall_csv
 from results.findings import Findings
-from results.report.content import RECALL_TABLE, report
+from results.report.content import report
 from results.report.document import (
     Answers,
     Beside,
@@ -28,12 +28,11 @@ from results.report.document import (
     confusion_table,
     shown,
 )
-from results.report.model_card import CARD, model_card
+from results.report.model_card import model_card
+from results.run_folder import FINAL, MODEL_CARD, RECALL_TABLE, REPORT, SEARCH_PICTURE
 from results.stats.metrics import confusion_csv
 from results.tables.leaderboard import leaderboard_text
 from results.tables.table import one_line
-
-REPORT = "report.md"
 
 
 def write_report(found: Findings) -> Path:
@@ -47,11 +46,11 @@ def write_report(found: Findings) -> Path:
         if (name := picture(part)) is not None:
             _draw(part, found.run / name, document.title)
     for one in found.tested:
-        write_atomically(found.run / f"final/confusion_matrix_{one.role}.csv", confusion_csv(one.metrics))
+        write_atomically(found.run / f"{FINAL}/confusion_matrix_{one.role}.csv", confusion_csv(one.metrics))
     if found.recall:
         write_atomically(found.run / RECALL_TABLE, recall_csv(found.recall))
     if found.tested:
-        write_atomically(found.run / CARD, to_markdown(model_card(found)))
+        write_atomically(found.run / MODEL_CARD, to_markdown(model_card(found)))
     path = found.run / REPORT
     write_atomically(path, to_markdown(document))
     return path
@@ -71,16 +70,16 @@ def picture(part: Part) -> str | None:
     """Return the picture of a part, as its place in the run folder; None where Markdown has none of it."""
     match part:
         case Confusion():
-            return f"final/confusion_matrix_{part.role}.png"
+            return f"{FINAL}/confusion_matrix_{part.role}.png"
         case Figure(drawing=Curves()):
-            return "search.png"
+            return SEARCH_PICTURE
         case Figure(drawing=Retrainings()):
-            return "final/finals.png"
+            return f"{FINAL}/finals.png"
         case Figure(drawing=Reliability() as drawing):
-            return f"final/reliability_{drawing.role}.png"
+            return f"{FINAL}/reliability_{drawing.role}.png"
         case Figure(drawing=Recall() as drawing):
             name = "".join(c if c.isalnum() or c in "-_" else "_" for c in drawing.quantity)
-            return f"final/recall_{name}.png"
+            return f"{FINAL}/recall_{name}.png"
     return None
 
 

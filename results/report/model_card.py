@@ -11,10 +11,9 @@ from results.log.state import RunState
 from results.report.content import numbers
 from results.report.document import Console, Document, Part, Points, Section, Table, Text, confusion_table
 from results.report.sentences import caveats, of_configurations
+from results.run_folder import MODEL_RECEIPT
 from results.study import DataSection, StudyRecord
 
-CARD = "final/model_card.md"
-RECEIPT = "final/receipt.json"
 _USE = (
     "`model.keras`: stock Keras layers, opens with `keras.models.load_model` and without seti-tune. `saved_model/` is "
     "the same network for TensorFlow, with its class names in `class_names.txt`.",
@@ -62,7 +61,7 @@ def _reproduce(state: RunState, delivered: Tested) -> list[Part]:
     trial = state.trials[delivered.trial, delivered.delivered]
     return [
         Text("In the run folder (elsewhere with the path of the receipt, and `--data` with that of the data set):"),
-        Console([command("retrain", RECEIPT, *_where(state.study))]),
+        Console([command("retrain", MODEL_RECEIPT, *_where(state.study))]),
         Text(
             "The receipt holds configuration, seed, digests and versions; the command says whether the weights are the "
             f"same. Seed {trial.started.seed}, {len(trial.epochs)} epochs, weights "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from results.files import write_atomically
 from results.log.records import Epoch, Status
 from results.log.state import RunState, TrialState
+from results.run_folder import EPOCHS, LEADERBOARD
 from results.stats.intervals import LEVEL_P
 from results.tables.table import Cell, Row, Table, cell_text, columns_text, one_line, short_name
 from results.tables.ties import objective, objective_interval, ties, validation_images
@@ -116,8 +117,8 @@ def write_tables(run: Path, state: RunState, leaderboard: Table | None = None) -
 
     Each file is replaced atomically. `leaderboard` is that of the run, where it is already there.
     """
-    write_atomically(run / "epochs.csv", epochs_frame(state).to_csv(index=False))
-    path = run / "leaderboard.csv"
+    write_atomically(run / EPOCHS, epochs_frame(state).to_csv(index=False))
+    path = run / LEADERBOARD
     write_atomically(path, (leaderboard or leaderboard_table(state)).frame().to_csv(index=False))
     return path
 

@@ -13,6 +13,7 @@ from results.commands import command, continuing
 from results.log.event_log import is_being_written
 from results.log.records import ENDED, AttemptEnded, Cause, Status
 from results.log.state import RunState, TrialState, fold
+from results.run_folder import REPORT
 from results.stats.intervals import PairedDifference
 from results.tables.leaderboard import rank_trials
 from results.tables.table import one_line
@@ -225,8 +226,8 @@ def _kind(end: AttemptEnded) -> str:
 
 def next_steps(status: RunStatus) -> Iterator[str]:
     """Return what can be done with the run now, most of it commands."""
-    if status.is_finished and (status.run / "report.md").is_file():
-        yield f"read {status.run / 'report.md'}"
+    if status.is_finished and (status.run / REPORT).is_file():
+        yield f"read {status.run / REPORT}"
     if status.state.started is not None:
         yield command("leaderboard", status.run)
     if status.is_running or status.is_finished:

@@ -11,8 +11,8 @@ import pytest
 
 from results.errors import RecordError
 from results.files import LEDGER, check_output, replacing, write_atomically
-from results.log.event_log import LOG_NAME
 from results.report.example_images import ExampleImages, write_examples
+from results.run_folder import LOG_NAME
 
 
 def test_a_table_is_replaced_whole(tmp_path: Path) -> None:

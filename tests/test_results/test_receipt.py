@@ -24,7 +24,8 @@ from results.log.records import (
     to_line,
 )
 from results.log.state import RunState
-from results.receipt import disagreements, read_receipt, receipt_of, receipt_path, write_receipts
+from results.receipt import disagreements, read_receipt, receipt_of, write_receipts
+from results.run_folder import receipt_path
 from results.study import DataSection, Provenance, ResourcesSection, StudyRecord, StudySection
 
 CONFIGURATION = {"network.filters_1": 8, "training.learning_rate": 0.5, "augment.flip": True, "note": "ä"}
@@ -79,7 +80,7 @@ def test_a_receipt_holds_what_was_given_and_what_came_out_and_reads_back_equal(h
     assert (environment.versions, environment.python) == ({"tensorflow": "2.21.0"}, "3.11.7")
     assert environment.device == "a CPU"
     write_receipts(tmp_path, state)
-    assert receipt_path(tmp_path, (3, None)) == tmp_path / "receipts" / "0003.json"
+    assert receipt_path(tmp_path, 3, None) == tmp_path / "receipts" / "0003.json"
     assert read_receipt(tmp_path / "receipts" / "0003.json") == receipt
 
 

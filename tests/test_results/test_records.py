@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.errors import RecordError
-from results.log.event_log import LOG_NAME, EventLog, read_events
+from results.log.event_log import EventLog, read_events
 from results.log.records import (
     ENDED,
     EVENTS,
@@ -25,6 +25,7 @@ from results.log.records import (
     from_line,
     to_line,
 )
+from results.run_folder import LOG_NAME
 from results.study import DataSection, FinalsSection, Provenance, SearchSection, StudyRecord, StudySection
 
 TEXT = st.text(max_size=20)

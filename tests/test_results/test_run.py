@@ -16,7 +16,8 @@ from results.log.event_log import EventLog
 from results.log.records import Epoch, FinalEvaluated, FinalsDecided, TrialEnded, TrialStarted
 from results.log.state import load_run
 from results.predictions import Predictions, write_predictions
-from results.receipt import receipt_path, write_receipts
+from results.receipt import write_receipts
+from results.run_folder import receipt_path
 from results.tables.leaderboard import write_tables
 
 
@@ -79,8 +80,8 @@ def test_frames_are_the_tables_of_the_run_folder_and_changing_one_changes_no_oth
 def test_receipts_are_those_of_the_run_folder(folder: Path) -> None:
     write_receipts(folder, load_run(folder))
     run = results.load(folder)
-    assert run.receipt(1).to_text() == receipt_path(folder, (1, None)).read_text(encoding="utf-8")
-    assert run.receipt(1, 0).to_text() == receipt_path(folder, (1, 0)).read_text(encoding="utf-8")
+    assert run.receipt(1).to_text() == receipt_path(folder, 1, None).read_text(encoding="utf-8")
+    assert run.receipt(1, 0).to_text() == receipt_path(folder, 1, 0).read_text(encoding="utf-8")
     with pytest.raises(RecordError, match="trial 3 has not ended; continue the run first"):
         run.receipt(3)
 

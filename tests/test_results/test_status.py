@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from results.errors import RecordError
-from results.log.event_log import LOG_NAME, EventLog, read_events
+from results.log.event_log import EventLog, read_events
 from results.log.records import (
     AttemptEnded,
     AttemptStarted,
@@ -25,6 +25,7 @@ from results.log.records import (
     TrialStarted,
 )
 from results.log.state import fold
+from results.run_folder import LOG_NAME
 from results.study import Provenance, StudyRecord, StudySection
 from results.tables.status import duration, run_status, status_text
 

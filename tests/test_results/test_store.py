@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.errors import RecordError
-from results.log.event_log import LOG_NAME, EventLog, is_being_written, read_events
+from results.log.event_log import EventLog, is_being_written, read_events
 from results.log.records import Epoch, StudyEnded
 from results.log.state import load_run
+from results.run_folder import LOG_NAME
 
 
 def epoch(number: int) -> Epoch:
@@ -162,7 +163,8 @@ def test_a_write_that_the_disk_cuts_short_is_one_line_and_leaves_only_whole_even
         import pathlib, resource
         from results.errors import RecordError
         from results.log.records import Epoch
-        from results.log.event_log import EventLog, LOG_NAME
+        from results.run_folder import LOG_NAME
+        from results.log.event_log import EventLog
         run = pathlib.Path({str(tmp_path)!r})
         log = EventLog(run)
         log.append(Epoch(trial=0, attempt=0, epoch=1, validation_accuracy=0.5))

@@ -26,8 +26,9 @@ from results.log.records import (
 )
 from results.log.state import RunState, load_run
 from results.predictions import Predictions, write_predictions
-from results.report.example_images import EXAMPLES, example_images, write_examples
+from results.report.example_images import example_images, write_examples
 from results.report.importance import Importance, write_importance
+from results.run_folder import EXAMPLES
 from results.study import DataSection, ResourcesSection
 from results.tables.leaderboard import write_tables
 

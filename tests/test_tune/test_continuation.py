@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from results.log.event_log import LOG_NAME, EventLog, read_events
+from results.log.event_log import EventLog, read_events
 from results.log.records import SpaceWidened, StudyResumed
 from results.log.state import RunState, fold
+from results.run_folder import LOG_NAME
 from results.study import Provenance
 from search_spaces.parameters import SpaceError
 from search_spaces.space import load_space

@@ -14,9 +14,10 @@ from bench import Bench, Crash, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from results.log.event_log import LOG_NAME, read_events
+from results.log.event_log import read_events
 from results.log.records import Rung, StudyResumed
 from results.log.state import load_run
+from results.run_folder import LOG_NAME
 from results.study import Provenance
 from results.tables.leaderboard import rank_trials
 from results.tables.ties import pack_flags

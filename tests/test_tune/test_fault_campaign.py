@@ -16,9 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from results.log.event_log import LOG_NAME, read_events
+from results.log.event_log import read_events
 from results.log.records import Epoch, TrialStarted
 from results.log.state import load_run
+from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
 
 SETI_TUNE = [sys.executable, "-m", "tune.cli.main"]

@@ -15,7 +15,7 @@ from processes import search, values
 
 from results.finals import is_stale, standings
 from results.findings import Findings
-from results.log.event_log import LOG_NAME, EventLog, read_events
+from results.log.event_log import EventLog, read_events
 from results.log.recorder import Recorder
 from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed, TrialEnded
 from results.log.state import RunState, load_run
@@ -23,6 +23,7 @@ from results.predictions import read_predictions
 from results.report import content
 from results.report.example_images import read_examples
 from results.report.markdown import to_markdown
+from results.run_folder import LOG_NAME
 from results.study import Provenance
 from results.tables.leaderboard import rank_trials
 from seti_model.data.dataset import Dataset

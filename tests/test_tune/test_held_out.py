@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from processes import search
 
-from results.log.event_log import LOG_NAME, EventLog
+from results.log.event_log import EventLog
 from results.log.records import FinalsDecided, StudyEnded, StudyStarted
 from results.log.state import RunState, load_run
+from results.run_folder import LOG_NAME
 from results.study import Provenance, StudyRecord
 from seti_model.data.dataset import Dataset, SplitData, write_dataset
 from seti_model.errors import DatasetError

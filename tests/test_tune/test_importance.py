@@ -8,7 +8,8 @@ import pytest
 
 from results.log.records import Epoch, Event, Status, StudyStarted, TrialEnded, TrialStarted
 from results.log.state import RunState
-from results.report.importance import IMPORTANCE, MIN_COMPLETED, needs_importance, read_importance
+from results.report.importance import MIN_COMPLETED, needs_importance, read_importance
+from results.run_folder import IMPORTANCE
 from results.study import Provenance, StudyRecord
 from search_spaces.parameters import Categorical, Float
 from search_spaces.space import Space

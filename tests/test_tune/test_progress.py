@@ -15,7 +15,6 @@ import pytest
 from processes import SEARCH, search, wait_for
 from rich.console import Console
 
-from results.log.event_log import LOG_NAME
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -27,6 +26,7 @@ from results.log.records import (
     TrialStarted,
 )
 from results.log.state import RunState
+from results.run_folder import LOG_NAME
 from tune.process.signals import Signals
 from tune.study import load_study
 from tune.view.live import CLOCK_EVERY_S, LIVE_EVERY_S, Progress

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from processes import values
 
-from results.log.event_log import LOG_NAME, EventLog, read_events
+from results.log.event_log import EventLog, read_events
 from results.log.records import Epoch, SpaceWidened
 from results.log.state import load_run
+from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
 
 

@@ -15,11 +15,12 @@ import pytest
 from processes import search
 
 from results.errors import RecordError
-from results.log.event_log import LOG_NAME, EventLog
+from results.log.event_log import EventLog
 from results.log.recorder import Recorder
 from results.log.records import Epoch, FinalsDecided
 from results.log.state import RunState, load_run
-from results.receipt import read_receipt, receipt_path, write_receipts
+from results.receipt import read_receipt, write_receipts
+from results.run_folder import LOG_NAME, receipt_path
 from results.study import DataSection
 from results.tables.leaderboard import rank_trials, write_tables
 from seti_model.data.dataset import Dataset, TrainingData
@@ -130,7 +131,7 @@ def test_the_winner_of_two_workers_is_identical_in_a_fresh_process_without_ray(s
     }
     assert winner.last is not None
     assert json.loads((out / "model.json").read_text())["weights_digest"] == winner.last.best_weights_digest
-    assert read_receipt(out / "receipt.json") == read_receipt(receipt_path(searched, winner.started.key))
+    assert read_receipt(out / "receipt.json") == read_receipt(receipt_path(searched, *winner.started.key))
     assert answer(out)["differences"] == []
 
 
@@ -146,7 +147,7 @@ def test_an_edited_version_is_named_whether_or_not_the_weights_are_the_same(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The receipt of another machine: in truth its weights would be others too."""
-    receipt = receipt_path(run, (1, None))
+    receipt = receipt_path(run, 1, None)
     edit(receipt, lambda v: v["environments"][0]["versions"].update(tensorflow="2.20.0"))
     assert main(["retrain", str(run), "--trial", "1", "--out", str(tmp_path / "a")]) == 0
     named = "tensorflow: 2.20.0 then, 2.21.0 now; environments are others in the receipt than in the log"
@@ -196,7 +197,7 @@ def test_missing_simulated_data_is_not_made_again_but_the_command_that_does_is_n
         f"{run}/dataset: missing; make it again with `{command}`; its digest will be compared"
     )
     assert not (run / "dataset").exists()
-    alone = shutil.copy(receipt_path(run, (0, None)), tmp_path / "alone.json")
+    alone = shutil.copy(receipt_path(run, 0, None), tmp_path / "alone.json")
     with pytest.raises(DatasetError, match=r"data simulate data/net .*--seed 1` and give it with --data data/net; its"):
         open_data(find_source(Path(alone)), None)
     assert main(command.split()[1:]) == 0
@@ -320,7 +321,7 @@ def test_the_best_is_what_the_finals_delivered_once_they_have_decided(quick: Pat
 def test_a_run_without_receipts_and_a_receipt_without_its_run_are_enough(quick: Path, tmp_path: Path) -> None:
     alone = tmp_path / "elsewhere" / "alone" / "0000.json"
     alone.parent.mkdir(parents=True)
-    shutil.copy(receipt_path(quick, (0, None)), alone)
+    shutil.copy(receipt_path(quick, 0, None), alone)
     assert again(alone, tmp_path / "a").word == "identical"
     shutil.rmtree(quick / "receipts")
     assert again(quick, tmp_path / "b", trial="0").word == "identical"
@@ -346,7 +347,7 @@ def test_a_trainable_without_digests_is_compared_by_its_accuracies(
     run_here(study, tmp_path / "run")
     found = again(tmp_path / "run", tmp_path / "out")
     assert found.text == "identical: the validation accuracies of all 9 epochs are the same; no weights are recorded"
-    edit(receipt_path(tmp_path / "run", (0, None)), lambda v: v.update(seed=v["seed"] + 1))
+    edit(receipt_path(tmp_path / "run", 0, None), lambda v: v.update(seed=v["seed"] + 1))
     other = again(tmp_path / "run", tmp_path / "other", trial="0")
     assert (other.word, other.exit_code) == ("differs", 2)
     assert re.match(r"differs, because seed is \d+ in the receipt, \d+ in the log\n", other.text)
@@ -374,7 +375,7 @@ def test_within_the_spread_of_the_finals_is_within_tolerance(
     quick: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     best = rank_trials(load_run(quick))[0][0]
-    edit(receipt_path(quick, best.started.key), lambda v: v.update(seed=v["seed"] + 1))
+    edit(receipt_path(quick, *best.started.key), lambda v: v.update(seed=v["seed"] + 1))
     assert main(["retrain", str(quick), "--out", str(tmp_path / "out")]) == 0
     assert re.search(
         r"\nwithin tolerance; different: seed is \d+ in the receipt, \d+ in the log\n"
@@ -401,7 +402,7 @@ def test_ctrl_c_names_the_command_that_goes_on(quick_study: Callable[..., Path],
 
 
 def test_a_retraining_that_diverges_or_ends_early_differs_and_says_so(quick: Path, tmp_path: Path) -> None:
-    receipt = receipt_path(quick, (0, None))
+    receipt = receipt_path(quick, 0, None)
     edit(receipt, lambda v: v["configuration"].update(diverges_above=0.1))
     found = again(quick, tmp_path / "out", trial="0")
     assert (found.word, found.exit_code) == ("differs", 2)
@@ -444,19 +445,19 @@ def test_a_folder_with_something_else_is_left_alone(quick: Path, tmp_path: Path)
 def test_a_choice_that_does_not_fit_is_refused(quick: Path, chosen: dict[str, Any], message: str) -> None:
     with pytest.raises((StudyError, RecordError), match=message):
         find_source(quick, **chosen)
-    receipt = receipt_path(quick, (0, None))
+    receipt = receipt_path(quick, 0, None)
     with pytest.raises(StudyError, match=r"0000\.json: is the receipt of one trial; leave --trial and --repeat out"):
         find_source(receipt, **chosen)
 
 
 def test_receipts_that_cannot_be_repeated_are_refused(quick: Path, tmp_path: Path) -> None:
-    receipt = receipt_path(quick, (0, None))
+    receipt = receipt_path(quick, 0, None)
     source = find_source(quick, trial="0")
     with pytest.raises(StudyError, match="--data somewhere: the study has no data set; leave --data out"):
         open_data(source, Path("somewhere"))
     with pytest.raises(StudyError, match="--threads 0: at least 1 is expected"):
         setting_here(source, None, 0)
-    shutil.copy(receipt, receipt_path(quick, (1, None)))
+    shutil.copy(receipt, receipt_path(quick, 1, None))
     with pytest.raises(RecordError, match=r"0001\.json: is the receipt of trial 0; delete it, the log has the right"):
         find_source(quick, trial="1")
     edit(receipt, lambda v: v.update(init_digest="f" * 64))

@@ -14,9 +14,9 @@ import pytest
 from processes import search
 
 import results
-from results.log.event_log import LOG_NAME
 from results.log.records import EVENTS, SCHEMA_VERSION
 from results.receipt import RECEIPT_VERSION
+from results.run_folder import LOG_NAME
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")

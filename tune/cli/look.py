@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.files import check_output, write_atomically
-from results.log.event_log import LOG_NAME, is_being_written
+from results.log.event_log import is_being_written
 from results.log.state import load_run
-from results.report.html import write_html_report
+from results.run_folder import EXPORTS, LOG_NAME
 from results.tables.compare import compare_runs, comparison_text
 from results.tables.json_output import comparison_json, leaderboard_json, status_json
 from results.tables.leaderboard import leaderboard_table, leaderboard_text
@@ -69,7 +69,6 @@ EXPORT_EPILOG = """examples:
 Each viewer is a package of its own: pip install tensorboard, mlflow, optuna-dashboard.
 `--optuna-journal FILE` names the journal itself; `optuna-dashboard FILE` shows it.
 """
-EXPORTS = "exports"
 _LONGEST_S = 86400
 
 
@@ -193,6 +192,9 @@ def _seconds(text: str) -> float:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from results.report.html import write_html_report  # both need pandas, which the other commands do not
+    from tune.derived import read_findings
+
     if options.out is not None:
         check_output(options.out)
     log: Path = options.folder / LOG_NAME
@@ -201,8 +203,6 @@ def _report(options: argparse.Namespace) -> int:
         # Asked first: what comes between this and the report is in the report.
         running, size = is_being_written(options.folder), log.stat().st_size if log.exists() else 0
         if (size, running) != written:
-            from tune.derived import read_findings
-
             path = write_html_report(read_findings(options.folder), options.out)
             print(f"written: {path}", file=sys.stderr)
             written = (size, running)

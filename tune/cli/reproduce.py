@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from results.commands import command
 from results.reproduction import differences
+from results.run_folder import ANSWER
 from tune import reproduce as retrain
 from tune.reproduce_source import find_source, open_data, setting_here
 
@@ -64,7 +65,7 @@ def _retrain(options: argparse.Namespace) -> int:
         raise
     if not shown:
         print(f"nothing was left to train: the answer is about what {out} holds already")
-    print(f"\n{answer.text}\nAnswer: {out / retrain.ANSWER}")
+    print(f"\n{answer.text}\nAnswer: {out / ANSWER}")
     return answer.exit_code
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.commands import command, option_words
-from results.log.event_log import LOG_NAME
+from results.run_folder import LOG_NAME
 from seti_model.data.dataset import Dataset
 from tune.forecast import forecast, forecast_text, measure_flops
 from tune.process.supervisor import supervise

@@ -10,6 +10,7 @@ from pathlib import Path
 from results.finals import finalists, is_stale
 from results.log.records import AttemptStarted, TrialStarted, utc_now
 from results.log.state import RunState, TrialState
+from results.run_folder import checkpoint_folder
 from results.schema import Value
 from results.study import FinalsSection
 from seti_model.runtime import derive_seed
@@ -67,12 +68,6 @@ def wanted_retrainings(study: Study, state: RunState) -> int:
     return begun + len(missing_finals(study.finals, state))
 
 
-def checkpoint_folder(run: Path, started: TrialStarted) -> Path:
-    """Return the folder below which all attempts of a trial write, each into one of its own."""
-    repeat = "" if started.repeat is None else f"-{started.repeat}"
-    return run / "checkpoints" / f"{started.trial:04d}{repeat}"
-
-
 @dataclass(frozen=True)
 class Terms:
     """What every attempt at a trial is given, see `tune.trainable.Task`."""
@@ -99,7 +94,7 @@ def next_attempt(
         configuration=terms.configuration,
         seed=started.seed,
         max_epochs=terms.max_epochs,
-        checkpoint_folder=checkpoint_folder(run, started) / str(attempt),
+        checkpoint_folder=checkpoint_folder(run, *started.key) / str(attempt),
         resume_from=run / saved.path if saved else None,
         init_from=terms.init_from,
         checkpoint_epochs=terms.checkpoint_epochs,

@@ -45,9 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, signals: Signals) -> int:
     from results.log.records import Status
-    from results.report.html import HTML_REPORT
-    from results.report.markdown import REPORT
     from results.report.sentences import headline
+    from results.run_folder import HTML_REPORT, LEADERBOARD, REPORT
     from results.tables.leaderboard import leaderboard_table, leaderboard_text
     from tune.installation import check_installation
     from tune.process.driver import run_study
@@ -68,10 +67,10 @@ def _run(options: argparse.Namespace, signals: Signals) -> int:
         go_on = command("resume", options.run, trials=trials, **moved)
         if options.finals_only:  # what it asks for may not be in the log yet
             go_on = command("finals", options.run, finalists=options.finalists, seeds=options.seeds, **moved)
-        print(f"\nInterrupted; leaderboard of what was done: {options.run}/leaderboard.csv\nContinue with: {go_on}")
+        print(f"\nInterrupted; leaderboard of what was done: {options.run}/{LEADERBOARD}\nContinue with: {go_on}")
         return exit_code(outcome.signal)
     print("\n" + "\n".join([] if found is None else headline(found)))
-    print(f"\nLeaderboard: {options.run}/leaderboard.csv\nReport: {options.run}/{REPORT}")
+    print(f"\nLeaderboard: {options.run}/{LEADERBOARD}\nReport: {options.run}/{REPORT}")
     print(f"Page: {options.run}/{HTML_REPORT}")
     return 0 if any(trial.status == Status.COMPLETED for trial in outcome.state.search_trials()) else 2
 

@@ -17,6 +17,7 @@ from results.log.recorder import Recorder
 from results.log.records import StudyEnded, StudyResumed
 from results.log.state import RunState
 from results.receipt import write_receipts
+from results.run_folder import RAY_FOLDER, SOURCE
 from results.tables.leaderboard import write_tables
 from tune.derived import refresh
 from tune.errors import StudyError
@@ -30,7 +31,7 @@ from tune.process.signals import Interrupted, Signals
 from tune.process.upkeep import Upkeep
 from tune.provenance import provenance
 from tune.ray_adapter import cluster as clusters
-from tune.resume import SOURCE, check_continuation, check_digest, opening_events
+from tune.resume import check_continuation, check_digest, opening_events
 from tune.study import Study
 from tune.trainable import load_trainable
 from tune.view.live import Progress
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from ray.exceptions import RayError
 
     from seti_model.data.dataset import TrainingData
-
-RAY_FOLDER = ".ray"
 
 
 class RayLostError(StudyError):
