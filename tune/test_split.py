@@ -15,7 +15,7 @@ from results.errors import RecordError
 from results.files import LEDGER
 from results.log.event_log import EventLog, read_events
 from results.log.records import TestUnlocked, utc_now
-from results.log.state import RunState
+from results.log.state import RunState, load_run
 from results.run_folder import LOG_NAME
 from seti_model.errors import DatasetError
 
@@ -137,7 +137,7 @@ def report_use(model: Path) -> None:
 
     run = _run_of(model)
     try:
-        if run is not None:
+        if run is not None and load_run(run).is_search:
             refresh(run)
     except RecordError as error:
         print(f"note: the report of {run} does not count this use yet: {error}", file=sys.stderr)

@@ -33,7 +33,12 @@ _IN_SHORT = {Verdict.BETTER: "Yes", Verdict.WORSE: "No, worse", Verdict.NEITHER:
 
 
 def answers(found: Findings) -> tuple[Answer, ...]:
-    """Return what a reader wants to know first: which configuration, is it better than the baseline, how sure."""
+    """Return what a reader wants to know first: which configuration, is it better than the baseline, how sure.
+
+    A training of one given configuration leaves only the last one to ask.
+    """
+    if not found.state.is_search:
+        return (Answer("How good is it?", *_how_sure(found)),)
     return (
         Answer("Which configuration?", *_which(found)),
         Answer("Is it better than the baseline?", *_is_better(found)),
@@ -45,7 +50,7 @@ def headline(found: Findings) -> list[str]:
     """Return the result in sentences, for the terminal and the top of the reports."""
     lines = [*_of_search(found), *of_finals(found), *of_models(found), *of_configurations(found)]
     lines += ["Brackets hold 95 % intervals."] if found.tested else []
-    return [*lines, *caveats(found), saved(found.audit)]
+    return [*lines, *caveats(found), *([saved(found.audit)] if found.state.is_search else [])]
 
 
 def how_it_ended(found: Findings) -> str:
@@ -58,7 +63,7 @@ def how_it_ended(found: Findings) -> str:
     words = [f"{sum(t.status == s for t in trials)} {s}" for s in Status if s != Status.RUNNING]
     running = sum(t.ended is None for t in trials)
     words += [f"{running} running"] if running else []
-    return f"{how} {len(trials)} trials: {', '.join(words)}."
+    return f"{how} {_counted(len(trials), 'trial')}: {', '.join(words)}."
 
 
 def of_finals(found: Findings) -> list[str]:
@@ -164,7 +169,7 @@ def _which(found: Findings) -> tuple[str, list[str]]:
         because = [
             f"Mean validation accuracy {winner.mean:.4f} over {_retrainings(len(winner.objectives))}, the best of "
             f"{_counted(len(found.standings), 'finalist')}.",
-            _values(found.state.trials[winner.trial, None]),
+            *_values(found.state.trials[winner.trial, None]),
         ]
         return _named(winner).capitalize(), [*because, *(["The model: final/model.keras."] * found.is_delivered)]
     if found.ranked:
@@ -172,7 +177,7 @@ def _which(found: Findings) -> tuple[str, list[str]]:
         because = [
             f"Provisional: the highest validation accuracy, {objective(best):.4f}, of "
             f"{_counted(len(found.ranked), 'completed trial')}; no finals have decided.",
-            _values(best),
+            *_values(best),
         ]
         return _named(best).capitalize(), because
     return "None yet", _of_search(found) or ["No trial is completed."]
@@ -188,10 +193,8 @@ def _is_better(found: Findings) -> tuple[str, list[str]]:
             answer += f" for this model, {_IN_SHORT[of_configuration].lower()} for its configuration"
         return answer, [of_models(found)[-1], *(of_configurations(found)[-1:] if differ is not None else [])]
     if winner is None:
-        can_be_tested = (
-            found.state.ended is not None and found.state.study.finals is not None
-        )  # else it runs, or trains once
-        return "Not tested", [*_on_validation(found), *(["`seti-tune finals RUN` tests it."] * can_be_tested)]
+        next_step = [] if found.state.ended is None else ["`seti-tune finals RUN` tests it."]
+        return "Not tested", [*_on_validation(found), *next_step]
     if winner.is_baseline:
         return "No", ["It is the baseline: no other finalist has a higher mean."]
     if baseline is None:
@@ -224,12 +227,10 @@ def _how_sure(found: Findings) -> tuple[str, list[str]]:
     if not found.ranked:
         return "Unknown", []
     best, n = found.ranked[0], validation_images(found.state)
-    limits = objective_interval(best, n)
-    because = [
-        f"Validation accuracy of one training{'' if limits is None else f' on {n} images, with its 95 % interval'}; "
-        f"optimistic, as the best of {_counted(len(found.state.search_trials()), 'trial')}.",
-        *_published(found.state),
-    ]
+    limits, trials = objective_interval(best, n), len(found.state.search_trials())
+    of = "" if limits is None else f" on {n} images, with its 95 % interval"
+    chosen = f"; optimistic, as the best of {trials} trials" if trials > 1 else ""
+    because = [f"Validation accuracy of one training{of}{chosen}.", *_published(found.state)]
     return f"{Estimate(objective(best), *(limits or (math.nan, math.nan))):.3f}", because
 
 
@@ -247,11 +248,11 @@ def _published(state: RunState) -> list[str]:
 def _of_search(found: Findings) -> list[str]:
     trials = found.state.search_trials()
     for best in found.ranked[:1]:
-        epoch = best.best.epoch if best.best else 0
-        return [
-            f"Best of the search: {_named(best)}, validation accuracy {objective(best):.4f} at epoch {epoch} "
-            f"(optimistic: the best of {_counted(len(trials), 'trial')})."
-        ]
+        reached = f"validation accuracy {objective(best):.4f} at epoch {best.best.epoch if best.best else 0}"
+        if not found.state.is_search:
+            return [f"One training: {reached}."]
+        chosen = f" (optimistic: the best of {len(trials)} trials)" if len(trials) > 1 else ""
+        return [f"Best of the search: {_named(best)}, {reached}{chosen}."]
     first = next((t.ended for t in trials if t.ended), None)
     return [] if first is None else [f"No trial was completed; the first one {first.status}: {first.reason}"]
 
@@ -299,8 +300,9 @@ def _named(one: Standing | TrialState) -> str:
     return f"trial {number}{' (the baseline)' if is_baseline else ''}"
 
 
-def _values(trial: TrialState) -> str:
-    return ", ".join(f"{short_name(name)} {cell_text(value)}" for name, value in trial.parameters.items()) + "."
+def _values(trial: TrialState) -> list[str]:
+    values = ", ".join(f"{short_name(name)} {cell_text(value)}" for name, value in trial.parameters.items())
+    return [f"{values}."] if values else []
 
 
 def _retrainings(n: int) -> str:

@@ -60,7 +60,16 @@ def test_a_search_without_finals_answers_provisionally(hand: Any, tmp_path: Path
     )
     _, better, sure = answered(tmp_path, [hand.study(), *hand.trial(0, [0.5])])
     assert better.startswith("Not tested: It is the baseline.")
-    assert sure.startswith("0.500: Validation accuracy of one training; optimistic, as the best of 1 trial.")
+    assert sure.startswith("0.500: Validation accuracy of one training.")
+
+
+def test_a_training_of_one_given_configuration_is_compared_with_nothing(hand: Any, tmp_path: Path) -> None:
+    events = [hand.study(space={}, validation_images=200), *hand.trial(0, [0.5], parameters={})]
+    low, high = wilson_interval(100, 200)
+    assert answered(tmp_path, events) == [
+        f"0.500 ({low:.3f}..{high:.3f}): Validation accuracy of one training on 200 images, with its 95 % interval."
+    ]
+    assert headline(findings(tmp_path, RunState(events))) == ["One training: validation accuracy 0.5000 at epoch 1."]
 
 
 @pytest.mark.parametrize(
