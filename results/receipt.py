@@ -10,7 +10,7 @@ from pathlib import Path
 
 from results.errors import RecordError
 from results.files import write_atomically
-from results.log.records import Status, TrialKey
+from results.log.records import Status, TrialKey, trial_name
 from results.log.state import RunState, TrialState
 from results.run_folder import RECEIPTS, receipt_path
 from results.schema import SchemaError, Value, parse_json, read, to_json
@@ -89,9 +89,8 @@ def receipt_of(state: RunState, key: TrialKey) -> Receipt:
     """
     trial = state.trials.get(key)
     if trial is None or trial.ended is None:
-        name = f"trial {key[0]}" if key[1] is None else f"retraining {key[1]} of trial {key[0]}"
         what = "has not ended; continue the run first" if trial else "is not in the log; see `seti-tune leaderboard`"
-        raise RecordError(f"{name} {what}")
+        raise RecordError(f"{trial_name(*key)} {what}")
     started, best, last = trial.started, trial.best, trial.last
     study = state.study
     return Receipt(

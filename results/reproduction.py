@@ -21,7 +21,7 @@ _MAY_BE_UNKNOWN = ("python", _COMMIT, "device")  # a library that is not named w
 
 @dataclass(frozen=True)
 class Setting:
-    """With what a trial is repeated: all that may be another than in its receipt."""
+    """With what a trial is repeated: everything that may differ from its receipt."""
 
     environment: Environment
     threads: int

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from results.commands import command
 from results.errors import RecordError
 from results.finals import Standing, standings
-from results.log.records import Epoch, FinalEvaluated, FinalsDecided, Rung, Status
+from results.log.records import Epoch, FinalEvaluated, FinalsDecided, Rung, Status, trial_name
 from results.log.state import RunState, TrialState, load_run
 from results.receipt import Receipt, receipt_of
 from results.schema import Value
@@ -129,8 +129,9 @@ class Run:
         for trial in self.trials if repeat is None else self.retrainings:
             if (trial.number, trial.repeat) == (number, repeat):
                 return trial
-        name = f"trial {number}" if repeat is None else f"retraining {repeat} of trial {number}"
-        raise RecordError(f"{self.folder}: {name} is not in the log; see `leaderboard` or `retrainings`")
+        raise RecordError(
+            f"{self.folder}: {trial_name(number, repeat)} is not in the log; see `leaderboard` or `retrainings`"
+        )
 
     def receipt(self, number: int, repeat: int | None = None) -> Receipt:
         """Return everything needed to repeat a trial that has ended.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.errors import RecordError
-from results.log.records import TrialKey
+from results.log.records import TrialKey, trial_name
 from results.log.state import RunState, load_run
 from results.receipt import Environment, Receipt, disagreements, read_receipt, receipt_of
 from results.reproduction import Setting
@@ -33,9 +33,7 @@ class Source:
     @property
     def name(self) -> str:
         """The trial in words."""
-        trial, repeat = self.receipt.key
-        words = f"trial {trial}" if repeat is None else f"retraining {repeat} of trial {trial}"
-        return f"{words} of study {self.receipt.study}"
+        return f"{trial_name(*self.receipt.key)} of study {self.receipt.study}"
 
 
 def find_source(place: Path, *, trial: str | None = None, repeat: int | None = None) -> Source:

@@ -23,6 +23,11 @@ SpaceRecord = Mapping[str, str | Mapping[str, Mapping[str, Any]]]  # name, descr
 TrialKey = tuple[int, int | None]  # (trial, repeat)
 
 
+def trial_name(trial: int, repeat: int | None) -> str:
+    """Return a trial of the search, or its retraining in the finals, as everything a user reads calls it."""
+    return f"trial {trial}" if repeat is None else f"trial {trial}, seed index {repeat}"
+
+
 class Status(StrEnum):
     """How a trial stands."""
 

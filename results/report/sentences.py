@@ -59,7 +59,7 @@ def how_it_ended(found: Findings) -> str:
     if ended is not None:
         how = f"The study {'is finished' if ended.finished else 'was interrupted'}: {ended.reason}."
     else:
-        how = "The study is running." if found.is_running else "The study was interrupted; its driver left no reason."
+        how = "The study is running." if found.is_running else "The study was interrupted without a recorded reason."
     words = [f"{sum(t.status == s for t in trials)} {s}" for s in Status if s != Status.RUNNING]
     running = sum(t.ended is None for t in trials)
     words += [f"{running} running"] if running else []

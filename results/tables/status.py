@@ -11,7 +11,7 @@ from pathlib import Path
 from results.audit import epochs_spent
 from results.commands import command, continuing
 from results.log.event_log import is_being_written
-from results.log.records import ENDED, AttemptEnded, Cause, Status
+from results.log.records import ENDED, AttemptEnded, Cause, Status, trial_name
 from results.log.state import RunState, TrialState, fold
 from results.run_folder import REPORT
 from results.stats.intervals import PairedDifference
@@ -51,7 +51,7 @@ def run_status(run: Path) -> RunStatus:
 
 
 def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
-    """Return the status in lines of a label and what there is to say."""
+    """Return the status in lines, each with its label."""
     now = now or datetime.now(UTC)
     state = status.state
     name = state.study.study.name or status.run.name
@@ -93,7 +93,7 @@ def _how_it_stands(status: RunStatus, now: datetime) -> str:
     if ended is not None:
         reason = " ".join(ended.reason.removeprefix(f"{status.run.absolute()}: ").split())
         return f"{'finished: ' if ended.finished else '' if reason.startswith('interrupted') else 'ended: '}{reason}"
-    return "interrupted without a word, or a copy of a running one"
+    return "interrupted without a recorded reason, or a copy of a running one"
 
 
 def _last_event(state: RunState, now: datetime) -> str:
@@ -160,7 +160,7 @@ def _best(state: RunState) -> str:
         return _reached(best, state)
     return (
         f"{_reached(best, state)}; minus baseline {difference.difference:+.4f} "
-        f"(95 % {difference.low:+.3f}..{difference.high:+.3f}; chosen on these images, so optimistic)"
+        f"(95 % {difference.low:+.3f}..{difference.high:+.3f}), optimistic: chosen on the same images"
     )
 
 
@@ -190,8 +190,7 @@ def _open_trials(status: RunStatus) -> Iterator[str]:
     for trial in (*status.state.search_trials(), *status.state.final_trials()):
         if trial.ended is not None:
             continue
-        name = f"trial {trial.started.trial}"
-        words = [name if trial.started.repeat is None else f"final {trial.started.repeat} of {name}"]
+        words = [trial_name(*trial.started.key)]
         words.append(f"epoch {max(trial.epochs, default=0)}/{trial.started.max_epochs}")
         if trial.last is not None:
             words.append(f"last {trial.last.validation_accuracy:.4f}")
@@ -213,9 +212,7 @@ def _lost(state: RunState) -> Iterator[str]:
     ended = f"; {failed} of them ended {'its trial' if failed == 1 else 'their trials'} as failed" if failed else ""
     yield f"{len(lost)}: {', '.join(f'{n} {kind}' for kind, n in counts.most_common())}{ended}"
     for end in lost[-LAST_REASONS:]:
-        final = "" if end.repeat is None else f"final {end.repeat} of "
-        why = one_line(end.why)[:_REASON_WIDTH]
-        yield f"{final}trial {end.trial}, attempt {end.attempt}: {why}"
+        yield f"{trial_name(end.trial, end.repeat)}, attempt {end.attempt}: {one_line(end.why)[:_REASON_WIDTH]}"
 
 
 def _kind(end: AttemptEnded) -> str:

@@ -168,7 +168,7 @@ def test_a_run_that_has_just_begun_has_a_report(hand: Any, tmp_path: Path) -> No
         assert "while the study was running" in page
     assert "No epoch with a finite validation accuracy is recorded yet." in page
     assert figures(page) == {}
-    assert "was interrupted; its driver left no reason" in page_of(tmp_path)
+    assert "was interrupted without a recorded reason" in page_of(tmp_path)
 
 
 def test_a_run_in_which_everything_failed_has_a_report(hand: Any, tmp_path: Path) -> None:

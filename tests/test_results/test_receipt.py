@@ -132,7 +132,7 @@ def test_receipts_are_written_for_ended_trials_and_only_when_something_changed(h
     ("key", "message"),
     [
         ((5, None), "trial 5 is not in the log; see `seti-tune leaderboard`"),
-        ((3, 0), "retraining 0 of trial 3 is not in the log"),
+        ((3, 0), "trial 3, seed index 0 is not in the log"),
         ((3, None), "trial 3 has not ended; continue the run first"),
     ],
 )

@@ -128,7 +128,7 @@ def test_what_is_not_there_is_said_with_what_to_do(hand: Any, tmp_path: Path) ->
     assert run.finals is None
     with pytest.raises(RecordError, match="trial 7 is not in the log; see `leaderboard` or `retrainings`"):
         run.trial(7)
-    with pytest.raises(RecordError, match="retraining 0 of trial 0 is not in the log"):
+    with pytest.raises(RecordError, match="trial 0, seed index 0 is not in the log"):
         run.trial(0, 0)
     with pytest.raises(RecordError, match="no model was handed on yet; let the finals end"):
         run.predictions()

@@ -66,11 +66,11 @@ def test_an_interrupted_run_says_what_was_reached_and_how_to_continue(hand: Any,
     last = datetime.fromisoformat(events[-1].time)
     lines = status_text(run_status(run), now=last + timedelta(minutes=90)).splitlines()
     assert lines == [
-        f"study hand, {run}: interrupted without a word, or a copy of a running one",
+        f"study hand, {run}: interrupted without a recorded reason, or a copy of a running one",
         "last event     1 h 30 min ago",
         "trials         4 of 6: 2 completed, 1 stopped, 1 open",
         "best           trial 1: 0.8000 (95 % 0.711..0.867) at epoch 3; minus baseline +0.2000 "
-        "(95 % +0.118..+0.280; chosen on these images, so optimistic)",
+        "(95 % +0.118..+0.280), optimistic: chosen on the same images",
         "baseline       trial 0: 0.6000 (95 % 0.502..0.691) at epoch 2",
         "epochs         8 done; ended trials took 7, stopping them early saved 2 (22%)",
         "time           30 s of driver time",
@@ -119,7 +119,7 @@ def test_a_driver_that_has_just_taken_an_interrupted_run_up_is_running(hand: Any
         assert "running now, continued a moment ago" in status_text(run_status(tmp_path))
         log.append(StudyResumed(study=StudyRecord(study=StudySection(name="hand")), provenance=Provenance()))
         assert "running now for 0 s" in status_text(run_status(tmp_path))
-    assert "interrupted without a word" in status_text(run_status(tmp_path))
+    assert "without a recorded reason" in status_text(run_status(tmp_path))
 
 
 def test_a_run_that_is_only_starting_has_nothing_to_show_yet(tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def test_interruptions_are_lost_attempts_and_finals_are_named(hand: Any, tmp_pat
     events += [AttemptEnded(trial=0, repeat=0, attempt=0, why="interrupted by SIGINT")]
     text = status_text(run_status(written(tmp_path, events)))
     assert "trials         1 of 8: 1 completed; finals: 1 open" in text
-    assert "open           final 0 of trial 0, epoch 0/3, continues with the run" in text
+    assert "open           trial 0, seed index 0, epoch 0/3, continues with the run" in text
     assert "lost attempts  1: 1 died or interrupted\n" in text
-    assert "final 0 of trial 0, attempt 0: interrupted by" in text
+    assert "trial 0, seed index 0, attempt 0: interrupted by" in text
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_age(hand: Any, tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_read_only_copy_is_read_and_not_touched(hand: Any, tmp_path: Path) -> 
         text = status_text(run_status(copy))
     finally:
         copy.chmod(0o755)
-    assert "interrupted without a word, or a copy of a running one" in text
+    assert "interrupted without a recorded reason, or a copy of a running one" in text
     assert [path.name for path in copy.iterdir()] == [LOG_NAME]
     assert (copy / LOG_NAME).read_bytes() == data
 
@@ -270,4 +270,4 @@ def test_a_run_whose_driver_was_killed_is_not_taken_for_running(tmp_path: Path) 
     finally:
         os.kill(writer.pid, 9)
         writer.wait()
-    assert "interrupted without a word" in status_text(run_status(tmp_path))
+    assert "without a recorded reason" in status_text(run_status(tmp_path))

@@ -162,7 +162,9 @@ def test_a_leaderboard_is_selected_sorted_and_cut_with_the_ranks_of_the_whole(ru
 def test_the_status_of_a_run_is_shown_without_ray_or_tensorflow(run: Path) -> None:
     done = without_ray_or_tensorflow("status", str(run))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"study s, {run}: interrupted without a word, or a copy of a running one\n")
+    assert done.stdout.startswith(
+        f"study s, {run}: interrupted without a recorded reason, or a copy of a running one\n"
+    )
     assert f"seti-tune resume {run}" in done.stdout
 
 

@@ -23,7 +23,7 @@ def test_a_trial_that_does_not_fit_is_refused_with_what_there_is() -> None:
     [
         ("ray://head:10001", "the search must run inside the cluster to keep its record; submit it there with"),
         ("head", r"HOST:PORT is expected, e\.g\. 10\.0\.0\.1:6379, or auto"),
-        ("127.0.0.1:1", r"nobody answers \(Connection refused\); start the head with `ray start --head`"),
+        ("127.0.0.1:1", r"no answer \(Connection refused\); start the head with `ray start --head`"),
     ],
 )
 def test_an_address_that_cannot_work_is_refused_before_anything_starts(address: str, message: str) -> None:

@@ -439,7 +439,7 @@ def test_a_folder_with_something_else_is_left_alone(quick: Path, tmp_path: Path)
     [
         ({"trial": "first"}, "--trial first: the number of a trial is expected, or best"),
         ({"trial": "99"}, "quick: trial 99 is not in the log; see `seti-tune leaderboard`"),
-        ({"trial": "0", "repeat": 7}, "quick: retraining 7 of trial 0 is not in the log"),
+        ({"trial": "0", "repeat": 7}, "quick: trial 0, seed index 7 is not in the log"),
     ],
 )
 def test_a_choice_that_does_not_fit_is_refused(quick: Path, chosen: dict[str, Any], message: str) -> None:

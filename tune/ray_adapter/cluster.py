@@ -117,7 +117,7 @@ def check_address(address: str) -> None:
     """Refuse an address that cannot work, before anything is started.
 
     Raises:
-        StudyError: A `ray://` address, one without a port, or nobody answers there.
+        StudyError: A `ray://` address, one without a port, or no answer from there.
     """
     if address.startswith("ray://"):
         raise StudyError(
@@ -133,7 +133,7 @@ def check_address(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise StudyError(
-            f"--address {address}: nobody answers ({error.strerror or error}); start the head with `ray start --head` "
+            f"--address {address}: no answer ({error.strerror or error}); start the head with `ray start --head` "
             "there, or leave --address out to use this machine"
         ) from error
 

@@ -15,7 +15,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from results.log.records import ENDED, AttemptEnded, Event, Rung, RungDecision, Status, TrialEnded, TrialStarted
+from results.log.records import (
+    ENDED,
+    AttemptEnded,
+    Event,
+    Rung,
+    RungDecision,
+    Status,
+    TrialEnded,
+    TrialStarted,
+    trial_name,
+)
 from results.log.state import RunState
 from results.tables.table import one_line
 from tune.process.signals import ENDING, Signals
@@ -156,5 +166,4 @@ class Progress:
 
 
 def _name(event: TrialStarted | TrialEnded | Rung | AttemptEnded) -> str:
-    final = "" if event.repeat is None else f"final {event.repeat} of "
-    return f"{final}trial {event.trial}"
+    return trial_name(event.trial, event.repeat)

@@ -257,7 +257,7 @@ def _retraining(trial: TrialState | None) -> str:
 def _number(trial: TrialState, *, with_repeat: bool = True) -> str:
     started = trial.started
     words = f"{started.trial} baseline" if started.is_baseline else str(started.trial)
-    return f"{words} final {started.repeat}" if with_repeat and started.repeat is not None else words
+    return f"{words} seed {started.repeat}" if with_repeat and started.repeat is not None else words
 
 
 def _accuracies(trial: TrialState) -> list[float]:
