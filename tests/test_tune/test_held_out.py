@@ -246,7 +246,8 @@ def test_a_use_that_can_be_recorded_in_one_place_only_says_which_failed(
 
 def begun(day: int) -> StudyStarted:
     time = f"2026-01-{day:02d}T00:00:00.000Z"
-    return StudyStarted(study=StudyRecord(), data_digest="d", provenance=Provenance(), time=time)
+    space = {"name": "any", "parameters": {}}
+    return StudyStarted(study=StudyRecord(), space=space, data_digest="d", provenance=Provenance(), time=time)
 
 
 def decided(hour: int) -> FinalsDecided:
