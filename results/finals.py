@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from results.log.records import FinalsDecided, Status
 from results.log.state import RunState, TrialState
 from results.predictions import Predictions, read_predictions
 from results.run_folder import DESCRIPTION, VALIDATION_PREDICTIONS
+from results.schema import SchemaError, parse_json
 from results.stats.bootstrap import DeliveredEstimates, delivered_estimates
 from results.stats.detection import (
     Detection,
@@ -237,10 +237,12 @@ def is_delivered(run: Path, state: RunState, decision: FinalsDecided) -> bool:
     """Return whether the model in `final/` is the one that was decided: an earlier one stays until it is replaced."""
     ended = state.trials[decision.winner, decision.delivered].ended
     try:
-        written = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))["weights_digest"]
-    except (OSError, ValueError, KeyError, TypeError):
+        written = parse_json((run / DESCRIPTION).read_bytes())
+    except (OSError, SchemaError):
         return False
-    return ended is not None and bool(written == ended.best_weights_digest)
+    if ended is None or not isinstance(written, dict):
+        return False
+    return bool(written.get("weights_digest", "") == ended.best_weights_digest)
 
 
 def detections(run: Path, test: Predictions) -> list[DetectionRow]:

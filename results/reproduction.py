@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from results.log.records import Status
@@ -13,10 +14,17 @@ from results.log.state import RunState
 from results.receipt import Environment, Receipt
 from results.stats.seeds import objective_over_retrainings
 
-IDENTICAL, WITHIN, DIFFERS = "identical", "within tolerance", "differs"
 LEVEL = 0.95
 _COMMIT = "commit of seti-tune"
 _MAY_BE_UNKNOWN = ("python", _COMMIT, "device")  # a library that is not named was not there
+
+
+class Verdict(StrEnum):
+    """What came out of repeating a trial."""
+
+    IDENTICAL = "identical"
+    WITHIN = "within tolerance"
+    DIFFERS = "differs"
 
 
 @dataclass(frozen=True)
@@ -49,14 +57,14 @@ class Repetition:
 class Answer:
     """Whether a repetition gave what its receipt says: `word`, what differs, and the sentence for people."""
 
-    word: str
+    word: Verdict
     differences: tuple[str, ...]
     text: str
 
     @property
     def exit_code(self) -> int:
         """0 where the trial was repeated, 2 where something named differs, 1 where nothing does: a bug of ours."""
-        return 0 if self.word != DIFFERS else 2 if self.differences else 1
+        return 0 if self.word != Verdict.DIFFERS else 2 if self.differences else 1
 
 
 def differences(receipt: Receipt, setting: Setting, disagreements: Sequence[str] = ()) -> tuple[str, ...]:
@@ -115,7 +123,9 @@ def compare(
     different = tuple(different)
     named = "; ".join(different)
     if (same := _sameness(receipt, done)) is not None:
-        return Answer(IDENTICAL, different, f"{IDENTICAL}: {same}" + (f"; although {named}" if different else ""))
+        return Answer(
+            Verdict.IDENTICAL, different, f"{Verdict.IDENTICAL}: {same}" + (f"; although {named}" if different else "")
+        )
     if isinstance(expected, str):
         is_within, limits = False, f"whether that is within tolerance cannot be said: {expected}"
     else:
@@ -123,9 +133,9 @@ def compare(
         limits = f"{100 * LEVEL:.0f} % of retrainings are expected in {expected[0]:.4f}..{expected[1]:.4f}"
         limits += "" if is_within else ", it lies outside"
     if is_within:
-        word, why = WITHIN, f"; different: {named or 'nothing that is recorded'}"
+        word, why = Verdict.WITHIN, f"; different: {named or 'nothing that is recorded'}"
     else:
-        word = DIFFERS
+        word = Verdict.DIFFERS
         why = f", because {named}" if different else " although nothing recorded differs: please report it"
     return Answer(word, different, f"{word}{why}\n{_reached(receipt, done)}; {limits}")
 

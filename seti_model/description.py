@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from seti_model.config import Configuration
+import msgspec
+
+from seti_model.config import Configuration, Value
 from seti_model.errors import ConfigError, ModelError
+from seti_model.schema import JsonFile, SchemaError, read_file
 from seti_model.training.outcome import TrainedNetwork
 
 FORMAT = 1
@@ -30,18 +32,29 @@ def description_path(model: Path) -> Path:
     return model.with_suffix(".json")
 
 
+class _DescriptionFile(JsonFile, frozen=True, kw_only=True):
+    VERSION = ("format", FORMAT)
+
+    format: int = FORMAT
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    data_digest: str
+    weights_digest: str
+    init_digest: str | None = None
+    configuration: dict[str, Value]
+
+
 def describe(trained: TrainedNetwork) -> str:
     """Return the description of a network, as JSON."""
-    record = {
-        "format": FORMAT,
-        "class_names": trained.class_names,
-        "shape": trained.shape,
-        "data_digest": trained.data_digest,
-        "weights_digest": trained.digest,
-        "init_digest": trained.init_digest,
-        "configuration": trained.configuration.to_mapping(),
-    }
-    return json.dumps(record, indent=1) + "\n"
+    record = _DescriptionFile(
+        class_names=trained.class_names,
+        shape=trained.shape,
+        data_digest=trained.data_digest,
+        weights_digest=trained.digest,
+        init_digest=trained.init_digest,
+        configuration=trained.configuration.to_mapping(),
+    )
+    return json.dumps(msgspec.to_builtins(record), indent=1) + "\n"
 
 
 def read_description(model: Path) -> Description:
@@ -53,31 +66,15 @@ def read_description(model: Path) -> Description:
     if not model.is_file():
         raise ModelError(f"{model}: no such file; give a model.keras written by seti-tune")
     file = description_path(model)
-    record = _read(model, file)
     try:
-        configuration = Configuration.from_mapping(record["configuration"])
-    except ConfigError as error:
-        raise ModelError(f"{file}: of another version of seti-tune ({error}); export it again") from error
-    return Description(
-        configuration,
-        tuple(record["shape"]),
-        tuple(record["class_names"]),
-        record["data_digest"],
-        record["weights_digest"],
-    )
-
-
-def _read(model: Path, file: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        required = ("format", "class_names", "shape", "data_digest", "weights_digest", "configuration")
-        missing = [name for name in required if name not in record]
+        record = read_file(file, _DescriptionFile)
+        configuration = Configuration.from_mapping(record.configuration)
     except FileNotFoundError as error:
         raise ModelError(f"{file}: missing, so the classes have no names; keep it beside {model.name}") from error
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror}); ask for access or export it again") from error
-    except ValueError as error:
-        raise ModelError(f"{file}: not JSON ({error}); export the model again") from error
-    if missing or record["format"] != FORMAT:
-        raise ModelError(f"{file}: not a description of format {FORMAT}; export the model again")
-    return record
+    except SchemaError as error:
+        raise ModelError(f"{error}; export the model again") from error
+    except ConfigError as error:
+        raise ModelError(f"{file}: of another version of seti-tune ({error}); export it again") from error
+    return Description(configuration, record.shape, record.class_names, record.data_digest, record.weights_digest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from results.log.state import RunState
 from results.receipt import Environment, Receipt, read_receipt
 from results.reproduction import Answer, Repetition, Setting, compare, differences, to_mapping, tolerance
 from results.run_folder import ANSWER, LOG_NAME, RECEIPT, TRAINED_MODEL
+from results.schema import to_json
 from results.study import NETWORK
 from tune.errors import StudyError, exit_code_of
 from tune.loop.next_work import Terms
@@ -59,7 +59,7 @@ def retrain(
     different = differences(receipt, setting, source.disagreements)
     expected = tolerance(receipt, setting, source.state)
     answer = compare(receipt, done, different=different, expected=expected)
-    text = json.dumps(to_mapping(answer, setting, done), indent=1, allow_nan=False, ensure_ascii=False)
+    text = to_json(to_mapping(answer, setting, done))
     write_atomically(out / ANSWER, text + "\n")
     return answer
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from results.log.event_log import EventLog, read_events
 from results.log.records import TestUnlocked, utc_now
 from results.log.state import RunState, load_run
 from results.run_folder import LOG_NAME
+from results.schema import SchemaError, read_json, to_json
 from seti_model.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def earlier_uses(dataset: Path) -> tuple[SplitUse, ...]:
     """
     file = dataset / LEDGER
     try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = file.read_bytes().splitlines()
     except FileNotFoundError:
         return ()
     except OSError as error:
@@ -118,10 +117,10 @@ def earlier_uses(dataset: Path) -> tuple[SplitUse, ...]:
     uses = []
     for number, line in enumerate(lines, start=1):
         try:
-            uses.append(SplitUse(**json.loads(line)))
-        except (ValueError, TypeError) as error:
+            uses.append(read_json(line, SplitUse))
+        except SchemaError as error:
             raise DatasetError(
-                f"{file}, line {number}: damaged ({error}); restore the file from a copy, or remove that line"
+                f"{file}, line {number}: damaged: {error}; restore the file from a copy, or remove that line"
             ) from error
     return tuple(uses)
 
@@ -153,7 +152,7 @@ def _log(run: Path, event: TestUnlocked) -> None:
 
 
 def _append(ledger: Path, use: SplitUse) -> None:
-    line = json.dumps(dataclasses.asdict(use), separators=(",", ":")) + "\n"
+    line = to_json(use, indent=None) + "\n"
     descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
         # One write, so that lines of two processes do not mix.

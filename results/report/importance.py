@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from results.files import write_atomically
 from results.log.records import Status
 from results.log.state import RunState
 from results.run_folder import IMPORTANCE
+from results.schema import SchemaError, read_json, to_json
 
 MIN_COMPLETED = 20  # the method compares the best, at least five, with all
 
@@ -36,15 +36,14 @@ def write_importance(run: Path, importance: Importance) -> None:
     Raises:
         RecordError: It cannot be written.
     """
-    write_atomically(run / IMPORTANCE, json.dumps(asdict(importance), indent=1, allow_nan=False) + "\n")
+    write_atomically(run / IMPORTANCE, to_json(importance) + "\n")
 
 
 def read_importance(run: Path) -> Importance | None:
     """Return what was stored; None where there is nothing that could be read, as it can be computed again."""
     try:
-        found = Importance(**json.loads((run / IMPORTANCE).read_text(encoding="utf-8")))
-        return found if all(isinstance(share, float) for share in found.shares.values()) else None
-    except (OSError, ValueError, TypeError, AttributeError):
+        return read_json((run / IMPORTANCE).read_bytes(), Importance)
+    except (OSError, SchemaError):
         return None
 
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from seti_model.errors import DatasetError
 from seti_model.files import UNREADABLE, written_whole
+from seti_model.schema import JsonFile, SchemaError, read_file
 
 Images = npt.NDArray[np.uint8]  # (n, n_time, n_freq, channels)
 Labels = npt.NDArray[np.int8]  # (n,)
@@ -29,11 +31,24 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"
-_TYPES = {"shape": list, "channels": int, "class_names": list, "counts": dict, "digest": str, "origin": dict}
 NOTES = ("duplicates_removed", "constant_images", "equal_images")  # what `origin` says of the images
 _HELD_OUT_FIRST = SPLITS[::-1]
 _ROWS = 1024  # images read at a time
 _NAMED = 10  # images, or groups of equal ones, that a remark names
+
+
+class _DatasetFile(JsonFile, frozen=True, kw_only=True):
+    """What `dataset.json` holds."""
+
+    VERSION = ("format_version", FORMAT_VERSION)
+
+    format_version: int = FORMAT_VERSION
+    shape: tuple[int, int]  # n_time, n_freq
+    channels: int
+    class_names: tuple[str, ...]
+    counts: dict[str, int]  # images, by split
+    digest: str
+    origin: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -110,10 +125,10 @@ class Dataset:
         """
         path = Path(path)
         meta = _read_meta(path)
-        splits = {name: _load_split(path, name) for name in meta["counts"]}
-        names = tuple(meta["class_names"])
-        shape = (*meta["shape"], meta["channels"])
-        for name, count in meta["counts"].items():
+        splits = {name: _load_split(path, name) for name in meta.counts}
+        names = meta.class_names
+        shape = (*meta.shape, meta.channels)
+        for name, count in meta.counts.items():
             found = (len(splits[name].images), *splits[name].images.shape[1:])
             if found != (count, *shape):
                 raise DatasetError(
@@ -121,7 +136,7 @@ class Dataset:
                     "make the data set again"
                 )
         check_splits(str(path), splits, names)
-        return cls(path, names, meta["origin"], meta["digest"], splits)
+        return cls(path, names, meta.origin, meta.digest, splits)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -225,16 +240,16 @@ def write_dataset(
     check_splits("new data set", splits, tuple(class_names))
     splits, notes = without_duplicates(splits, class_names)
     check_splits("new data set without duplicates", splits, tuple(class_names))
-    meta = {
-        "format_version": FORMAT_VERSION,
-        "shape": list(splits["train"].images.shape[1:3]),
-        "channels": splits["train"].images.shape[3],
-        "class_names": list(class_names),
-        "counts": {name: len(data.labels) for name, data in splits.items()},
-        "digest": compute_digest(splits, class_names),
-        "origin": {**origin, **notes},
-    }
-    text = json.dumps(meta, indent=2, allow_nan=False)
+    images = splits["train"].images
+    meta = _DatasetFile(
+        shape=images.shape[1:3],
+        channels=images.shape[3],
+        class_names=tuple(class_names),
+        counts={name: len(data.labels) for name, data in splits.items()},
+        digest=compute_digest(splits, class_names),
+        origin={**origin, **notes},
+    )
+    text = json.dumps(msgspec.to_builtins(meta), indent=2, allow_nan=False)
     with written_whole(path, DatasetError, "free some space or choose another folder") as temporary:
         temporary.mkdir()
         for name, data in splits.items():
@@ -354,22 +369,16 @@ def _check_groups(place: str, splits: Mapping[str, SplitData]) -> None:
                 )
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
+def _read_meta(path: Path) -> _DatasetFile:
     file = path / DATASET_FILE
     try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
+        return read_file(file, _DatasetFile)
     except FileNotFoundError as error:
         raise DatasetError(f"{file}: missing; make a data set with `seti-tune data simulate` or `import`") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise DatasetError(f"{file}: cannot be read ({error}); make the data set again") from error
-    if not isinstance(meta, dict) or meta.get("format_version") != FORMAT_VERSION:
-        raise DatasetError(f"{file}: not a data set of format version {FORMAT_VERSION}; make the data set again")
-    for key, expected in _TYPES.items():
-        if not isinstance(meta.get(key), expected):
-            raise DatasetError(f"{file}: {key!r} is {meta.get(key)!r}, expected {expected.__name__}; make it again")
-    if not all(isinstance(name, str) for name in meta["class_names"]):
-        raise DatasetError(f"{file}: 'class_names' is {meta['class_names']}, expected a list of names; make it again")
-    return meta
+    except SchemaError as error:
+        raise DatasetError(f"{error}; make the data set again") from error
 
 
 def _load_split(path: Path, name: str) -> SplitData:

@@ -198,10 +198,16 @@ def test_missing_damaged_and_mixed_up_files_are_named(copied):
     with pytest.raises(ModelError, match=r"its weights have digest .* model\.json says 0.*keep the two files"):
         load_model(copied)
     description.write_text("{}")
-    with pytest.raises(ModelError, match=r"model\.json: not a description of format 1"):
+    with pytest.raises(ModelError, match=r"model\.json: format: expected 1, found nothing; export the model again"):
+        load_model(copied)
+    description.write_text(json.dumps(json.loads(text) | {"shape": ["64", 128, 1]}))
+    with pytest.raises(ModelError, match=r'model\.json: shape\[0\]: expected int, found "64"; export the model again'):
+        load_model(copied)
+    description.write_text(json.dumps(json.loads(text) | {"class_names": 3}))
+    with pytest.raises(ModelError, match=r"model\.json: class_names: expected array, found 3; export"):
         load_model(copied)
     description.write_text("{")
-    with pytest.raises(ModelError, match=r"model\.json: not JSON"):
+    with pytest.raises(ModelError, match=r"model\.json: not JSON \("):
         load_model(copied)
     description.unlink()
     with pytest.raises(ModelError, match=r"model\.json: missing, so the classes have no names"):

@@ -301,7 +301,10 @@ def test_a_damaged_ledger_names_its_line(data: Path) -> None:
     assert use == SplitUse(use.time, "evaluate", "d", None)
     with (data / LEDGER).open("a") as file:
         file.write('{"time": "now"}\n')
-    with pytest.raises(DatasetError, match=rf"{LEDGER}, line 2: damaged \(.*missing.*\); restore the file from a copy"):
+    with pytest.raises(DatasetError, match=rf"{LEDGER}, line 2: damaged: what: missing; restore the file from a copy"):
+        earlier_uses(data)
+    (data / LEDGER).write_text('{"time": 5, "what": "evaluate", "weights_digest": "d"}\n')
+    with pytest.raises(DatasetError, match=rf"{LEDGER}, line 1: damaged: time: expected a string, found 5; restore"):
         earlier_uses(data)
 
 

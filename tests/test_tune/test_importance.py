@@ -76,6 +76,8 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
         "[]",
         '{"shares": 1}',
         json.dumps({"method": "", "completed": 1, "space_fingerprint": "", "shares": [1]}),
+        json.dumps({"method": "", "completed": 1, "space_fingerprint": "", "shares": {"x": "1"}}),
+        json.dumps({"method": "", "completed": 1, "space_fingerprint": "", "shares": {}, "more": 1}),
     ):
         (tmp_path / IMPORTANCE).write_text(text)
         assert read_importance(tmp_path) is None
