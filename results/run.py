@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from results.commands import command
 from results.errors import RecordError
-from results.finals import Standing, standings
+from results.finals import Standing, is_delivered, standings
 from results.log.records import Epoch, FinalEvaluated, FinalsDecided, Rung, Status, trial_name
 from results.log.state import RunState, TrialState, load_run
+from results.predictions import read_predictions
 from results.receipt import Receipt, receipt_of
+from results.run_folder import TEST_PREDICTIONS, VALIDATION_PREDICTIONS
 from results.schema import Value
 from results.study import StudyRecord
 from results.tables.leaderboard import epochs_frame, leaderboard_frame
@@ -151,10 +153,6 @@ class Run:
         Raises:
             RecordError: There were no finals, it did not predict that split, or its file is missing or damaged.
         """
-        from results.finals import is_delivered
-        from results.predictions import read_predictions
-        from results.run_folder import TEST_PREDICTIONS, VALIDATION_PREDICTIONS
-
         if split not in SPLITS or (key is not None and split != "test"):
             raise RecordError(f"split={split!r}: {' or '.join(SPLITS)} is expected, and with a key only test")
         if key is None:

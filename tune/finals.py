@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from results.commands import command
 from results.files import write_atomically
 from results.finals import (
@@ -41,6 +43,10 @@ from results.run_folder import (
     checkpoint_folder,
     predictions_path,
 )
+from seti_model.data.dataset import Dataset
+from seti_model.errors import DamagedCheckpointError
+from seti_model.runtime import prepare_process
+from seti_model.training.checkpoint import load_best
 from tune.errors import StudyError
 from tune.loop.next_work import chosen_finalists, missing_finals, recorded_finals
 from tune.resume import check_digest
@@ -48,7 +54,6 @@ from tune.study import Study
 from tune.test_split import unlock_for_finals, uses_of_others
 
 if TYPE_CHECKING:
-    from seti_model.data.dataset import Dataset
     from seti_model.training.outcome import TrainedNetwork
 
 HANDED_ON = (
@@ -87,9 +92,6 @@ def conclude_finals(study: Study, recorder: Recorder, *, check: Callable[[], Non
         return
     todo = _to_predict(run, state, decision)
     if todo or not _is_handed_on(run, state, decision):
-        from seti_model.data.dataset import Dataset
-        from seti_model.runtime import prepare_process
-
         prepare_process(study.resources.cpus_per_trial)
         dataset = Dataset.open(path)
         check_digest(run, state, dataset.digest)
@@ -184,9 +186,6 @@ def _needed(run: Path, state: RunState) -> set[TrialKey]:
 
 
 def _weights(run: Path, trial: TrialState) -> TrainedNetwork | None:
-    from seti_model.errors import DamagedCheckpointError
-    from seti_model.training.checkpoint import load_best
-
     try:
         return None if trial.checkpoint is None else load_best(run / trial.checkpoint.path)
     except DamagedCheckpointError:
@@ -217,8 +216,6 @@ def _evaluate(run: Path, trial: TrialState, dataset: Dataset) -> FinalEvaluated:
 
 
 def _predict(weights: TrainedNetwork, dataset: Dataset, split_name: str) -> Predictions:
-    import pandas as pd
-
     from seti_model.exported import as_model
 
     split = dataset.split(split_name)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from results.schema import Value
 from seti_model.config import Configuration, NetworkConfig
@@ -74,8 +75,6 @@ def seconds_per_image(cost: Cost, batch_size: int, *, flops_per_s: float) -> flo
 
 def measure_flops() -> float:
     """Time float32 matrix products on one thread; return FLOP/s."""
-    from threadpoolctl import threadpool_limits
-
     a = np.ones((768, 768), np.float32)
     with threadpool_limits(1):
         a @ a

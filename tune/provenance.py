@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,6 @@ _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile"
 
 def provenance(cluster: Mapping[str, Any] | None = None) -> Provenance:
     """Return what a run is made with."""
-    from importlib.metadata import version  # takes as long as all else that `--help` imports
-
     return Provenance(
         versions={name: version(name) for name in PACKAGES},
         python=platform.python_version(),

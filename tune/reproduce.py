@@ -16,6 +16,8 @@ from results.reproduction import Answer, Repetition, Setting, compare, differenc
 from results.run_folder import ANSWER, LOG_NAME, RECEIPT, TRAINED_MODEL
 from results.schema import to_json
 from results.study import NETWORK
+from seti_model.runtime import prepare_process
+from seti_model.training.checkpoint import load_best
 from tune.errors import StudyError, exit_code_of
 from tune.loop.next_work import Terms
 from tune.reproduce_source import Source, initial_weights
@@ -143,9 +145,6 @@ def _repetition(state: RunState) -> Repetition:
 
 
 def _export(out: Path, state: RunState, setting: Setting) -> None:
-    from seti_model.runtime import prepare_process
-    from seti_model.training.checkpoint import load_best
-
     checkpoint = state.trials[0, None].checkpoint
     if checkpoint is None:
         raise RuntimeError(f"{out}: a completed training without a checkpoint")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from results.errors import RecordError
 from results.log.records import TrialKey, trial_name
@@ -14,11 +13,11 @@ from results.receipt import Environment, Receipt, disagreements, read_receipt, r
 from results.reproduction import Setting
 from results.run_folder import DATASET, INITIAL_MODEL, LOG_NAME, receipt_path
 from results.tables.leaderboard import rank_trials
+from seti_model.data.dataset import Dataset
+from seti_model.description import read_description
+from seti_model.errors import DatasetError
 from tune.errors import StudyError
 from tune.provenance import device_model, has_gpu, provenance
-
-if TYPE_CHECKING:
-    from seti_model.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,6 @@ def open_data(source: Source, given: Path | None) -> Dataset | None:
         DatasetError: It is not there or was changed; simulated data is never made again without being asked for.
         StudyError: `given` for a study without data.
     """
-    from seti_model.data.dataset import Dataset
-    from seti_model.errors import DatasetError
-
     receipt = source.receipt
     path = given if given is not None else _recorded_place(source)
     if receipt.data_digest is None:
@@ -95,8 +91,6 @@ def setting_here(source: Source, dataset: Dataset | None, threads: int | None = 
         StudyError: Fewer than one thread, or the initial weights are not here.
         ModelError: The initial weights are damaged.
     """
-    from seti_model.description import read_description
-
     receipt = source.receipt
     if threads is not None and threads < 1:
         raise StudyError(f"--threads {threads}: at least 1 is expected")

@@ -22,6 +22,7 @@ from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
 from seti_model.errors import ConfigError
 from seti_model.runtime import prepare_process
+from seti_model.training.checkpoint import load_best
 from tune.loop.next_work import Terms
 from tune.single import Single, epoch_rows, recorded_single, run_single
 
@@ -138,8 +139,6 @@ def _require_same(out: Path, state: RunState, single: Single, data_digest: str) 
 
 def _finish(out: Path, dataset: Dataset, trial: TrialState, threads: int) -> None:
     """Write the model and the report of its best epoch on the validation split."""
-    from seti_model.training.checkpoint import load_best
-
     if trial.checkpoint is None or trial.best is None:
         raise RuntimeError(f"{out}: a completed training without a checkpoint")
     prepare_process(threads)

@@ -27,6 +27,10 @@ import psutil
 from results.log.records import Measured
 from results.schema import Value
 from results.study import NETWORK
+from seti_model.config import Configuration
+from seti_model.errors import DamagedCheckpointError
+from seti_model.runtime import prepare_process
+from seti_model.training import outcome
 from tune.errors import StudyError
 from tune.provenance import device_model
 
@@ -144,12 +148,7 @@ def load_trainable(name: str, folder: Path | None = None) -> Trainable:
 
 def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
     """Train the course network: the trainable of every study that names no other."""
-    from seti_model.config import Configuration
-    from seti_model.runtime import prepare_process
-
     prepare_process(task.threads, gpu=task.gpus > 0)
-    from seti_model.errors import DamagedCheckpointError
-    from seti_model.training import outcome
     from seti_model.training.train import Checkpoints, train
 
     def report(result: outcome.EpochResult) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -99,8 +100,6 @@ def epochs_frame(state: RunState) -> pd.DataFrame:
 
     `repeat` is null in the search; a number that is not known or not finite is NaN.
     """
-    import dataclasses
-
     import pandas as pd
 
     types = {f.name: _EPOCH_TYPES[str(f.type)] for f in dataclasses.fields(Epoch) if f.name != "validation_correct"}

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from seti_model.data.dataset import Groups, Images, Labels, Source, SplitData
 from seti_model.errors import DatasetError
@@ -210,8 +211,6 @@ def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _read_png(file: Path) -> Images:
     """Return one picture as (n_time, n_freq, channels)."""
-    from PIL import Image
-
     try:
         with Image.open(file) as image:
             mode, pixels = image.mode, np.asarray(image)
