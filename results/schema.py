@@ -11,7 +11,7 @@ import functools
 import json
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -37,7 +37,7 @@ class SchemaError(ValueError):
     """Values that do not fit: the message names the key, what is expected and what was found."""
 
 
-def read(values: object, cls: type[T]) -> T:
+def read(values: Any, cls: type[T]) -> T:
     """Return plain values, of JSON or TOML, as an instance of a declared type; nothing is converted but 1 to 1.0.
 
     Raises:
@@ -47,8 +47,9 @@ def read(values: object, cls: type[T]) -> T:
         made = msgspec.convert(values, cls)
     except msgspec.ValidationError as error:
         raise SchemaError(_sentence(str(error), values, cls)) from error
-    if dataclasses.is_dataclass(cls):
-        _refuse_unknown(typing.cast("Mapping[str, Any]", values), made, "")
+    names, nested = _shape(cls)
+    if nested or (names and not values.keys() <= names.keys()):
+        _refuse_unknown(values, made, "")
     return made
 
 
@@ -107,16 +108,20 @@ def _refuse_unknown(given: Mapping[str, Any], made: Any, where: str) -> None:
                 _refuse_unknown(one, its, f"{where}{name}.")
 
 
-@functools.cache
-def _shape(cls: type) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the fields of a dataclass with their types, and which of them hold further dataclasses.
+def _shape_of(cls: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the fields of a dataclass with their types, and which of them hold further dataclasses; none of others.
 
     Keys that earlier versions wrote and nothing reads any more, its `FORMER`, count as known.
     """
+    if not dataclasses.is_dataclass(cls):
+        return {}, ()
     hints = typing.get_type_hints(cls)
     names = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
     nested = tuple(name for name, hint in names.items() if any(map(dataclasses.is_dataclass, _parts(hint))))
     return names | dict.fromkeys(getattr(cls, "FORMER", ())), nested
+
+
+_shape: Callable[[Any], tuple[dict[str, Any], tuple[str, ...]]] = functools.cache(_shape_of)
 
 
 def _parts(hint: Any) -> Iterator[Any]:
@@ -155,7 +160,7 @@ def _find(values: object, steps: list[str], got: str, hint: Any, where: str = ""
     if step.isdigit() and isinstance(values, list):
         return _find(values[int(step)], rest, got, hint, f"{where}[{step}]")
     if step != "..." and isinstance(values, Mapping):
-        hints = _shape(inner[0])[0] if inner and isinstance(inner[0], type) else {}
+        hints = _shape(inner[0])[0] if inner else {}
         return _find(values[step], rest, got, hints.get(step), f"{where}.{step}" if where else step)
     found: tuple[str, object, Any] = (where, values, hint)
     for key, value in values.items() if isinstance(values, Mapping) else ():

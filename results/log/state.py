@@ -167,6 +167,10 @@ class RunState:
         """
         self._count_time(event)
         match event:
+            case TrialStarted():
+                self.trials[event.key] = TrialState(event)
+            case OfTrial():
+                self._apply_to_trial(event)
             case StudyStarted():
                 self.started, self.study = event, event.study
                 self.drivers.append(event.provenance)
@@ -183,8 +187,6 @@ class RunState:
                     trial.parameters |= event.carried.get(str(number), {})
             case StudyEnded():
                 self.ended = event
-            case TrialStarted():
-                self.trials[event.key] = TrialState(event)
             case FinalsDecided():
                 self.decisions.append(event)
             case FinalEvaluated():
@@ -192,8 +194,6 @@ class RunState:
                 self.was_tested_before |= not self.decisions
             case TestUnlocked():
                 self.unlocks.append(event)
-            case OfTrial():
-                self._apply_to_trial(event)
 
     def _reopen(self, resumed: StudyResumed) -> None:
         """Continue a given configuration: to more epochs than before, or after whatever ended it before the last."""
@@ -214,6 +214,8 @@ class RunState:
             raise RecordError(f"{event.kind} of trial {event.trial} before its trial_started")
         trial = self.trials[event.key]
         match event:
+            case Epoch():
+                trial.epochs[event.epoch] = event
             case AttemptStarted():
                 trial.attempts[event.attempt] = event
                 trial.provenance[event.attempt] = self.provenance
@@ -226,8 +228,6 @@ class RunState:
                 if event.cause == Cause.CHECKPOINT:
                     begun = trial.attempts.get(event.attempt)
                     trial.lose_checkpoint(begun.resume_from if begun else None)
-            case Epoch():
-                trial.epochs[event.epoch] = event
             case Rung():
                 trial.rungs[event.epoch] = event
             case Checkpoint():

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,11 @@ from results.log.records import (
     from_line,
     to_line,
 )
+from results.log.state import load_run
+from results.receipt import read_receipt, receipt_of
 from results.run_folder import LOG_NAME
 from results.study import DataSection, FinalsSection, Provenance, SearchSection, StudyRecord, StudySection
+from tune.resume import recorded_study
 
 TEXT = st.text(max_size=20)
 VALUES = st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False) | TEXT
@@ -101,6 +105,22 @@ def test_every_line_says_version_kind_and_utc_time() -> None:
 def test_a_required_field_may_be_none_and_comes_back() -> None:
     event = StudyStarted(study=StudyRecord(), data_digest=None, provenance=Provenance())
     assert from_line(to_line(event)) == event
+
+
+def test_a_log_and_a_receipt_of_the_first_version_are_read_whole(tmp_path: Path) -> None:
+    old = Path(__file__).with_name("log_of_version_1.jsonl")
+    for line in old.read_text().splitlines():
+        before = json.loads(line)
+        before.get("study", {}).pop("export", None)  # nothing reads it any more
+        assert before.items() <= json.loads(to_line(from_line(line))).items()
+    shutil.copy(old, tmp_path / LOG_NAME)
+    state = load_run(tmp_path)
+    assert [trial.status for trial in state.search_trials()] == ["completed", "stopped"]
+    receipt = old.with_name("receipt_of_version_1.json")
+    assert read_receipt(receipt) == receipt_of(state, (1, None))
+    assert receipt_of(state, (1, None)).to_text() == receipt.read_text()
+    study = recorded_study(tmp_path)
+    assert (study.is_network, study.study.space, study.home) == (True, "baseline", Path("/somewhere"))
 
 
 VALID: dict[str, dict[str, Any]] = {

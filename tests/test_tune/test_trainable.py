@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from bench import Bench
 
+from results.log.records import Epoch
 from results.log.state import load_run
 from results.study import NETWORK
 from tune.study import load_study
@@ -110,3 +111,13 @@ def test_the_log_keeps_the_traceback_of_an_attempt(quick_study: Callable[..., Pa
 def test_the_course_network_keeps_the_name_that_logs_have_for_it() -> None:
     assert NETWORK == "tune.trial:train_network"
     assert load_trainable(NETWORK).__name__ == "train_network"
+
+
+def test_a_misspelt_number_of_an_epoch_is_refused() -> None:
+    values = {"epoch": 1, "validation_accuracy": 0.5}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'validation_los'"):
+        EpochReport(**values, validation_los=0.1)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'validation_los'"):
+        Epoch(**values, trial=0, attempt=0, validation_los=0.1)
+    report = EpochReport(**values, validation_loss=0.1)
+    assert Epoch(**report.measured(), trial=0, attempt=0).validation_loss == 0.1
