@@ -33,8 +33,7 @@ from tune.loop import executor
 from tune.loop.coordinator import Coordinator
 from tune.loop.search import SearchPlan
 from tune.provenance import provenance
-from tune.reproduce import retrain
-from tune.reproduce_source import find_source, open_data, setting_here
+from tune.reproduce import find_source, open_data, retrain, setting_here
 from tune.resume import opening_events
 from tune.study import load_study
 from tune.trainable import load_trainable

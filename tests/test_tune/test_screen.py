@@ -14,7 +14,7 @@ from results.log.state import RunState
 from results.tables.table import one_line
 from tune.study import Study, load_study
 from tune.view.eta import Pace, epochs_left, time_left_text
-from tune.view.screen import Picture, sparkline
+from tune.view.live import Picture, sparkline
 
 
 def trial(

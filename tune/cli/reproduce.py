@@ -10,7 +10,7 @@ from results.commands import command
 from results.reproduction import differences
 from results.run_folder import ANSWER
 from tune import reproduce as retrain
-from tune.reproduce_source import find_source, open_data, setting_here
+from tune.reproduce import find_source, open_data, setting_here
 
 if TYPE_CHECKING:
     from results.log.records import Epoch
