@@ -60,7 +60,7 @@ def supervise(arguments: Sequence[str], *, view: str, again: Callable[[], str]) 
         return 1
     at_once = len(forwarded) > 1 and code in (3, 130)
     if code in EXIT_CODES and not at_once:
-        return code  # the driver has said what there is to say
+        return code  # the driver has printed its result or its reason
     if forwarded:
         print(f"seti-tune: interrupted; all that was recorded is kept, continue with: {again()}", file=sys.stderr)
         return 130 if forwarded[0] == signal.SIGINT else 3
