@@ -214,7 +214,8 @@ def _finals(found: Findings) -> list[Part]:
     if found.decision is None:
         sentences = of_finals(found)  # they go on, or decided nothing
         return [Points(sentences)] if sentences else []
-    heads = ["finalist", "in the search", "retrainings", "mean (95 % interval)", "optimism", "lost"]
+    lost = any(s.lost for s in found.standings)
+    heads = ["finalist", "in the search", "retrainings", "mean (95 % interval)", "optimism", *(["lost"] * lost)]
     rows: list[list[Cell]] = [
         [
             f"trial {s.trial}{' (baseline)' if s.is_baseline else ''}",
@@ -222,7 +223,7 @@ def _finals(found: Findings) -> list[Part]:
             ", ".join(f"{value:.4f}" for value in s.objectives),
             Number(s.over_seeds, ".4f"),
             Number(s.optimism, "+.4f"),
-            "; ".join(s.lost) or None,
+            *(["; ".join(s.lost)] * lost),
         ]
         for s in found.standings
     ]

@@ -52,6 +52,7 @@ def to_html(document: Document, *, is_running: bool) -> str:
     )
     environment.filters["kind"] = lambda part: type(part).__name__
     environment.filters["shown"], environment.filters["confusion"] = shown, confusion_table
+    environment.filters["words"] = _words
     return environment.get_template("report.html").render(
         document=document,
         plots=plots,
@@ -65,6 +66,17 @@ def to_html(document: Document, *, is_running: bool) -> str:
         library=library,
         script=script,
     )
+
+
+def _words(text: str) -> str:
+    """Return text as HTML in which what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # anybody's text, not ours
+        return escape(text)
+    parts = (Markup("<code>{}</code>").format(piece) if i % 2 else escape(piece) for i, piece in enumerate(pieces))
+    return Markup("").join(parts)
 
 
 def _hashes(*scripts: str) -> str:

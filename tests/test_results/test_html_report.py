@@ -19,6 +19,7 @@ from results.log.event_log import EventLog
 from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed
 from results.log.state import RunState
 from results.report.content import report
+from results.report.document import Document, Section, Text
 from results.report.html import to_html, write_html_report
 from results.report.importance import read_importance
 from results.report.markdown import to_markdown
@@ -263,3 +264,10 @@ def test_damaged_predictions_are_one_line_and_exit_code_2(
         rf"seti-tune: {file}: cannot be read as predictions \(a probability .*\); delete it and continue the run .*\n",
         capsys.readouterr().err,
     )
+
+
+def test_what_stands_between_backticks_is_code_and_never_markup() -> None:
+    words = Text("`seti-tune finals <RUN>` & one ` alone in another: `")
+    page = to_html(Document("t", [Section("s", "S", [words, Text("a ` b")])]), is_running=False)
+    assert "<p><code>seti-tune finals &lt;RUN&gt;</code> &amp; one <code> alone in another: </code></p>" in page
+    assert "<p>a ` b</p>" in page
