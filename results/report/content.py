@@ -8,32 +8,7 @@ from results.audit import Audit, ExemptTrials
 from results.finals import Role, Tested
 from results.findings import Findings
 from results.log.state import RunState
-from results.report.document import (
-    Answers,
-    Beside,
-    BestSoFar,
-    Cell,
-    Confusion,
-    Curves,
-    Document,
-    Figure,
-    Gallery,
-    Leaderboard,
-    Number,
-    Parallel,
-    Part,
-    Points,
-    Recall,
-    Reliability,
-    Retrainings,
-    Rungs,
-    Section,
-    Share,
-    Slice,
-    Source,
-    Table,
-    Text,
-)
+from results.report import parts
 from results.report.example_images import read_examples
 from results.report.importance import MIN_COMPLETED, is_current
 from results.report.sentences import (
@@ -53,72 +28,72 @@ from results.tables.status import duration
 from results.tables.table import short_name
 
 
-def report(found: Findings) -> Document:
+def report(found: Findings) -> parts.Document:
     """Return all that a run found, as far as it has come.
 
     Raises:
         RecordError: Stored predictions, images or flags of right images are damaged or missing.
     """
     sections = (
-        Section("result", "Result", _result(found)),
-        Section("leaderboard", "Leaderboard", _leaderboard(found)),
-        Section("curves", "Learning curves", _curves(found)),
-        Section("parameters", "Parameters", _parameters(found)),
-        Section("stopping", "Early stopping", _stopping(found.state, found.audit)),
-        Section("costs", "Costs", _costs(found)),
-        Section("finals", "Finals", _finals(found)),
-        *(Section(f"model-{one.role}", _model_heading(one), _model(one)) for one in found.tested),
-        Section("comparison", "Comparison on the test images", _comparison(found)),
-        Section("detection", "Detection at a fixed false-alarm rate", _detection(found)),
-        Section("recall", "Recall against physics", _recall(found)),
-        Section("images", "Test images", _images(found)),
-        Section("provenance", "Provenance", _provenance(found.state)),
+        parts.Section("result", "Result", _result(found)),
+        parts.Section("leaderboard", "Leaderboard", _leaderboard(found)),
+        parts.Section("curves", "Learning curves", _curves(found)),
+        parts.Section("parameters", "Parameters", _parameters(found)),
+        parts.Section("stopping", "Early stopping", _stopping(found.state, found.audit)),
+        parts.Section("costs", "Costs", _costs(found)),
+        parts.Section("finals", "Finals", _finals(found)),
+        *(parts.Section(f"model-{one.role}", _model_heading(one), _model(one)) for one in found.tested),
+        parts.Section("comparison", "Comparison on the test images", _comparison(found)),
+        parts.Section("detection", "Detection at a fixed false-alarm rate", _detection(found)),
+        parts.Section("recall", "Recall against physics", _recall(found)),
+        parts.Section("images", "Test images", _images(found)),
+        parts.Section("provenance", "Provenance", _provenance(found.state)),
     )
-    return Document(f"Study {found.name}", tuple(section for section in sections if section.parts))
+    return parts.Document(f"Study {found.name}", tuple(section for section in sections if section.parts))
 
 
-def _result(found: Findings) -> list[Part]:
-    return [Answers(answers(found)), Text(how_it_ended(found)), Points(headline(found))]
+def _result(found: Findings) -> list[parts.Part]:
+    return [parts.Answers(answers(found)), parts.Text(how_it_ended(found)), parts.Points(headline(found))]
 
 
-def numbers(one: Tested) -> tuple[Text, Table]:
+def numbers(one: Tested) -> tuple[parts.Text, parts.Table]:
     """Return every number of one model on the test images."""
     of, error = one.numbers, one.numbers.calibration
-    rows: list[list[Cell]] = [
-        [c.class_name, c.n, *(Number(e) for e in (c.precision, c.recall, c.f1, c.auc))] for c in of.classes
+    rows: list[list[parts.Cell]] = [
+        [c.class_name, c.n, *(parts.Number(e) for e in (c.precision, c.recall, c.f1, c.auc))] for c in of.classes
     ]
     words = (
         f"Accuracy {of.accuracy:.3f}, macro F1 {of.macro_f1:.3f}, macro AUC {of.macro_auc:.3f}, cross-entropy "
         f"{one.metrics.loss:.3f}, calibration error {error.corrected:.3f}, {of.n} images; 95 % intervals in brackets."
     )
     heads = ["class", "images", "precision", "recall", "F1", "AUC, one vs rest"]
-    return Text(words), Table("Numbers of each class", heads, rows)
+    return parts.Text(words), parts.Table("Numbers of each class", heads, rows)
 
 
-def _leaderboard(found: Findings) -> list[Part]:
+def _leaderboard(found: Findings) -> list[parts.Part]:
     ranking = (
         "Completed trials are ranked by the validation accuracy at the epoch whose weights are kept; the others are "
         "listed with what they reached."
     )
-    return [Text(ranking), Leaderboard(found.state, found.leaderboard)]
+    return [parts.Text(ranking), parts.Leaderboard(found.state, found.leaderboard)]
 
 
-def _curves(found: Findings) -> list[Part]:
+def _curves(found: Findings) -> list[parts.Part]:
     state, history = found.state, found.history
     if not any(t.best for t in state.search_trials()):
-        return [Text("No epoch with a finite validation accuracy is recorded yet.")]
+        return [parts.Text("No epoch with a finite validation accuracy is recorded yet.")]
     rungs = sorted({epoch for t in state.search_trials() for epoch in t.rungs})
     at = f" Dashed lines are the rungs: epoch {', '.join(map(str, rungs))}." if rungs else ""
     caption = f"Validation accuracy of all trials by epoch; a marker shows where a trial ended or stands.{at}"
     steps = [
-        Figure(f"best-{by}", f"Best accuracy of any trial so far, by {words}", BestSoFar(history, by))
+        parts.Figure(f"best-{by}", f"Best accuracy of any trial so far, by {words}", parts.BestSoFar(history, by))
         for by, words in (("epochs", "epochs spent"), ("hours", "wall time of the driver"))
         if history.steps
     ]
-    return [Figure("curves", caption, Curves(state)), *([Beside(steps)] if steps else [])]
+    return [parts.Figure("curves", caption, parts.Curves(state)), *([parts.Beside(steps)] if steps else [])]
 
 
-def _parameters(found: Findings) -> list[Part]:
+def _parameters(found: Findings) -> list[parts.Part]:
     state, importance = found.state, found.importance
     reached = [t for t in state.search_trials() if t.best]
     known = [name for name in parameter_types(state) if any(name in t.parameters for t in reached)]
@@ -126,21 +101,21 @@ def _parameters(found: Findings) -> list[Part]:
         return []
     shares = importance.shares if importance is not None else {}
     known.sort(key=lambda name: -shares.get(name, 0.0))
-    parts = _importance(found)
+    told = _importance(found)
     if len(known) > 1:
         together = "Every line is a trial, every axis a parameter from its lowest to its highest value"
-        parts.append(Figure("parallel", together, Parallel(state, known)))
+        told.append(parts.Figure("parallel", together, parts.Parallel(state, known)))
     slices = []
     for place, name in enumerate(known):
         share = f", importance {shares[name]:.0%}" if name in shares else ""
-        slices.append(Figure(f"slice-{place}", f"{short_name(name)}{share}", Slice(state, name)))
-    return [*parts, Beside(slices, "Validation accuracy of every trial against each parameter", are_small=True)]
+        slices.append(parts.Figure(f"slice-{place}", f"{short_name(name)}{share}", parts.Slice(state, name)))
+    return [*told, parts.Beside(slices, "Validation accuracy of every trial against each parameter", are_small=True)]
 
 
-def _importance(found: Findings) -> list[Part]:
+def _importance(found: Findings) -> list[parts.Part]:
     importance = found.importance
     if importance is None:
-        return [Text(f"The importance of the parameters is computed from {MIN_COMPLETED} completed trials on.")]
+        return [parts.Text(f"The importance of the parameters is computed from {MIN_COMPLETED} completed trials on.")]
     shares = importance.shares
     words = (
         f"{importance.method}, from {importance.completed} completed trials: what part each parameter has in being "
@@ -150,14 +125,14 @@ def _importance(found: Findings) -> list[Part]:
         words += " All are equal: these trials show no difference between the parameters."
     if not is_current(importance, found.state):
         words += " More trials were completed since; `seti-tune report` brings it up to date."
-    rows: list[list[Cell]] = [[short_name(name), Share(share)] for name, share in shares.items()]
-    return [Text(words), Table("Importance of the parameters", ["parameter", "importance"], rows)]
+    rows: list[list[parts.Cell]] = [[short_name(name), parts.Share(share)] for name, share in shares.items()]
+    return [parts.Text(words), parts.Table("Importance of the parameters", ["parameter", "importance"], rows)]
 
 
-def _stopping(state: RunState, found: Audit) -> list[Part]:
+def _stopping(state: RunState, found: Audit) -> list[parts.Part]:
     if not found.rungs:
         return []
-    rows: list[list[Cell]] = [
+    rows: list[list[parts.Cell]] = [
         [f"epoch {rung.epoch}", rung.completed, _correlation(rung.correlation), *_exempt(rung.exempt)]
         for rung in found.rungs
     ]
@@ -167,37 +142,38 @@ def _stopping(state: RunState, found: Audit) -> list[Part]:
     seen = any(rung.completed for rung in found.rungs)
     caption = "Value of the completed trials at each rung, and what they reached in the end"
     return [
-        Text(f"{saved(found)} {conclusion(found)}"),
-        Table("Decisions at the rungs", [*heads, "of them below the cutoff"], rows),
-        Text(
+        parts.Text(f"{saved(found)} {conclusion(found)}"),
+        parts.Table("Decisions at the rungs", [*heads, "of them below the cutoff"], rows),
+        parts.Text(
             "Correlation: Spearman's, of the value at the rung and the objective, over completed trials; stopped ones "
             "are missing, so it says little where many were stopped. Exempt: trials that no rung may stop, whatever "
             "it decides, so nothing has selected them; the baseline is not counted. Best third: by objective, equals "
             "included."
         ),
-        *([Figure("rungs", caption, Rungs(state))] if seen else []),
+        *([parts.Figure("rungs", caption, parts.Rungs(state))] if seen else []),
     ]
 
 
-def _correlation(value: float | None) -> Cell:
-    return None if value is None else Number(value, ".2f")
+def _correlation(value: float | None) -> parts.Cell:
+    return None if value is None else parts.Number(value, ".2f")
 
 
-def _exempt(exempt: ExemptTrials) -> list[Cell]:
+def _exempt(exempt: ExemptTrials) -> list[parts.Cell]:
     top = (exempt.top, exempt.top_would_stop) if exempt.top else (None, None)
     return [exempt.exempt, exempt.would_stop, *top]
 
 
-def _costs(found: Findings) -> list[Part]:
+def _costs(found: Findings) -> list[parts.Part]:
     costs = found.history.costs
     total, has_gpu = sum(one.core_hours for one in costs), any(one.gpu_hours for one in costs)
     heads = ["what", "trials", "epochs"] + ["core-hours", "share"] * bool(total) + ["GPU-hours"] * has_gpu
 
-    def row(what: str, counts: tuple[int | None, int], core: float, gpu: float, share: Cell) -> list[Cell]:
+    def row(what: str, counts: tuple[int | None, int], core: float, gpu: float, share: parts.Cell) -> list[parts.Cell]:
         return [what, *counts, *([core, share] if total else []), *([gpu] if has_gpu else [])]
 
     rows = [
-        row(c.what, (c.trials, c.epochs), c.core_hours, c.gpu_hours, Share(c.core_hours / (total or 1))) for c in costs
+        row(c.what, (c.trials, c.epochs), c.core_hours, c.gpu_hours, parts.Share(c.core_hours / (total or 1)))
+        for c in costs
     ]
     rows.append(row("all", (None, sum(c.epochs for c in costs)), total, sum(c.gpu_hours for c in costs), None))
     how = (
@@ -207,22 +183,22 @@ def _costs(found: Findings) -> list[Part]:
         else "No epoch says how long it took."
     )
     ran = f"The drivers ran for {duration(found.state.spent_s)}."
-    return [Text(f"{ran} {how}"), Table("Costs by the outcome of trials", heads, rows)]
+    return [parts.Text(f"{ran} {how}"), parts.Table("Costs by the outcome of trials", heads, rows)]
 
 
-def _finals(found: Findings) -> list[Part]:
+def _finals(found: Findings) -> list[parts.Part]:
     if found.decision is None:
         sentences = of_finals(found)  # they go on, or decided nothing
-        return [Points(sentences)] if sentences else []
+        return [parts.Points(sentences)] if sentences else []
     lost = any(s.lost for s in found.standings)
     heads = ["finalist", "in the search", "retrainings", "mean (95 % interval)", "optimism", *(["lost"] * lost)]
-    rows: list[list[Cell]] = [
+    rows: list[list[parts.Cell]] = [
         [
             f"trial {s.trial}{' (baseline)' if s.is_baseline else ''}",
-            Number(s.searched, ".4f"),
+            parts.Number(s.searched, ".4f"),
             ", ".join(f"{value:.4f}" for value in s.objectives),
-            Number(s.over_seeds, ".4f"),
-            Number(s.optimism, "+.4f"),
+            parts.Number(s.over_seeds, ".4f"),
+            parts.Number(s.optimism, "+.4f"),
             *(["; ".join(s.lost)] * lost),
         ]
         for s in found.standings
@@ -233,8 +209,8 @@ def _finals(found: Findings) -> list[Part]:
         "mean over seeds (Student's t) on the same validation images."
     )
     caption = "Validation accuracy of every retraining, its mean, and the accuracy in the search"
-    figure = Figure("finals", caption, Retrainings(found.standings))
-    return [Text(words), Table("Finalists, the best first", heads, rows), figure]
+    figure = parts.Figure("finals", caption, parts.Retrainings(found.standings))
+    return [parts.Text(words), parts.Table("Finalists, the best first", heads, rows), figure]
 
 
 def _model_heading(one: Tested) -> str:
@@ -242,40 +218,40 @@ def _model_heading(one: Tested) -> str:
     return f"{who}: trial {one.trial}, seed index {one.delivered}"
 
 
-def _model(one: Tested) -> list[Part]:
+def _model(one: Tested) -> list[parts.Part]:
     error = one.numbers.calibration
-    bins: list[list[Cell]] = [[Number(b.confidence), b.n, Number(b.accuracy)] for b in error.bins]
+    bins: list[list[parts.Cell]] = [[parts.Number(b.confidence), b.n, parts.Number(b.accuracy)] for b in error.bins]
     caption = (
         f"Reliability diagram: accuracy against confidence. Expected calibration error {error.corrected:.3f}, "
         f"corrected for bias; {error.plain:.3f} uncorrected"
     )
-    table = Table("Reliability", ["mean confidence", "images", "accuracy"], bins)
-    figure = Figure(f"reliability-{one.role}", caption, Reliability(one.role, error), table)
+    table = parts.Table("Reliability", ["mean confidence", "images", "accuracy"], bins)
+    figure = parts.Figure(f"reliability-{one.role}", caption, parts.Reliability(one.role, error), table)
     words, classes = numbers(one)
-    return [words, Beside([Confusion(one.role, one.metrics), figure]), classes]
+    return [words, parts.Beside([parts.Confusion(one.role, one.metrics), figure]), classes]
 
 
-def _comparison(found: Findings) -> list[Part]:
+def _comparison(found: Findings) -> list[parts.Part]:
     bootstrap = found.models_differ_by_bootstrap
     lines = [*of_models(found)[-1:]] if bootstrap is not None else []
     if bootstrap is not None:
         lines.append(f"By bootstrap: accuracy {bootstrap.accuracy:+.4f}, macro F1 {bootstrap.macro_f1:+.4f}.")
     lines += of_configurations(found)
-    return [Points(lines)] if lines else []
+    return [parts.Points(lines)] if lines else []
 
 
-def _detection(found: Findings) -> list[Part]:
+def _detection(found: Findings) -> list[parts.Part]:
     rows = [row.detection for row in found.detections if row.detection is not None]
-    notes = [Text(f"{row.why_not}.") for row in found.detections if row.detection is None]
+    notes = [parts.Text(f"{row.why_not}.") for row in found.detections if row.detection is None]
     if not rows:
         return [*notes]
     heads = ["wanted rate", "threshold", "noise images (needed for ±20 %)", "false alarms", "all signals"]
-    cells: list[list[Cell]] = [
+    cells: list[list[parts.Cell]] = [
         [
             f"{d.threshold.rate:g}",
-            Number(d.threshold.score, ".4f"),
+            parts.Number(d.threshold.score, ".4f"),
             f"{d.threshold.n_noise} ({d.threshold.needed.precise})",
-            *(Number(e) for e in (d.false_alarms, d.recall, *(c.recall for c in d.classes))),
+            *(parts.Number(e) for e in (d.false_alarms, d.recall, *(c.recall for c in d.classes))),
         ]
         for d in rows
     ]
@@ -283,37 +259,39 @@ def _detection(found: Findings) -> list[Part]:
         "An image is called a signal if 1 - p(noise) lies above a threshold, set on the noise images of the validation "
         "split; the shares are those of the test split, with 95 % intervals."
     )
-    table = Table("Share called a signal", [*heads, *(c.class_name for c in rows[0].classes)], cells)
-    return [Text(words), table, *notes]
+    table = parts.Table("Share called a signal", [*heads, *(c.class_name for c in rows[0].classes)], cells)
+    return [parts.Text(words), table, *notes]
 
 
-def _recall(found: Findings) -> list[Part]:
-    parts: list[Part] = []
+def _recall(found: Findings) -> list[parts.Part]:
+    figures: list[parts.Part] = []
     for place, (name, curves) in enumerate(found.recall.items()):
-        rows: list[list[Cell]] = [
-            [curve.class_name, f"{b.low:.4g}..{b.high:.4g}", b.n, Number(b.recall), Number(b.detected)]
+        rows: list[list[parts.Cell]] = [
+            [curve.class_name, f"{b.low:.4g}..{b.high:.4g}", b.n, parts.Number(b.recall), parts.Number(b.detected)]
             for curve in curves
             for b in curve.bins
         ]
         heads = ["class", f"|{name}|", "images", "as its class", "as any signal"]
-        table = Table(f"Recall against |{name}|, with 95 % intervals", heads, rows)
-        drawing = Recall(name, curves, found.tested[0].of_delivered.class_names)
-        parts.append(Figure(f"recall-{place}", f"Recall of the delivered model against |{name}|", drawing, table))
+        table = parts.Table(f"Recall against |{name}|, with 95 % intervals", heads, rows)
+        drawing = parts.Recall(name, curves, found.tested[0].of_delivered.class_names)
+        figures.append(
+            parts.Figure(f"recall-{place}", f"Recall of the delivered model against |{name}|", drawing, table)
+        )
     words = f"Bins of about equally many images with 95 % intervals; the numbers are in `{RECALL_TABLE}`."
-    return [Text(words), *parts] if parts else []
+    return [parts.Text(words), *figures] if figures else []
 
 
-def _images(found: Findings) -> list[Part]:
+def _images(found: Findings) -> list[parts.Part]:
     examples = read_examples(found.run / EXAMPLES) if found.is_delivered else None
-    return [] if examples is None else [Gallery(examples)]
+    return [] if examples is None else [parts.Gallery(examples)]
 
 
-def _provenance(state: RunState) -> list[Part]:
+def _provenance(state: RunState) -> list[parts.Part]:
     if state.started is None:
         return []
     return [
-        Table("Where the run comes from", ["what", "value"], list(_origins(state)), are_words=True),
-        Source("The resolved study", to_json(state.study)),
+        parts.Table("Where the run comes from", ["what", "value"], list(_origins(state)), are_words=True),
+        parts.Source("The resolved study", to_json(state.study)),
     ]
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from results.files import write_atomically
 from results.findings import Findings
+from results.report import parts
 from results.report.content import report
-from results.report.document import Document, Figure, Leaderboard, confusion_table, shown
 from results.report.example_images import ExampleImages, png_uri
 from results.report.plots import Plot, plots_of
 from results.run_folder import HTML_REPORT
@@ -38,12 +38,12 @@ def write_html_report(found: Findings, out: Path | None = None) -> Path:
     return path
 
 
-def to_html(document: Document, *, is_running: bool) -> str:
+def to_html(document: parts.Document, *, is_running: bool) -> str:
     """Return a document as a page that may run its own scripts and nothing else; any text in it stays text."""
     from jinja2 import Environment, PackageLoader
     from plotly.offline import get_plotlyjs
 
-    plots = {part.name: plots_of(part) for part in document.parts() if isinstance(part, Figure)}
+    plots = {part.name: plots_of(part) for part in document.parts() if isinstance(part, parts.Figure)}
     drawn = {plot.name: _plotly(plot) for several in plots.values() for plot in several}
     folder = files("results.report") / "templates"
     script, library = (folder / "report.js").read_text("utf-8"), str(get_plotlyjs())
@@ -51,7 +51,7 @@ def to_html(document: Document, *, is_running: bool) -> str:
         loader=PackageLoader("results.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["kind"] = lambda part: type(part).__name__
-    environment.filters["shown"], environment.filters["confusion"] = shown, confusion_table
+    environment.filters["shown"], environment.filters["confusion"] = parts.shown, parts.confusion_table
     environment.filters["words"] = _words
     return environment.get_template("report.html").render(
         document=document,
@@ -89,7 +89,7 @@ def _plotly(plot: Plot) -> dict[str, Any]:
     return {"data": plot.data, "layout": {key: value for key, value in plot.layout.items() if key != "height"}}
 
 
-def _board(part: Leaderboard) -> dict[str, Any]:
+def _board(part: parts.Leaderboard) -> dict[str, Any]:
     """Return the leaderboard as rows of (text, value to sort by), without the trial's number and its note."""
     parameters = list(parameter_types(part.state))
     heads = ["rank", "trial", "status", "objective", "95 % interval", "best epoch", "epochs"]

@@ -8,26 +8,8 @@ from pathlib import Path
 from results.files import write_atomically
 from results.finals import recall_csv
 from results.findings import Findings
+from results.report import parts
 from results.report.content import report
-from results.report.document import (
-    Answers,
-    Beside,
-    Confusion,
-    Console,
-    Curves,
-    Document,
-    Figure,
-    Leaderboard,
-    Part,
-    Points,
-    Recall,
-    Reliability,
-    Retrainings,
-    Table,
-    Text,
-    confusion_table,
-    shown,
-)
 from results.report.model_card import model_card
 from results.run_folder import FINAL, MODEL_CARD, RECALL_TABLE, REPORT, SEARCH_PICTURE
 from results.stats.metrics import confusion_csv
@@ -56,7 +38,7 @@ def write_report(found: Findings) -> Path:
     return path
 
 
-def to_markdown(document: Document) -> str:
+def to_markdown(document: parts.Document) -> str:
     """Return a document as Markdown; what only a page can show is left out."""
     lines = [f"# {_plain(document.title)}", ""]
     for section in document.sections:
@@ -66,78 +48,78 @@ def to_markdown(document: Document) -> str:
     return "\n".join(lines)
 
 
-def picture(part: Part) -> str | None:
+def picture(part: parts.Part) -> str | None:
     """Return the picture of a part, as its place in the run folder; None where Markdown has none of it."""
     match part:
-        case Confusion():
+        case parts.Confusion():
             return f"{FINAL}/confusion_matrix_{part.role}.png"
-        case Figure(drawing=Curves()):
+        case parts.Figure(drawing=parts.Curves()):
             return SEARCH_PICTURE
-        case Figure(drawing=Retrainings()):
+        case parts.Figure(drawing=parts.Retrainings()):
             return f"{FINAL}/finals.png"
-        case Figure(drawing=Reliability() as drawing):
+        case parts.Figure(drawing=parts.Reliability() as drawing):
             return f"{FINAL}/reliability_{drawing.role}.png"
-        case Figure(drawing=Recall() as drawing):
+        case parts.Figure(drawing=parts.Recall() as drawing):
             name = "".join(c if c.isalnum() or c in "-_" else "_" for c in drawing.quantity)
             return f"{FINAL}/recall_{name}.png"
     return None
 
 
-def _draw(part: Part, path: Path, title: str) -> None:
+def _draw(part: parts.Part, path: Path, title: str) -> None:
     from results.report import figures  # half a second that a text must not cost
 
     match part:
-        case Confusion():
+        case parts.Confusion():
             figures.confusion_matrix(part.metrics, path)
-        case Figure(drawing=Curves() as drawing):
+        case parts.Figure(drawing=parts.Curves() as drawing):
             figures.search_overview(drawing.state, path, title=title)
-        case Figure(drawing=Retrainings() as drawing):
+        case parts.Figure(drawing=parts.Retrainings() as drawing):
             figures.finals_overview(drawing.standings, path)
-        case Figure(drawing=Reliability() as drawing):
+        case parts.Figure(drawing=parts.Reliability() as drawing):
             figures.reliability_diagram(drawing.calibration, path)
-        case Figure(drawing=Recall() as drawing):
+        case parts.Figure(drawing=parts.Recall() as drawing):
             figures.recall_curves(drawing.curves, path, quantity=f"|{drawing.quantity}|")
 
 
-def _lines(part: Part) -> list[str]:
+def _lines(part: parts.Part) -> list[str]:
     match part:
-        case Text():
+        case parts.Text():
             return [_plain(part.words), ""]
-        case Points():
+        case parts.Points():
             return [*(f"* {_plain(line)}" for line in part.lines), ""]
-        case Answers():
+        case parts.Answers():
             return [
                 line
                 for one in part.answers
                 for line in (f"**{one.question}** **{one.answer}.** {_plain(' '.join(one.because))}".rstrip(), "")
             ]
-        case Table():
+        case parts.Table():
             return [f"{_plain(part.caption)}:", "", *_table(part), ""]
-        case Leaderboard():
+        case parts.Leaderboard():
             return ["```text", leaderboard_text(part.state, table=part.table), "```", ""]
-        case Confusion():
+        case parts.Confusion():
             return [
-                *_lines(confusion_table(part.metrics)),
-                f"![Confusion matrix of the {part.role}]({picture(part)})",
+                *_lines(parts.confusion_table(part.metrics)),
+                f"![parts.Confusion matrix of the {part.role}]({picture(part)})",
                 "",
             ]
-        case Figure():
+        case parts.Figure():
             name = picture(part)
             return [] if name is None else [f"![{_plain(part.caption)}]({name})", ""]
-        case Beside():
+        case parts.Beside():
             return [line for one in part.parts for line in _lines(one)]
-        case Console():
+        case parts.Console():
             return ["```console", *(f"$ {command}" for command in part.commands), "```", ""]
     return []
 
 
-def _table(table: Table) -> list[str]:
+def _table(table: parts.Table) -> list[str]:
     """Return a table, the first column to the left and numbers to the right; any text may be a cell."""
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(_plain(cell.replace("\\", "\\\\").replace("|", "\\|")) for cell in cells) + " |"
 
-    rows = ([shown(cell) for cell in row] for row in table.rows)
+    rows = ([parts.shown(cell) for cell in row] for row in table.rows)
     others = "---|" if table.are_words else "---:|"
     return [line(table.heads), "|---|" + others * (len(table.heads) - 1), *map(line, rows)]
 

@@ -8,8 +8,8 @@ from results.commands import command
 from results.finals import Tested
 from results.findings import Findings
 from results.log.state import RunState
+from results.report import parts
 from results.report.content import numbers
-from results.report.document import Console, Document, Part, Points, Section, Table, Text, confusion_table
 from results.report.sentences import caveats, of_configurations
 from results.run_folder import MODEL_RECEIPT
 from results.study import DataSection, StudyRecord
@@ -23,29 +23,31 @@ _USE = (
 )
 
 
-def model_card(found: Findings) -> Document:
+def model_card(found: Findings) -> parts.Document:
     """Return the card of the delivered model; there must have been finals with test predictions."""
     delivered, state = found.tested[0], found.state
     names, study = delivered.of_delivered.class_names, state.study
-    classes = Text(f"Classifies radio spectrograms into {len(names)} classes: {', '.join(names)}.")
+    classes = parts.Text(f"Classifies radio spectrograms into {len(names)} classes: {', '.join(names)}.")
     started = state.trials[delivered.trial, delivered.delivered].started
     fields = [[name, str(value)] for name, value in started.configuration.items()]
     digest = f"Digest of pixels, labels, names and groups: `{state.started.data_digest if state.started else None}`"
-    return Document(
+    return parts.Document(
         f"Model card: study {found.name}, trial {delivered.trial}, seed index {delivered.delivered}",
         (
-            Section("", "", [classes]),
-            Section("use", "Use", [Points(_USE)]),
-            Section("figures", "Figures on the test split", _figures(found)),
-            Section("limits", "Limits", [Points(_limits(state, delivered))]),
-            Section("data", "Data", [Points([_data(study.data), digest])]),
-            Section("configuration", "Configuration", [Table("What was trained", ["field", "value"], fields)]),
-            Section("reproduce", "Reproduce it", _reproduce(state, delivered)),
+            parts.Section("", "", [classes]),
+            parts.Section("use", "Use", [parts.Points(_USE)]),
+            parts.Section("figures", "Figures on the test split", _figures(found)),
+            parts.Section("limits", "Limits", [parts.Points(_limits(state, delivered))]),
+            parts.Section("data", "Data", [parts.Points([_data(study.data), digest])]),
+            parts.Section(
+                "configuration", "Configuration", [parts.Table("What was trained", ["field", "value"], fields)]
+            ),
+            parts.Section("reproduce", "Reproduce it", _reproduce(state, delivered)),
         ),
     )
 
 
-def _figures(found: Findings) -> list[Part]:
+def _figures(found: Findings) -> list[parts.Part]:
     delivered = found.tested[0]
     lines = [*of_configurations(found), *caveats(found)]
     stand = found.winner
@@ -54,15 +56,17 @@ def _figures(found: Findings) -> list[Part]:
             f"On validation this configuration reached {stand.searched:.4f} in the search and {stand.mean:.4f} in the "
             f"mean of {len(stand.objectives)} retrainings; this one was the best of them."
         )
-    return [*numbers(delivered), confusion_table(delivered.metrics), Points(lines)]
+    return [*numbers(delivered), parts.confusion_table(delivered.metrics), parts.Points(lines)]
 
 
-def _reproduce(state: RunState, delivered: Tested) -> list[Part]:
+def _reproduce(state: RunState, delivered: Tested) -> list[parts.Part]:
     trial = state.trials[delivered.trial, delivered.delivered]
     return [
-        Text("In the run folder (elsewhere with the path of the receipt, and `--data` with that of the data set):"),
-        Console([command("retrain", MODEL_RECEIPT, *_where(state.study))]),
-        Text(
+        parts.Text(
+            "In the run folder (elsewhere with the path of the receipt, and `--data` with that of the data set):"
+        ),
+        parts.Console([command("retrain", MODEL_RECEIPT, *_where(state.study))]),
+        parts.Text(
             "The receipt holds configuration, seed, digests and versions; the command says whether the weights are the "
             f"same. Seed {trial.started.seed}, {len(trial.epochs)} epochs, weights "
             f"`{trial.ended.best_weights_digest if trial.ended else None}`."

@@ -9,26 +9,13 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any
 
-from results.finals import Standing
-from results.log.history import History
 from results.log.records import Status
 from results.log.state import RunState, TrialState
-from results.report.document import (
-    BestSoFar,
-    Curves,
-    Figure,
-    Parallel,
-    Recall,
-    Reliability,
-    Retrainings,
-    Rungs,
-    Slice,
-)
+from results.report import parts
 from results.schema import Value
-from results.stats.calibration import CalibrationError
-from results.stats.detection import RecallCurve
 from results.stats.intervals import Estimate
 from results.tables.table import cell_text, short_name
 from results.tables.ties import objective
@@ -69,34 +56,25 @@ class Plot:
         return int(self.layout["height"])
 
 
-def plots_of(figure: Figure) -> list[Plot]:
+def plots_of(figure: parts.Figure) -> list[Plot]:
     """Return what a page draws for a figure: one plot, or two side by side."""
-    match figure.drawing:
-        case Recall(quantity, curves, names):
-            kinds = (("class", "predicted as its class", True), ("signal", "predicted as any signal", False))
-            return [
-                Plot(
-                    f"plot-{figure.name}-{kind}",
-                    f"Share {words} against |{quantity}|",
-                    *recall(curves, quantity, names, of_class=of_class),
-                )
-                for kind, words, of_class in kinds
-            ]
-        case Curves(state):
-            drawn = learning_curves(state)
-        case BestSoFar(history, by):
-            drawn = best_so_far(history, by)
-        case Parallel(state, parameters):
-            drawn = parallel_coordinates(state, parameters)
-        case Slice(state, parameter):
-            drawn = slice_of(state, parameter)
-        case Rungs(state):
-            drawn = rung_values(state)
-        case Retrainings(stand):
-            drawn = retrainings(stand)
-        case Reliability(calibration=calibration):
-            drawn = reliability(calibration)
-    return [Plot(f"plot-{figure.name}", figure.caption, *drawn)]
+    if isinstance(figure.drawing, parts.Recall):
+        kinds = (("class", "predicted as its class"), ("signal", "predicted as any signal"))
+        return [
+            Plot(
+                f"plot-{figure.name}-{kind}",
+                f"Share {words} against |{figure.drawing.quantity}|",
+                *recall(figure.drawing, words, of_class=kind == "class"),
+            )
+            for kind, words in kinds
+        ]
+    return [Plot(f"plot-{figure.name}", figure.caption, *draw(figure.drawing))]
+
+
+@singledispatch
+def draw(drawing: object) -> tuple[list[Trace], Layout]:
+    """Return the traces and the layout of what is to be drawn."""
+    raise TypeError(f"{type(drawing).__name__} cannot be drawn; register how")
 
 
 def text(value: object) -> str:
@@ -104,9 +82,10 @@ def text(value: object) -> str:
     return html.escape(str(value))
 
 
-def learning_curves(state: RunState) -> tuple[list[Trace], Layout]:
+@draw.register
+def learning_curves(drawing: parts.Curves) -> tuple[list[Trace], Layout]:
     """Return the curves of all trials of the search, those of one status as one trace with gaps, and the rungs."""
-    trials = [t for t in state.search_trials() if t.epochs]
+    trials = [t for t in drawing.state.search_trials() if t.epochs]
     traces: list[Trace] = []
     for status in _DRAWN_LAST:
         of = [t for t in trials if t.status == status and not t.started.is_baseline]
@@ -137,9 +116,10 @@ def learning_curves(state: RunState) -> tuple[list[Trace], Layout]:
     return traces, layout
 
 
-def best_so_far(history: History, by: str) -> tuple[list[Trace], Layout]:
-    """Return the best value against what had been spent; `by` is a number of `Step`: epochs or hours."""
-    steps = history.steps
+@draw.register
+def best_so_far(drawing: parts.BestSoFar) -> tuple[list[Trace], Layout]:
+    """Return the best value against what had been spent."""
+    steps, by = drawing.history.steps, drawing.by
     unit, scale = ("minutes", 60.0) if by == "hours" and steps[-1].hours < _SHORT_H else (by, 1)
     trace = {
         "type": "scatter", "mode": "lines+markers",
@@ -155,8 +135,10 @@ def best_so_far(history: History, by: str) -> tuple[list[Trace], Layout]:
     ) | {"showlegend": False, "height": 320}
 
 
-def parallel_coordinates(state: RunState, parameters: Sequence[str]) -> tuple[list[Trace], Layout]:
+@draw.register
+def parallel_coordinates(drawing: parts.Parallel) -> tuple[list[Trace], Layout]:
     """Return a line for each trial through its scaled parameters and its objective; the best in colour."""
+    state, parameters = drawing.state, drawing.parameters
     trials = [t for t in state.search_trials() if t.best is not None]
     ranked = sorted((t for t in trials if t.status == Status.COMPLETED), key=objective, reverse=True)
     best = ranked[: min(_MOST_BEST, math.ceil(_BEST_SHARE * len(ranked)))]
@@ -193,8 +175,10 @@ def parallel_coordinates(state: RunState, parameters: Sequence[str]) -> tuple[li
     return traces, layout
 
 
-def slice_of(state: RunState, parameter: str) -> tuple[list[Trace], Layout]:
+@draw.register
+def slice_of(drawing: parts.Slice) -> tuple[list[Trace], Layout]:
     """Return what every trial reached against its value of one parameter."""
+    state, parameter = drawing.state, drawing.parameter
     trials = [t for t in state.search_trials() if t.best is not None and parameter in t.parameters]
     axis = Axis(state, parameter, trials)
     traces: list[Trace] = []
@@ -215,9 +199,10 @@ def slice_of(state: RunState, parameter: str) -> tuple[list[Trace], Layout]:
     return traces, layout
 
 
-def rung_values(state: RunState) -> tuple[list[Trace], Layout]:
+@draw.register
+def rung_values(drawing: parts.Rungs) -> tuple[list[Trace], Layout]:
     """Return the objective of the completed trials against what each rung saw of them."""
-    done = [t for t in state.search_trials() if t.status == Status.COMPLETED and t.best is not None]
+    done = [t for t in drawing.state.search_trials() if t.status == Status.COMPLETED and t.best is not None]
     traces = []
     for number, epoch in enumerate(sorted({epoch for t in done for epoch in t.rungs})):
         of = [t for t in done if epoch in t.rungs]
@@ -301,8 +286,10 @@ def _axes(x: str, y: str) -> Layout:
     return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
 
 
-def retrainings(stand: Sequence[Standing]) -> tuple[list[Trace], Layout]:
+@draw.register
+def retrainings(drawing: parts.Retrainings) -> tuple[list[Trace], Layout]:
     """Return each retraining's objective, the mean and what the search saw, a column a finalist."""
+    stand = drawing.standings
     names = [f"trial {s.trial}{' (baseline)' if s.is_baseline else ''}" for s in stand]
     each = [(name, s, value) for name, s in zip(names, stand, strict=True) for value in s.objectives]
     colours = [BASELINE if s.is_baseline else STYLE[Status.COMPLETED][0] for _, s, _ in each]
@@ -319,9 +306,10 @@ def retrainings(stand: Sequence[Standing]) -> tuple[list[Trace], Layout]:
     return traces, {"xaxis": {"type": "category"}, "yaxis": {"title": {"text": "validation accuracy"}}, "height": 340}
 
 
-def reliability(calibration: CalibrationError) -> tuple[list[Trace], Layout]:
+@draw.register
+def reliability(drawing: parts.Reliability) -> tuple[list[Trace], Layout]:
     """Return accuracy against confidence with its intervals, and the diagonal of a well calibrated network."""
-    bins = calibration.bins
+    bins = drawing.calibration.bins
     start = min(min(b.confidence, b.accuracy.low) for b in bins)
     line = {"dash": "dash", "color": _INK, "width": 1}
     traces: list[Trace] = [
@@ -336,9 +324,7 @@ def reliability(calibration: CalibrationError) -> tuple[list[Trace], Layout]:
     return traces, layout | {"height": 340, "showlegend": False}
 
 
-def recall(
-    curves: Sequence[RecallCurve], quantity: str, class_names: Sequence[str], *, of_class: bool
-) -> tuple[list[Trace], Layout]:
+def recall(drawing: parts.Recall, title: str, *, of_class: bool) -> tuple[list[Trace], Layout]:
     """Return the share of each class found as itself, or with `of_class` false as any signal, at each bin's median."""
     traces = [
         _with_bars(
@@ -346,14 +332,13 @@ def recall(
             [b.median for b in curve.bins],
             [b.recall if of_class else b.detected for b in curve.bins],
             [b.n for b in curve.bins],
-            class_names.index(curve.class_name),
+            drawing.class_names.index(curve.class_name),
         )
         | {"mode": "lines+markers", "showlegend": True}
-        for curve in curves
+        for curve in drawing.curves
     ]
-    title = "predicted as its class" if of_class else "predicted as any signal"
     y = {"title": {"text": title}, "range": [-0.03, 1.05]}
-    return traces, {"xaxis": {"title": {"text": text(f"|{quantity}|")}}, "yaxis": y, "height": 340}
+    return traces, {"xaxis": {"title": {"text": text(f"|{drawing.quantity}|")}}, "yaxis": y, "height": 340}
 
 
 def _with_bars(name: str, x: Sequence[float], of: Sequence[Estimate], images: Sequence[int], number: int) -> Trace:

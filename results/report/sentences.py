@@ -10,7 +10,7 @@ from results.finals import Role, Standing, is_stale
 from results.findings import Findings
 from results.log.records import Status
 from results.log.state import RunState, TrialState
-from results.report.document import Answer
+from results.report.parts import Answer
 from results.stats.intervals import LEVEL_P, Estimate, PairedDifference
 from results.tables.status import advantage
 from results.tables.table import cell_text, short_name

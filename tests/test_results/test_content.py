@@ -12,9 +12,9 @@ from results.findings import Findings
 from results.log.records import Event, FinalsDecided
 from results.log.state import RunState
 from results.report.content import report
-from results.report.document import Answers, Beside, Document, Number, Section, Share, Source, Table, Text
 from results.report.html import to_html
 from results.report.markdown import to_markdown
+from results.report.parts import Answers, Beside, Document, Number, Section, Share, Source, Table, Text
 from results.report.sentences import answers, headline
 from results.stats.intervals import Estimate, wilson_interval
 

@@ -19,10 +19,10 @@ from results.log.event_log import EventLog
 from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed
 from results.log.state import RunState
 from results.report.content import report
-from results.report.document import Document, Section, Text
 from results.report.html import to_html, write_html_report
 from results.report.importance import read_importance
 from results.report.markdown import to_markdown
+from results.report.parts import Document, Section, Text
 from results.stats.intervals import wilson_interval
 from results.study import DataSection, Provenance, StudyRecord
 from tune.cli.main import main

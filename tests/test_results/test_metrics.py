@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results.report.document import confusion_table
+from results.report.parts import confusion_table
 from results.stats.intervals import wilson_interval
 from results.stats.metrics import (
     MetricsError,
