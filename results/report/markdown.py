@@ -100,7 +100,7 @@ def _lines(part: parts.Part) -> list[str]:
         case parts.Confusion():
             return [
                 *_lines(parts.confusion_table(part.metrics)),
-                f"![parts.Confusion matrix of the {part.role}]({picture(part)})",
+                f"![Confusion matrix of the {part.role}]({picture(part)})",
                 "",
             ]
         case parts.Figure():
