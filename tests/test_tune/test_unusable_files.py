@@ -182,7 +182,7 @@ def test_a_data_set(dataset: Path, place: Path, line: Callable[..., str]) -> Non
     (copy / "train_images.npy").write_bytes(b"")
     assert f"{copy / 'train_images.npy'}: cannot be read" in line("data", "describe", copy)
     record.write_bytes(NOT_UTF8)
-    assert f"{record}: cannot be read" in line("data", "describe", copy)
+    assert f"{record}: not JSON" in line("data", "describe", copy)
     assert f"{place / 'gone' / 'dataset.json'}: missing" in line("data", "describe", place / "gone")
 
 
