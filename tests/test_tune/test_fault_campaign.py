@@ -112,8 +112,9 @@ def disturb(study: Path, run: Path, *, kills: int, seconds: float, rng: random.R
                 for victim in victims:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         victim.kill()
-                if victims:
-                    done[target] += 1
+                if not victims:
+                    continue  # not started yet
+                done[target] += 1
                 if target != "worker":
                     break
             out, _ = process.communicate(timeout=300)
