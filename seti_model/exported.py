@@ -16,7 +16,7 @@ from seti_model.config import Configuration, NetworkConfig
 from seti_model.data.dataset import Images
 from seti_model.description import describe, description_path, read_description
 from seti_model.errors import ModelError
-from seti_model.files import written_whole
+from seti_model.files import UNREADABLE, written_whole
 from seti_model.network import PixelScale, build_network, named_weights
 from seti_model.training.arrays import Arrays, digest_arrays
 from seti_model.training.outcome import TrainedNetwork
@@ -139,7 +139,7 @@ def load_model(path: Path) -> ExportedModel:
     description = read_description(path)
     try:
         network = keras.models.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"{path}: cannot be read as a Keras model ({error}); export it again") from error
     digest = digest_arrays(weight_values(network).items())
     if digest != description.weights_digest:

@@ -124,6 +124,17 @@ except ModelError as error:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_archive_that_is_damaged_inside_is_one_clear_error(exported, tmp_path):
+    path = tmp_path / "model.keras"
+    path.with_suffix(".json").write_bytes(exported[1].with_suffix(".json").read_bytes())
+    damaged = bytearray(exported[1].read_bytes())
+    start = damaged.index(b"config.json") - 30
+    damaged[start : start + 2] = b"XX"  # the table of contents is whole, a member is not
+    path.write_bytes(damaged)
+    with pytest.raises(ModelError, match=r"model\.keras: cannot be read as a Keras model \(Bad magic number"):
+        load_model(path)
+
+
 def test_a_model_that_cannot_be_written_names_it(exported, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(ModelError, match=r"model\.keras: cannot be written \(File exists\); free some space or choose"):
