@@ -21,7 +21,7 @@ and the log disagree, the file counts and the disagreement is named. Ray is not 
 examples:
   seti-tune retrain runs/quickstart                          the model that was delivered, else rank 1
   seti-tune retrain runs/quickstart --trial 3                trial 3 of the search
-  seti-tune retrain runs/quickstart --trial 3 --repeat 0     its first retraining in the finals
+  seti-tune retrain runs/quickstart --trial 3 --repeat 0     its retraining of seed index 0
   seti-tune retrain 0003.json --data data/course             from the receipt alone
 Answers `identical` (the weights are the same bit for bit), `within tolerance` (the best validation accuracy lies where
 95 % of retrainings are expected, from those of the finals) or `differs, because …`. Started again, it goes on.
@@ -36,7 +36,7 @@ def add_retrain(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_retrain)
     parser.add_argument("place", metavar="RUN", type=Path, help="a run folder, or a receipt")
     parser.add_argument("--trial", metavar="best|N", help="which trial of the run (default: best)")
-    parser.add_argument("--repeat", type=int, metavar="R", help="its R-th retraining in the finals, from 0")
+    parser.add_argument("--repeat", type=int, metavar="R", help="its retraining of seed index R in the finals, from 0")
     parser.add_argument("--data", type=Path, metavar="PATH", help="the data set (default: the run's, as recorded)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/retrain-<study>-<trial>")
     parser.add_argument("--threads", type=int, metavar="N", help="default: as in the receipt, which results depend on")
