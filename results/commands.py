@@ -9,11 +9,15 @@ from results.run_folder import RECEIPT
 
 
 def command(*words: object, **options: object) -> str:
-    """Return the command line of seti-tune with these words and options, as `option_words` has them.
+    """Return the command line of seti-tune with these words and options: none for None and False, `--name` for True.
 
     `command("resume", Path("my run"), trials=40)` is `seti-tune resume 'my run' --trials 40`.
     """
-    return shlex.join(["seti-tune", *map(_word, words), *option_words(**options)])
+    given = ["seti-tune", *map(_word, words)]
+    for name, value in options.items():
+        if value is not None and value is not False:
+            given += [f"--{name.replace('_', '-')}", *([] if value is True else [_word(value)])]
+    return shlex.join(given)
 
 
 def continuing(run: Path, *, is_search: bool) -> str:
@@ -23,18 +27,6 @@ def continuing(run: Path, *, is_search: bool) -> str:
     if (receipt := run / RECEIPT).is_file():
         return command("retrain", receipt, out=run)
     return command("train", out=run, **{"continue": True})
-
-
-def option_words(**options: object) -> list[str]:
-    """Return options as words of a command line: none for None and False, `--name` for True, else `--name value`."""
-    words: list[str] = []
-    for name, value in options.items():
-        option = f"--{name.replace('_', '-')}"
-        if value is True:
-            words.append(option)
-        elif value is not None and value is not False:
-            words += [option, _word(value)]
-    return words
 
 
 def _word(value: object) -> str:

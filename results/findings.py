@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from results.audit import Audit, audit
+from results.files import write_atomically
 from results.finals import (
     DetectionRow,
     Role,
@@ -21,17 +23,30 @@ from results.finals import (
     recall_against_physics,
     standings,
 )
-from results.log.event_log import is_being_written
 from results.log.history import History, read_history
-from results.log.records import FinalsDecided
+from results.log.recorder import is_being_written
+from results.log.records import FinalsDecided, Status
 from results.log.state import RunState, TrialState
-from results.report.importance import Importance, read_importance
+from results.run_folder import IMPORTANCE
+from results.schema import SchemaError, read_json, to_json
 from results.stats.bootstrap import PairedEstimates, paired_estimates
 from results.stats.detection import RecallCurve
 from results.stats.intervals import Estimate, PairedDifference, paired_difference_interval
 from results.stats.seeds import difference_over_retrainings
 from results.tables.leaderboard import leaderboard_table, rank_trials
 from results.tables.table import Table
+
+MIN_COMPLETED = 20  # the method compares the best, at least five, with all
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Shares of the parameters, which add up to one, with the completed trials and the space they hold for."""
+
+    method: str
+    completed: int
+    space_fingerprint: str
+    shares: Mapping[str, float]  # by parameter, the largest first
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +77,11 @@ class Findings:
     def name(self) -> str:
         """Of the study."""
         return self.state.study.study.name
+
+    @property
+    def title(self) -> str:
+        """Of its reports."""
+        return f"Study {self.name}"
 
     @cached_property
     def is_running(self) -> bool:
@@ -159,3 +179,38 @@ class Findings:
     @property
     def _pair(self) -> tuple[Tested, Tested] | None:
         return (self.tested[0], self.tested[1]) if [one.role for one in self.tested] == list(Role) else None
+
+
+def completed_trials(state: RunState) -> int:
+    """Count the completed trials of the search."""
+    return sum(t.status == Status.COMPLETED and t.best is not None for t in state.search_trials())
+
+
+def write_importance(run: Path, importance: Importance) -> None:
+    """Write `importance.json` into the run folder.
+
+    Raises:
+        RecordError: It cannot be written.
+    """
+    write_atomically(run / IMPORTANCE, to_json(importance) + "\n")
+
+
+def read_importance(run: Path) -> Importance | None:
+    """Return what was stored; None where there is nothing that could be read, as it can be computed again."""
+    try:
+        return read_json((run / IMPORTANCE).read_bytes(), Importance)
+    except (OSError, SchemaError):
+        return None
+
+
+def is_current(importance: Importance | None, state: RunState) -> bool:
+    """Return whether a stored importance is that of the run as it is now."""
+    return importance is not None and (importance.completed, importance.space_fingerprint) == (
+        completed_trials(state),
+        state.space_fingerprint,
+    )
+
+
+def needs_importance(run: Path, state: RunState) -> bool:
+    """Return whether enough trials are completed and what is stored is not of them."""
+    return completed_trials(state) >= MIN_COMPLETED and not is_current(read_importance(run), state)

@@ -1,9 +1,12 @@
-"""Predicted probabilities on disk: Parquet files with the truth beside them."""
+"""What a network said of a split, on disk: probabilities with the truth beside them, and images to look at."""
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +16,8 @@ from results.errors import RecordError
 from results.files import UNREADABLE, replacing
 
 _PROBABILITY, _TRUTH = "p:", "truth:"
+ERRORS = 12
+_MOST_PIXELS = 256  # along a side, in the report
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one answer
@@ -65,6 +70,95 @@ def read_predictions(path: Path) -> Predictions:
             f"{path}: cannot be read as predictions ({error}); delete it and continue the run with `seti-tune resume "
             "RUN`, which predicts again"
         ) from error
+
+
+@dataclass(frozen=True, eq=False)  # arrays do not compare to one answer
+class ExampleImages:
+    """Images of the test split with what the delivered model said of them.
+
+    Attributes:
+        index: Their places in the test split (k,).
+        images: Pixels, uint8 (k, n_time, n_freq) or (k, n_time, n_freq, channels).
+        y_true: Class indices (k,).
+        y_prob: Probabilities (k, n_classes).
+        class_names: One name per column of `y_prob`.
+    """
+
+    index: npt.NDArray[np.integer]
+    images: npt.NDArray[np.uint8]
+    y_true: npt.NDArray[np.integer]
+    y_prob: npt.NDArray[np.floating]
+    class_names: tuple[str, ...]
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Whether the most probable class is the true one, (k,)."""
+        return np.asarray(self.y_prob.argmax(axis=1) == self.y_true)
+
+
+def example_images(predictions: Predictions, images: npt.NDArray[Any], errors: int = ERRORS) -> ExampleImages:
+    """Choose the `errors` wrong images of the highest probability, then the first right image of each class.
+
+    Args:
+        predictions: Of the test split.
+        images: Its pixels, uint8 (n, ...), in the same order; may be mapped from the disk.
+        errors: At most so many.
+    """
+    correct, confidence = predictions.correct, predictions.y_prob.max(axis=1)
+    wrong = np.flatnonzero(~correct)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:errors]
+    right = [
+        np.flatnonzero(correct & (predictions.y_true == label))[:1] for label in range(len(predictions.class_names))
+    ]
+    index = np.concatenate([worst, *right]).astype(np.int64)
+    return ExampleImages(
+        index=index,
+        images=np.stack([images[i] for i in index]) if index.size else np.zeros((0, 1, 1), np.uint8),
+        y_true=predictions.y_true[index],
+        y_prob=predictions.y_prob[index],
+        class_names=predictions.class_names,
+    )
+
+
+def write_examples(path: Path, examples: ExampleImages) -> None:
+    """Write them as a compressed NumPy archive; a reader never sees a part.
+
+    Raises:
+        RecordError: The file cannot be written.
+    """
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, **(vars(examples) | {"class_names": np.array(examples.class_names)}))
+
+
+def read_examples(path: Path) -> ExampleImages | None:
+    """Read what `write_examples` wrote; None where there is nothing, as in runs of before images were kept.
+
+    Raises:
+        RecordError: The file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            names = tuple(str(name) for name in stored["class_names"])
+            arrays = {name: stored[name] for name in ("index", "images", "y_true", "y_prob")}
+    except UNREADABLE as error:
+        raise RecordError(
+            f"{path}: cannot be read as example images ({error}); restore it from a copy, or remove it"
+        ) from error
+    return ExampleImages(class_names=names, **arrays)
+
+
+def png_uri(image: npt.NDArray[np.uint8]) -> str:
+    """Return one image, uint8 (n_time, n_freq) or (n_time, n_freq, channels), as the address of an inlined PNG."""
+    from PIL import Image
+
+    pixels = image[..., 0] if image.ndim == 3 and image.shape[-1] != 3 else image
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
+    file = io.BytesIO()
+    picture.save(file, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
 def _from_frame(frame: pd.DataFrame) -> Predictions:

@@ -1,6 +1,6 @@
 """Plain values read as the type declared for them, by msgspec; what does not fit is said in one sentence.
 
-`seti_model/schema.py` is the same file: the two packages may not import each other.
+`seti_model/schema.py` does the same for the two files of that package: neither may import the other.
 """
 
 from __future__ import annotations

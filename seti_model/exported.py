@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from seti_model.config import Configuration, NetworkConfig
+from seti_model.config import NetworkConfig
 from seti_model.data.dataset import Images
-from seti_model.description import describe, description_path, read_description
+from seti_model.description import Description, describe, description_path, read_description
 from seti_model.errors import ModelError
 from seti_model.files import UNREADABLE, written_whole
 from seti_model.network import PixelScale, build_network, named_weights
@@ -26,15 +26,10 @@ _WAY = "free some space or choose another place"
 
 
 @dataclass(frozen=True)
-class ExportedModel:
+class ExportedModel(Description):
     """A network read from a file, with what its outputs mean."""
 
     network: keras.Sequential
-    configuration: Configuration
-    shape: tuple[int, int, int]  # n_time, n_freq, channels
-    class_names: tuple[str, ...]
-    data_digest: str
-    weights_digest: str  # SHA-256, hex
 
     def predict(self, images: Images, *, batch: int | None = None) -> npt.NDArray[np.float32]:
         """Return probabilities, float32 (n, n_classes).
@@ -82,7 +77,7 @@ def as_model(trained: TrainedNetwork) -> ExportedModel:
     for name, weight in named_weights(network).items():
         weight.assign(trained.weights[name])
     return ExportedModel(
-        network, trained.configuration, trained.shape, trained.class_names, trained.data_digest, trained.digest
+        trained.configuration, trained.shape, trained.class_names, trained.data_digest, trained.digest, network
     )
 
 
@@ -147,14 +142,7 @@ def load_model(path: Path) -> ExportedModel:
             f"{path}: its weights have digest {digest[:12]}, {description_path(path).name} says "
             f"{description.weights_digest[:12]}; keep the two files of one export together"
         )
-    return ExportedModel(
-        network,
-        description.configuration,
-        description.shape,
-        description.class_names,
-        description.data_digest,
-        description.weights_digest,
-    )
+    return ExportedModel(**vars(description), network=network)
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one answer; compare digests

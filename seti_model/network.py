@@ -88,26 +88,21 @@ def _block(config: NetworkConfig, block: int, filters: int, seed: int, precision
 def _head(config: NetworkConfig, n_classes: int, seed: int, precision: str) -> list[Any]:
     return [
         keras.layers.Flatten(dtype=precision, name="flatten"),
-        keras.layers.Dense(
-            config.dense_units,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=derive_seed(seed, "dense")),
-            dtype=precision,
-            name="dense",
-        ),
+        _dense("dense", config.dense_units, seed, precision),
         _batch_norm(config, "dense", precision),
         keras.layers.ReLU(dtype=precision, name="dense_relu"),
         keras.layers.Dropout(
             config.dense_dropout, seed=derive_seed(seed, "dense", "dropout"), dtype=precision, name="dense_dropout"
         ),
-        keras.layers.Dense(
-            n_classes,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=derive_seed(seed, "logits")),
-            dtype="float32",
-            name="logits",
-        ),
+        _dense("logits", n_classes, seed, "float32"),
         # Apart from the dense layer, so that the loss is computed from logits and cannot overflow.
         keras.layers.Activation("softmax", dtype="float32", name="probabilities"),
     ]
+
+
+def _dense(name: str, units: int, seed: int, precision: str) -> Any:
+    initializer = keras.initializers.GlorotUniform(seed=derive_seed(seed, name))
+    return keras.layers.Dense(units, kernel_initializer=initializer, dtype=precision, name=name)
 
 
 def _batch_norm(config: NetworkConfig, name: str, precision: str) -> Any:

@@ -29,9 +29,8 @@ from results.log.records import (
     utc_now,
 )
 from results.log.state import RunState, TrialState
-from results.predictions import Predictions, read_predictions, write_predictions
+from results.predictions import Predictions, example_images, read_predictions, write_examples, write_predictions
 from results.receipt import receipt_of
-from results.report.example_images import example_images, write_examples
 from results.run_folder import (
     DESCRIPTION,
     EXAMPLES,

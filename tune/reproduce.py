@@ -13,22 +13,20 @@ from results.errors import RecordError
 from results.files import write_atomically
 from results.log.recorder import Recorder
 from results.log.records import Epoch, Status, TrialKey, trial_name
-from results.log.state import RunState, load_run
+from results.log.state import RunState, TrialState, load_run
 from results.receipt import Environment, Receipt, disagreements, read_receipt, receipt_of
 from results.reproduction import Answer, Repetition, Setting, compare, differences, to_mapping, tolerance
-from results.run_folder import ANSWER, DATASET, INITIAL_MODEL, LOG_NAME, RECEIPT, TRAINED_MODEL, receipt_path
+from results.run_folder import ANSWER, DATASET, INITIAL_MODEL, LOG_NAME, RECEIPT, receipt_path
 from results.schema import to_json
 from results.study import NETWORK
 from results.tables.leaderboard import rank_trials
 from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
 from seti_model.errors import DatasetError
-from seti_model.runtime import prepare_process
-from seti_model.training.checkpoint import load_best
 from tune.errors import StudyError, exit_code_of
 from tune.loop.next_work import Terms
 from tune.provenance import device_model, has_gpu, provenance
-from tune.single import Single, recorded_single, run_single
+from tune.single import Single, export_best, recorded_single, run_single
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
@@ -201,10 +199,12 @@ def retrain(
     with Recorder(out) as recorder:
         _require_same(out, recorder.state, receipt, setting)
         write_atomically(out / RECEIPT, receipt.to_text())
-        _train(source, setting, data, recorder, show)
-        done = _repetition(recorder.state)
+        single = _single(source, setting)
+        _train(single, data, recorder, show)
+        trial = recorder.state.trials[0, None]
+    done = _repetition(trial)
     if receipt.trainable == NETWORK and done.ended_early is None:
-        _export(out, recorder.state, setting)
+        export_best(single, out, trial)
     different = differences(receipt, setting, source.disagreements)
     expected = tolerance(receipt, setting, source.state)
     answer = compare(receipt, done, different=different, expected=expected)
@@ -242,43 +242,33 @@ def _require_same(out: Path, state: RunState, receipt: Receipt, setting: Setting
         raise StudyError(f"{out}: was begun with other {' and '.join(other)}; name another folder with --out")
 
 
-def _train(
-    source: Source,
-    setting: Setting,
-    data: TrainingData | None,
-    recorder: Recorder,
-    show: Callable[[Epoch], None],
-) -> None:
+def _single(source: Source, setting: Setting) -> Single:
     receipt = source.receipt
-    single = Single(
-        name=receipt.study,
-        terms=Terms(
-            configuration=receipt.configuration,
-            max_epochs=receipt.epochs,
-            checkpoint_epochs=(receipt.epochs,),
-            threads=setting.threads,
-            gpus=setting.gpus,
-            init_from=initial_weights(source),
-        ),
-        seed=receipt.seed,
-        init_digest=setting.init_digest,
-        trainable=receipt.trainable,
-        folder=None if receipt.folder is None else Path(receipt.folder),
-        data=receipt.data,
+    terms = Terms(
+        configuration=receipt.configuration,
+        max_epochs=receipt.epochs,
+        checkpoint_epochs=(receipt.epochs,),
+        threads=setting.threads,
+        gpus=setting.gpus,
+        init_from=initial_weights(source),
     )
+    folder = None if receipt.folder is None else Path(receipt.folder)
+    return Single(receipt.study, terms, receipt.seed, setting.init_digest, receipt.trainable, folder, receipt.data)
+
+
+def _train(single: Single, data: TrainingData | None, recorder: Recorder, show: Callable[[Epoch], None]) -> None:
     try:
         run_single(single, recorder, data, on_epoch=show)
     except Exception as error:
-        if receipt.trainable == NETWORK or exit_code_of(error) is not None:
+        if single.trainable == NETWORK or exit_code_of(error) is not None:
             raise
         raise StudyError(
-            f"[study] trainable = {receipt.trainable!r}: {type(error).__name__}: {error} after epoch "
+            f"[study] trainable = {single.trainable!r}: {type(error).__name__}: {error} after epoch "
             f"{len(recorder.state.trials[0, None].epochs)}; correct the cause and start the same command again"
         ) from error
 
 
-def _repetition(state: RunState) -> Repetition:
-    trial = state.trials[0, None]
+def _repetition(trial: TrialState) -> Repetition:
     last, ended = trial.last, trial.ended
     early = None
     if ended is not None and ended.status != Status.COMPLETED:
@@ -289,13 +279,3 @@ def _repetition(state: RunState) -> Repetition:
         best_weights_digest=None if last is None else last.best_weights_digest,
         ended_early=early,
     )
-
-
-def _export(out: Path, state: RunState, setting: Setting) -> None:
-    checkpoint = state.trials[0, None].checkpoint
-    if checkpoint is None:
-        raise RuntimeError(f"{out}: a completed training without a checkpoint")
-    prepare_process(setting.threads, gpu=setting.gpus > 0)
-    from seti_model.exported import export_model
-
-    export_model(load_best(out / checkpoint.path), out / TRAINED_MODEL)

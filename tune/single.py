@@ -5,7 +5,6 @@ Its record has no space, no sampler, no rungs and no finals; trial 0 is the only
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from results.log.recorder import Recorder
 from results.log.records import Checkpoint, Epoch, Event, Status, StudyEnded, StudyResumed, StudyStarted
 from results.log.state import RunState, TrialState, fold
-from results.run_folder import LOG_NAME, checkpoint_folder
+from results.run_folder import LOG_NAME, TRAINED_MODEL, checkpoint_folder
 from results.study import NETWORK, DataSection, ResourcesSection, StudyRecord, StudySection
+from seti_model.runtime import prepare_process
+from seti_model.training.checkpoint import load_best
 from tune.errors import StudyError
 from tune.loop.coordinator import Coordinator
 from tune.loop.executor import run_here
@@ -27,6 +28,7 @@ from tune.trainable import load_trainable
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
+    from seti_model.training.outcome import TrainedNetwork
 
 
 @dataclass(frozen=True)
@@ -140,11 +142,17 @@ def _drop_earlier_attempts(run: Path, trial: TrialState, newest: Checkpoint) -> 
 
 
 def epoch_rows(trial: TrialState) -> list[dict[str, Any]]:
-    """Return the epochs that count, each as the log has it, for `history.json`."""
-    return [
-        {name: value for name, value in dataclasses.asdict(epoch).items() if name not in _IDENTITY}
-        for _, epoch in sorted(trial.epochs.items())
-    ]
+    """Return the epochs that count, each with its time and what was measured, for `history.json`."""
+    return [{"time": epoch.time, **epoch.measured()} for _, epoch in sorted(trial.epochs.items())]
 
 
-_IDENTITY = ("trial", "repeat", "attempt", "validation_correct")
+def export_best(single: Single, run: Path, trial: TrialState) -> TrainedNetwork:
+    """Write `model.keras`, the network of the best epoch of a trial that has ended; return it."""
+    if trial.checkpoint is None:
+        raise RuntimeError(f"{run}: a trial that ended without a checkpoint")
+    prepare_process(single.terms.threads, gpu=single.terms.gpus > 0)
+    from seti_model.exported import export_model
+
+    best = load_best(run / trial.checkpoint.path)
+    export_model(best, run / TRAINED_MODEL)
+    return best

@@ -14,8 +14,8 @@ from results.schema import SchemaError, Value, read
 from results.study import NETWORK, SECTIONS, AshaSection, FinalsSection, SearchSection, StudyRecord
 from search_spaces.space import Space, load_space
 from seti_model.config import MAX_BLOCKS, Configuration, field_types
+from tune.checks import check_places
 from tune.errors import StudyError
-from tune.places import check_places
 
 STUDIES = Path(__file__).parent / "studies"
 EXPORT = "export"  # a section that study files once had

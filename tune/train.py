@@ -21,10 +21,8 @@ from seti_model.config import Configuration, field_types
 from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
 from seti_model.errors import ConfigError
-from seti_model.runtime import prepare_process
-from seti_model.training.checkpoint import load_best
 from tune.loop.next_work import Terms
-from tune.single import Single, epoch_rows, recorded_single, run_single
+from tune.single import Single, epoch_rows, export_best, recorded_single, run_single
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def train_one(wanted: Wanted, *, cores: int) -> None:
             raise
     if trial.ended is not None and trial.status == Status.DIVERGED:
         raise ConfigError(f"{out}: {trial.ended.reason}; lower training.learning_rate with --set or change the seed")
-    _finish(out, dataset, trial, single.terms.threads)
+    _finish(out, dataset, trial, single)
 
 
 def _single(wanted: Wanted, cores: int) -> Single:
@@ -137,17 +135,14 @@ def _require_same(out: Path, state: RunState, single: Single, data_digest: str) 
         )
 
 
-def _finish(out: Path, dataset: Dataset, trial: TrialState, threads: int) -> None:
+def _finish(out: Path, dataset: Dataset, trial: TrialState, single: Single) -> None:
     """Write the model and the report of its best epoch on the validation split."""
-    if trial.checkpoint is None or trial.best is None:
-        raise RuntimeError(f"{out}: a completed training without a checkpoint")
-    prepare_process(threads)
-    from seti_model.exported import as_model, export_model
+    best, validation = export_best(single, out, trial), dataset.split("validation")
+    from seti_model.exported import as_model  # TensorFlow is set up by now
 
-    best, validation = load_best(out / trial.checkpoint.path), dataset.split("validation")
-    export_model(best, out / TRAINED_MODEL)
     metrics = classification_metrics(validation.labels, as_model(best).predict(validation.images), dataset.class_names)
-    heading = f"validation split, epoch {trial.best.epoch} (the best of {len(trial.epochs)})"
+    epoch = trial.best.epoch if trial.best else 0
+    heading = f"validation split, epoch {epoch} (the best of {len(trial.epochs)})"
     report = f"{heading}\n{report_text(metrics)}\n"
     write_atomically(out / CLASS_REPORT, report)
     print(f"\n{report}\nweights {best.digest}\nmodel {out / TRAINED_MODEL}")

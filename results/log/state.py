@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from results.errors import RecordError
-from results.log.event_log import read_events
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -32,6 +31,7 @@ from results.log.records import (
     TrialEnded,
     TrialKey,
     TrialStarted,
+    from_line,
 )
 from results.run_folder import LOG_NAME
 from results.schema import Value
@@ -242,6 +242,34 @@ class RunState:
 def _order(item: tuple[TrialKey, TrialState]) -> tuple[int, int]:
     (trial, repeat), _ = item
     return (-1 if repeat is None else repeat), trial
+
+
+def read_events(run: Path) -> Iterator[Event]:
+    """Yield the events of a run folder in order; a torn last line is ignored, it was never acted upon.
+
+    Raises:
+        RecordError: There is no log, or a line other than a torn last one is damaged.
+    """
+    path = run / LOG_NAME
+    try:
+        file = path.open("rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RecordError(
+            f"{run}: no run folder ({LOG_NAME} is missing); give the folder that a search printed"
+        ) from error
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); ask for access or restore it") from error
+    with file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield from_line(line)
+            except RecordError as error:
+                raise RecordError(
+                    f"{path}, line {number}: damaged: {error}; restore the file from a copy, "
+                    "or cut it off before this line to continue from there"
+                ) from error
 
 
 def fold(run: Path, on_event: Callable[[RunState, Event], None] = lambda state, event: None) -> RunState:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from results.audit import Audit, ExemptTrials
 from results.finals import Role, Tested
-from results.findings import Findings
+from results.findings import MIN_COMPLETED, Findings, is_current
 from results.log.state import RunState
-from results.report import parts
-from results.report.example_images import read_examples
-from results.report.importance import MIN_COMPLETED, is_current
+from results.predictions import read_examples
+from results.report import figures, parts, plots
 from results.report.sentences import (
     answers,
     conclusion,
@@ -21,7 +21,7 @@ from results.report.sentences import (
     of_models,
     saved,
 )
-from results.run_folder import EXAMPLES, RECALL_TABLE
+from results.run_folder import EXAMPLES, FINAL, RECALL_TABLE, SEARCH_PICTURE
 from results.schema import to_json
 from results.tables.leaderboard import parameter_types
 from results.tables.status import duration
@@ -49,7 +49,7 @@ def report(found: Findings) -> parts.Document:
         parts.Section("images", "Test images", _images(found)),
         parts.Section("provenance", "Provenance", _provenance(found.state)),
     )
-    return parts.Document(f"Study {found.name}", tuple(section for section in sections if section.parts))
+    return parts.Document(found.title, tuple(section for section in sections if section.parts))
 
 
 def _result(found: Findings) -> list[parts.Part]:
@@ -79,18 +79,22 @@ def _leaderboard(found: Findings) -> list[parts.Part]:
 
 
 def _curves(found: Findings) -> list[parts.Part]:
-    state, history = found.state, found.history
+    state, so_far = found.state, found.history.steps
     if not any(t.best for t in state.search_trials()):
         return [parts.Text("No epoch with a finite validation accuracy is recorded yet.")]
     rungs = sorted({epoch for t in state.search_trials() for epoch in t.rungs})
     at = f" Dashed lines are the rungs: epoch {', '.join(map(str, rungs))}." if rungs else ""
     caption = f"Validation accuracy of all trials by epoch; a marker shows where a trial ended or stands.{at}"
+    search = partial(figures.search_overview, state, title=found.title)
+    curves = parts.Figure("curves", caption, partial(plots.learning_curves, state))
     steps = [
-        parts.Figure(f"best-{by}", f"Best accuracy of any trial so far, by {words}", parts.BestSoFar(history, by))
+        parts.Figure(
+            f"best-{by}", f"Best accuracy of any trial so far, by {words}", partial(plots.best_so_far, so_far, by)
+        )
         for by, words in (("epochs", "epochs spent"), ("hours", "wall time of the driver"))
-        if history.steps
+        if so_far
     ]
-    return [parts.Figure("curves", caption, parts.Curves(state)), *([parts.Beside(steps)] if steps else [])]
+    return [parts.Picture(SEARCH_PICTURE, caption, search), curves, *([parts.Beside(steps)] if steps else [])]
 
 
 def _parameters(found: Findings) -> list[parts.Part]:
@@ -104,11 +108,12 @@ def _parameters(found: Findings) -> list[parts.Part]:
     told = _importance(found)
     if len(known) > 1:
         together = "Every line is a trial, every axis a parameter from its lowest to its highest value"
-        told.append(parts.Figure("parallel", together, parts.Parallel(state, known)))
+        told.append(parts.Figure("parallel", together, partial(plots.parallel_coordinates, state, known), "broad"))
     slices = []
     for place, name in enumerate(known):
         share = f", importance {shares[name]:.0%}" if name in shares else ""
-        slices.append(parts.Figure(f"slice-{place}", f"{short_name(name)}{share}", parts.Slice(state, name)))
+        draw = partial(plots.slice_of, state, name)
+        slices.append(parts.Figure(f"slice-{place}", f"{short_name(name)}{share}", draw))
     return [*told, parts.Beside(slices, "Validation accuracy of every trial against each parameter", are_small=True)]
 
 
@@ -150,7 +155,7 @@ def _stopping(state: RunState, found: Audit) -> list[parts.Part]:
             "it decides, so nothing has selected them; the baseline is not counted. Best third: by objective, equals "
             "included."
         ),
-        *([parts.Figure("rungs", caption, parts.Rungs(state))] if seen else []),
+        *([parts.Figure("rungs", caption, partial(plots.rung_values, state))] if seen else []),
     ]
 
 
@@ -209,8 +214,12 @@ def _finals(found: Findings) -> list[parts.Part]:
         "mean over seeds (Student's t) on the same validation images."
     )
     caption = "Validation accuracy of every retraining, its mean, and the accuracy in the search"
-    figure = parts.Figure("finals", caption, parts.Retrainings(found.standings))
-    return [parts.Text(words), parts.Table("Finalists, the best first", heads, rows), figure]
+    return [
+        parts.Text(words),
+        parts.Table("Finalists, the best first", heads, rows),
+        parts.Picture(f"{FINAL}/finals.png", caption, partial(figures.finals_overview, found.standings)),
+        parts.Figure("finals", caption, partial(plots.retrainings, found.standings), "small"),
+    ]
 
 
 def _model_heading(one: Tested) -> str:
@@ -225,10 +234,17 @@ def _model(one: Tested) -> list[parts.Part]:
         f"Reliability diagram: accuracy against confidence. Expected calibration error {error.corrected:.3f}, "
         f"corrected for bias; {error.plain:.3f} uncorrected"
     )
-    table = parts.Table("Reliability", ["mean confidence", "images", "accuracy"], bins)
-    figure = parts.Figure(f"reliability-{one.role}", caption, parts.Reliability(one.role, error), table)
+    figure = parts.Figure(f"reliability-{one.role}", caption, partial(plots.reliability, error.bins))
+    confusion, drawn = partial(figures.confusion_matrix, one.metrics), partial(figures.reliability_diagram, error)
     words, classes = numbers(one)
-    return [words, parts.Beside([parts.Confusion(one.role, one.metrics), figure]), classes]
+    return [
+        words,
+        parts.Beside([parts.Confusion(one.metrics), figure]),
+        parts.Picture(f"{FINAL}/confusion_matrix_{one.role}.png", f"Confusion matrix of the {one.role}", confusion),
+        parts.Picture(f"{FINAL}/reliability_{one.role}.png", caption, drawn),
+        parts.Table("Reliability", ["mean confidence", "images", "accuracy"], bins, is_folded=True),
+        classes,
+    ]
 
 
 def _comparison(found: Findings) -> list[parts.Part]:
@@ -264,7 +280,7 @@ def _detection(found: Findings) -> list[parts.Part]:
 
 
 def _recall(found: Findings) -> list[parts.Part]:
-    figures: list[parts.Part] = []
+    drawn: list[parts.Part] = []
     for place, (name, curves) in enumerate(found.recall.items()):
         rows: list[list[parts.Cell]] = [
             [curve.class_name, f"{b.low:.4g}..{b.high:.4g}", b.n, parts.Number(b.recall), parts.Number(b.detected)]
@@ -272,13 +288,24 @@ def _recall(found: Findings) -> list[parts.Part]:
             for b in curve.bins
         ]
         heads = ["class", f"|{name}|", "images", "as its class", "as any signal"]
-        table = parts.Table(f"Recall against |{name}|, with 95 % intervals", heads, rows)
-        drawing = parts.Recall(name, curves, found.tested[0].of_delivered.class_names)
-        figures.append(
-            parts.Figure(f"recall-{place}", f"Recall of the delivered model against |{name}|", drawing, table)
-        )
+        classes = found.tested[0].of_delivered.class_names
+        shares = [
+            parts.Figure(
+                f"recall-{place}-{'signal' if as_signal else 'class'}",
+                f"Share predicted as {'any signal' if as_signal else 'its class'} against |{name}|",
+                partial(plots.recall, name, curves, classes, as_signal=as_signal),
+            )
+            for as_signal in (False, True)
+        ]
+        file = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+        picture = partial(figures.recall_curves, curves, quantity=f"|{name}|")
+        drawn += [
+            parts.Picture(f"{FINAL}/recall_{file}.png", f"Recall of the delivered model against |{name}|", picture),
+            parts.Beside(shares),
+            parts.Table(f"Recall against |{name}|, with 95 % intervals", heads, rows, is_folded=True),
+        ]
     words = f"Bins of about equally many images with 95 % intervals; the numbers are in `{RECALL_TABLE}`."
-    return [parts.Text(words), *figures] if figures else []
+    return [parts.Text(words), *drawn] if drawn else []
 
 
 def _images(found: Findings) -> list[parts.Part]:

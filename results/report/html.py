@@ -14,10 +14,9 @@ from typing import Any
 
 from results.files import write_atomically
 from results.findings import Findings
+from results.predictions import ExampleImages, png_uri
 from results.report import parts
 from results.report.content import report
-from results.report.example_images import ExampleImages, png_uri
-from results.report.plots import Plot, plots_of
 from results.run_folder import HTML_REPORT
 from results.tables.leaderboard import column, interval_text, parameter_types, rank_text, tie_note
 from results.tables.table import Row, cell_text, short_name
@@ -43,8 +42,10 @@ def to_html(document: parts.Document, *, is_running: bool) -> str:
     from jinja2 import Environment, PackageLoader
     from plotly.offline import get_plotlyjs
 
-    plots = {part.name: plots_of(part) for part in document.parts() if isinstance(part, parts.Figure)}
-    drawn = {plot.name: _plotly(plot) for several in plots.values() for plot in several}
+    plots = {part.name: part.draw() for part in document.parts() if isinstance(part, parts.Figure)}
+    # A figure's height is that of its place on the page: so it follows every change of that.
+    heights = {name: layout.pop("height") for name, (_, layout) in plots.items()}
+    drawn = {f"plot-{name}": {"data": data, "layout": layout} for name, (data, layout) in plots.items()}
     folder = files("results.report") / "templates"
     script, library = (folder / "report.js").read_text("utf-8"), str(get_plotlyjs())
     environment = Environment(
@@ -55,7 +56,7 @@ def to_html(document: parts.Document, *, is_running: bool) -> str:
     environment.filters["words"] = _words
     return environment.get_template("report.html").render(
         document=document,
-        plots=plots,
+        heights=heights,
         board=_board,
         pictures=_pictures,
         is_running=is_running,
@@ -83,10 +84,6 @@ def _hashes(*scripts: str) -> str:
     """Name the only scripts that a browser may run in the page."""
     digests = [base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode() for script in scripts]
     return " ".join(f"'sha256-{digest}'" for digest in digests)
-
-
-def _plotly(plot: Plot) -> dict[str, Any]:
-    return {"data": plot.data, "layout": {key: value for key, value in plot.layout.items() if key != "height"}}
 
 
 def _board(part: parts.Leaderboard) -> dict[str, Any]:

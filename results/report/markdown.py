@@ -11,7 +11,7 @@ from results.findings import Findings
 from results.report import parts
 from results.report.content import report
 from results.report.model_card import model_card
-from results.run_folder import FINAL, MODEL_CARD, RECALL_TABLE, REPORT, SEARCH_PICTURE
+from results.run_folder import FINAL, MODEL_CARD, RECALL_TABLE, REPORT
 from results.stats.metrics import confusion_csv
 from results.tables.leaderboard import leaderboard_text
 from results.tables.table import one_line
@@ -25,8 +25,8 @@ def write_report(found: Findings) -> Path:
     """
     document = report(found)
     for part in document.parts():
-        if (name := picture(part)) is not None:
-            _draw(part, found.run / name, document.title)
+        if isinstance(part, parts.Picture):
+            part.draw(found.run / part.place)
     for one in found.tested:
         write_atomically(found.run / f"{FINAL}/confusion_matrix_{one.role}.csv", confusion_csv(one.metrics))
     if found.recall:
@@ -48,39 +48,6 @@ def to_markdown(document: parts.Document) -> str:
     return "\n".join(lines)
 
 
-def picture(part: parts.Part) -> str | None:
-    """Return the picture of a part, as its place in the run folder; None where Markdown has none of it."""
-    match part:
-        case parts.Confusion():
-            return f"{FINAL}/confusion_matrix_{part.role}.png"
-        case parts.Figure(drawing=parts.Curves()):
-            return SEARCH_PICTURE
-        case parts.Figure(drawing=parts.Retrainings()):
-            return f"{FINAL}/finals.png"
-        case parts.Figure(drawing=parts.Reliability() as drawing):
-            return f"{FINAL}/reliability_{drawing.role}.png"
-        case parts.Figure(drawing=parts.Recall() as drawing):
-            name = "".join(c if c.isalnum() or c in "-_" else "_" for c in drawing.quantity)
-            return f"{FINAL}/recall_{name}.png"
-    return None
-
-
-def _draw(part: parts.Part, path: Path, title: str) -> None:
-    from results.report import figures  # half a second that a text must not cost
-
-    match part:
-        case parts.Confusion():
-            figures.confusion_matrix(part.metrics, path)
-        case parts.Figure(drawing=parts.Curves() as drawing):
-            figures.search_overview(drawing.state, path, title=title)
-        case parts.Figure(drawing=parts.Retrainings() as drawing):
-            figures.finals_overview(drawing.standings, path)
-        case parts.Figure(drawing=parts.Reliability() as drawing):
-            figures.reliability_diagram(drawing.calibration, path)
-        case parts.Figure(drawing=parts.Recall() as drawing):
-            figures.recall_curves(drawing.curves, path, quantity=f"|{drawing.quantity}|")
-
-
 def _lines(part: parts.Part) -> list[str]:
     match part:
         case parts.Text():
@@ -93,19 +60,14 @@ def _lines(part: parts.Part) -> list[str]:
                 for one in part.answers
                 for line in (f"**{one.question}** **{one.answer}.** {_plain(' '.join(one.because))}".rstrip(), "")
             ]
-        case parts.Table():
+        case parts.Table(is_folded=False):
             return [f"{_plain(part.caption)}:", "", *_table(part), ""]
         case parts.Leaderboard():
             return ["```text", leaderboard_text(part.state, table=part.table), "```", ""]
         case parts.Confusion():
-            return [
-                *_lines(parts.confusion_table(part.metrics)),
-                f"![Confusion matrix of the {part.role}]({picture(part)})",
-                "",
-            ]
-        case parts.Figure():
-            name = picture(part)
-            return [] if name is None else [f"![{_plain(part.caption)}]({name})", ""]
+            return _lines(parts.confusion_table(part.metrics))
+        case parts.Picture():
+            return [f"![{_plain(part.caption)}]({part.place})", ""]
         case parts.Beside():
             return [line for one in part.parts for line in _lines(one)]
         case parts.Console():

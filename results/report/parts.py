@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-from results.finals import Role, Standing
-from results.log.history import History
 from results.log.state import RunState
-from results.report.example_images import ExampleImages
-from results.stats.calibration import CalibrationError
-from results.stats.detection import RecallCurve
+from results.predictions import ExampleImages
+from results.report.plots import Plot
 from results.stats.intervals import Estimate
 from results.stats.metrics import ClassificationMetrics
 from results.tables import table as tables
@@ -84,6 +83,7 @@ class Table:
     heads: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     are_words: bool = False  # long texts, not numbers
+    is_folded: bool = False  # the numbers of a figure: on a page to be opened, not in Markdown
 
 
 @dataclass(frozen=True)
@@ -98,83 +98,26 @@ class Leaderboard:
 class Confusion:
     """A confusion matrix, in images."""
 
-    role: Role
     metrics: ClassificationMetrics
 
 
 @dataclass(frozen=True)
-class Curves:
-    """Validation accuracy of all trials by epoch."""
-
-    state: RunState
-
-
-@dataclass(frozen=True)
-class BestSoFar:
-    """The best value against what had been spent; `by` is a number of `Step`: epochs or hours."""
-
-    history: History
-    by: str
-
-
-@dataclass(frozen=True)
-class Parallel:
-    """Every trial as a line through its parameters."""
-
-    state: RunState
-    parameters: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Slice:
-    """What every trial reached against one parameter."""
-
-    state: RunState
-    parameter: str
-
-
-@dataclass(frozen=True)
-class Rungs:
-    """What the completed trials reached against what each rung saw of them."""
-
-    state: RunState
-
-
-@dataclass(frozen=True)
-class Retrainings:
-    """The objective of each retraining of the finalists."""
-
-    standings: Sequence[Standing]
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """Accuracy against confidence."""
-
-    role: Role
-    calibration: CalibrationError
-
-
-@dataclass(frozen=True)
-class Recall:
-    """The share of each class that is found, as itself or as any signal, against a quantity."""
-
-    quantity: str
-    curves: Sequence[RecallCurve]
-    class_names: Sequence[str]
-
-
-Drawing = Curves | BestSoFar | Parallel | Slice | Rungs | Retrainings | Reliability | Recall
-
-
-@dataclass(frozen=True)
 class Figure:
-    """Something to draw; each writer draws what it can, in its own way. `numbers` are those in it, as a table."""
+    """What a page draws, with Plotly: `draw` returns traces and layout."""
 
     name: str
     caption: str
-    drawing: Drawing
-    numbers: Table | None = None
+    draw: Callable[[], Plot]
+    width: Literal["", "small", "broad"] = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What lies beside Markdown as a file: `draw` writes it; `place` is its path within the run folder."""
+
+    place: str
+    caption: str
+    draw: Callable[[Path], None]
 
 
 @dataclass(frozen=True)
@@ -208,7 +151,9 @@ class Console:
     commands: Sequence[str]
 
 
-Part = Text | Points | Answers | Table | Leaderboard | Confusion | Figure | Beside | Gallery | Source | Console
+Part = (
+    Text | Points | Answers | Table | Leaderboard | Confusion | Figure | Picture | Beside | Gallery | Source | Console
+)
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,22 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import singledispatch
 from typing import Any
 
+from results.finals import Standing
+from results.log.history import Step
 from results.log.records import Status
 from results.log.state import RunState, TrialState
-from results.report import parts
 from results.schema import Value
+from results.stats.calibration import ReliabilityBin
+from results.stats.detection import RecallCurve
 from results.stats.intervals import Estimate
 from results.tables.table import cell_text, short_name
 from results.tables.ties import objective
 
 Trace = dict[str, Any]
 Layout = dict[str, Any]
+Plot = tuple[list[Trace], Layout]
 # Readable on white and on black, told apart with every common colour vision; the symbols say the same again.
 STYLE: Mapping[str, tuple[str, str]] = {
     Status.COMPLETED: ("#3d8fd1", "circle"),
@@ -41,51 +43,14 @@ _EVERY_EPOCH = 15  # a tick each up to so many
 _SHORT_H = 3.0  # below it a run is told in minutes
 
 
-@dataclass(frozen=True)
-class Plot:
-    """What Plotly draws: its place in the page, what it shows in words, its height in pixels."""
-
-    name: str
-    caption: str
-    data: list[Trace]
-    layout: Layout
-
-    @property
-    def height(self) -> int:
-        """In pixels. It is that of the place, not of the figure, which then follows every change of its place."""
-        return int(self.layout["height"])
-
-
-def plots_of(figure: parts.Figure) -> list[Plot]:
-    """Return what a page draws for a figure: one plot, or two side by side."""
-    if isinstance(figure.drawing, parts.Recall):
-        kinds = (("class", "predicted as its class"), ("signal", "predicted as any signal"))
-        return [
-            Plot(
-                f"plot-{figure.name}-{kind}",
-                f"Share {words} against |{figure.drawing.quantity}|",
-                *recall(figure.drawing, words, of_class=kind == "class"),
-            )
-            for kind, words in kinds
-        ]
-    return [Plot(f"plot-{figure.name}", figure.caption, *draw(figure.drawing))]
-
-
-@singledispatch
-def draw(drawing: object) -> tuple[list[Trace], Layout]:
-    """Return the traces and the layout of what is to be drawn."""
-    raise TypeError(f"{type(drawing).__name__} cannot be drawn; register how")
-
-
 def text(value: object) -> str:
     """Return any text as Plotly shows it, which takes some tags for markup."""
     return html.escape(str(value))
 
 
-@draw.register
-def learning_curves(drawing: parts.Curves) -> tuple[list[Trace], Layout]:
+def learning_curves(state: RunState) -> Plot:
     """Return the curves of all trials of the search, those of one status as one trace with gaps, and the rungs."""
-    trials = [t for t in drawing.state.search_trials() if t.epochs]
+    trials = [t for t in state.search_trials() if t.epochs]
     traces: list[Trace] = []
     for status in _DRAWN_LAST:
         of = [t for t in trials if t.status == status and not t.started.is_baseline]
@@ -116,10 +81,8 @@ def learning_curves(drawing: parts.Curves) -> tuple[list[Trace], Layout]:
     return traces, layout
 
 
-@draw.register
-def best_so_far(drawing: parts.BestSoFar) -> tuple[list[Trace], Layout]:
-    """Return the best value against what had been spent."""
-    steps, by = drawing.history.steps, drawing.by
+def best_so_far(steps: Sequence[Step], by: str) -> Plot:
+    """Return the best value against what had been spent; `by` is a number of `Step`: epochs or hours."""
     unit, scale = ("minutes", 60.0) if by == "hours" and steps[-1].hours < _SHORT_H else (by, 1)
     trace = {
         "type": "scatter", "mode": "lines+markers",
@@ -135,10 +98,8 @@ def best_so_far(drawing: parts.BestSoFar) -> tuple[list[Trace], Layout]:
     ) | {"showlegend": False, "height": 320}
 
 
-@draw.register
-def parallel_coordinates(drawing: parts.Parallel) -> tuple[list[Trace], Layout]:
+def parallel_coordinates(state: RunState, parameters: Sequence[str]) -> Plot:
     """Return a line for each trial through its scaled parameters and its objective; the best in colour."""
-    state, parameters = drawing.state, drawing.parameters
     trials = [t for t in state.search_trials() if t.best is not None]
     ranked = sorted((t for t in trials if t.status == Status.COMPLETED), key=objective, reverse=True)
     best = ranked[: min(_MOST_BEST, math.ceil(_BEST_SHARE * len(ranked)))]
@@ -175,10 +136,8 @@ def parallel_coordinates(drawing: parts.Parallel) -> tuple[list[Trace], Layout]:
     return traces, layout
 
 
-@draw.register
-def slice_of(drawing: parts.Slice) -> tuple[list[Trace], Layout]:
+def slice_of(state: RunState, parameter: str) -> Plot:
     """Return what every trial reached against its value of one parameter."""
-    state, parameter = drawing.state, drawing.parameter
     trials = [t for t in state.search_trials() if t.best is not None and parameter in t.parameters]
     axis = Axis(state, parameter, trials)
     traces: list[Trace] = []
@@ -199,10 +158,9 @@ def slice_of(drawing: parts.Slice) -> tuple[list[Trace], Layout]:
     return traces, layout
 
 
-@draw.register
-def rung_values(drawing: parts.Rungs) -> tuple[list[Trace], Layout]:
+def rung_values(state: RunState) -> Plot:
     """Return the objective of the completed trials against what each rung saw of them."""
-    done = [t for t in drawing.state.search_trials() if t.status == Status.COMPLETED and t.best is not None]
+    done = [t for t in state.search_trials() if t.status == Status.COMPLETED and t.best is not None]
     traces = []
     for number, epoch in enumerate(sorted({epoch for t in done for epoch in t.rungs})):
         of = [t for t in done if epoch in t.rungs]
@@ -286,30 +244,26 @@ def _axes(x: str, y: str) -> Layout:
     return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}}
 
 
-@draw.register
-def retrainings(drawing: parts.Retrainings) -> tuple[list[Trace], Layout]:
+def retrainings(standings: Sequence[Standing]) -> Plot:
     """Return each retraining's objective, the mean and what the search saw, a column a finalist."""
-    stand = drawing.standings
-    names = [f"trial {s.trial}{' (baseline)' if s.is_baseline else ''}" for s in stand]
-    each = [(name, s, value) for name, s in zip(names, stand, strict=True) for value in s.objectives]
+    names = [f"trial {s.trial}{' (baseline)' if s.is_baseline else ''}" for s in standings]
+    each = [(name, s, value) for name, s in zip(names, standings, strict=True) for value in s.objectives]
     colours = [BASELINE if s.is_baseline else STYLE[Status.COMPLETED][0] for _, s, _ in each]
     hover = "%{x}<br>%{y:.4f}<extra>%{fullData.name}</extra>"
     points = {"type": "scatter", "mode": "markers", "hovertemplate": hover}
     traces: list[Trace] = [
         points | {"name": "retraining, fresh seed", "x": [e[0] for e in each], "y": [e[2] for e in each]}
         | {"marker": {"color": colours, "size": 9, "opacity": 0.8}},
-        points | {"name": "mean of them", "x": names, "y": [s.mean for s in stand]}
+        points | {"name": "mean of them", "x": names, "y": [s.mean for s in standings]}
         | {"marker": {"symbol": "line-ew-open", "size": 34, "color": _INK, "line": {"width": 3}}},
-        points | {"name": "in the search", "x": names, "y": [s.searched for s in stand]}
+        points | {"name": "in the search", "x": names, "y": [s.searched for s in standings]}
         | {"marker": {"symbol": "diamond-open", "size": 10, "color": _INK}},
     ]  # fmt: skip
     return traces, {"xaxis": {"type": "category"}, "yaxis": {"title": {"text": "validation accuracy"}}, "height": 340}
 
 
-@draw.register
-def reliability(drawing: parts.Reliability) -> tuple[list[Trace], Layout]:
+def reliability(bins: Sequence[ReliabilityBin]) -> Plot:
     """Return accuracy against confidence with its intervals, and the diagonal of a well calibrated network."""
-    bins = drawing.calibration.bins
     start = min(min(b.confidence, b.accuracy.low) for b in bins)
     line = {"dash": "dash", "color": _INK, "width": 1}
     traces: list[Trace] = [
@@ -324,21 +278,22 @@ def reliability(drawing: parts.Reliability) -> tuple[list[Trace], Layout]:
     return traces, layout | {"height": 340, "showlegend": False}
 
 
-def recall(drawing: parts.Recall, title: str, *, of_class: bool) -> tuple[list[Trace], Layout]:
-    """Return the share of each class found as itself, or with `of_class` false as any signal, at each bin's median."""
+def recall(quantity: str, curves: Sequence[RecallCurve], class_names: Sequence[str], *, as_signal: bool) -> Plot:
+    """Return the share of each class found as itself, or with `as_signal` as any signal, at each bin's median."""
     traces = [
         _with_bars(
             text(curve.class_name),
             [b.median for b in curve.bins],
-            [b.recall if of_class else b.detected for b in curve.bins],
+            [b.detected if as_signal else b.recall for b in curve.bins],
             [b.n for b in curve.bins],
-            drawing.class_names.index(curve.class_name),
+            class_names.index(curve.class_name),
         )
         | {"mode": "lines+markers", "showlegend": True}
-        for curve in drawing.curves
+        for curve in curves
     ]
+    title = f"predicted as {'any signal' if as_signal else 'its class'}"
     y = {"title": {"text": title}, "range": [-0.03, 1.05]}
-    return traces, {"xaxis": {"title": {"text": text(f"|{drawing.quantity}|")}}, "yaxis": y, "height": 340}
+    return traces, {"xaxis": {"title": {"text": text(f"|{quantity}|")}}, "yaxis": y, "height": 340}
 
 
 def _with_bars(name: str, x: Sequence[float], of: Sequence[Estimate], images: Sequence[int], number: int) -> Trace:

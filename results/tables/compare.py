@@ -11,8 +11,8 @@ from typing import Any
 from results.commands import command
 from results.errors import TableError
 from results.log.state import RunState, TrialState, load_run
-from results.tables.leaderboard import BEFORE, column, describe_trial, interval_text, parameter_types, rank_trials
-from results.tables.table import Cell, Table, cell_text, columns_text, short_name
+from results.tables.leaderboard import BEFORE, column, describe_trial, parameter_types, rank_trials, rows_text
+from results.tables.table import Cell, Table
 from results.tables.ties import objective, validation_images
 
 # As the leaderboard, but for ties, which are those of one run.
@@ -70,20 +70,8 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
 def comparison_text(comparison: Comparison, table: Table | None = None) -> str:
     """Return the table, or the rows selected from it, for a terminal."""
     rows = (table or comparison.table).rows
-    heads = ["rank", "run", "trial", "status", "objective", "95 % interval", "best/epochs"]
-    heads += [*map(short_name, comparison.parameters), "note"]
-    cells = [
-        [
-            *(str(row[name]) for name in ("rank", "run", "trial", "status")),
-            f"{row['objective']:.4f}",
-            interval_text(row["objective_low"], row["objective_high"]),
-            f"{row['best_epoch']}/{row['epochs']}",
-            *(cell_text(row[column(name)]) for name in comparison.parameters),
-            "baseline" if row["baseline"] else "",
-        ]
-        for row in rows
-    ]
-    lines = columns_text(heads, cells)
+    heads = ("rank", "run", "trial", "status", "objective", "95 % interval", "best/epochs")
+    lines = rows_text(rows, heads, comparison.parameters)
     hidden = len(comparison.table.rows) - len(rows)
     return "\n".join([*lines, f"({hidden} more completed trials)"] if hidden else lines)
 

@@ -5,12 +5,12 @@ Names and meanings stay within a schema version; names may be added. What is not
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from results.audit import epochs_spent
 from results.log.records import ENDED, Status
@@ -85,18 +85,8 @@ def status_json(status: RunStatus) -> str:
 
 
 def _object(kind: str, **values: Any) -> str:
-    return json.dumps({"schema_version": JSON_VERSION, "kind": kind} | _plain(values), allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    if hasattr(value, "item"):
-        value = value.item()  # of NumPy
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    object_ = {"schema_version": JSON_VERSION, "kind": kind} | values
+    return msgspec.json.encode(object_, enc_hook=lambda number: number.item()).decode()  # NaN is null; hook: of NumPy
 
 
 def _rows(table: Table) -> dict[str, Any]:

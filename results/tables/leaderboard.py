@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,7 +144,7 @@ def leaderboard_text(state: RunState, table: Table, *, top: int | None = 20) -> 
 
 def rank_text(row: Row) -> str:
     """Return the rank of a trial, marked where the validation images show no difference from rank 1."""
-    mark = " =" if row["tied"] and row["rank"] != 1 else ""
+    mark = " =" if row.get("tied") and row["rank"] != 1 else ""
     return "" if row["rank"] is None else f"{row['rank']}{mark}"
 
 
@@ -169,6 +169,34 @@ def column(parameter: str) -> str:
 def interval_text(low: Cell, high: Cell) -> str:
     """Return an interval as a table shows it, nothing where there is none."""
     return "" if low is None or high is None else f"{low:.3f}..{high:.3f}"
+
+
+def _note(row: Row) -> str:
+    return "baseline" if row["baseline"] else ""
+
+
+def rows_text(
+    rows: Sequence[Row],
+    heads: Sequence[str],
+    parameters: Sequence[str],
+    last: tuple[str, Callable[[Row], str]] = ("note", _note),
+) -> list[str]:
+    """Return rows of a leaderboard or a comparison as lines: columns as `heads` name them, the parameters, the last."""
+    shown: Mapping[str, Callable[[Row], str]] = {
+        "rank": rank_text,
+        "objective": lambda row: "" if row["objective"] is None else f"{row['objective']:.4f}",
+        "95 % interval": lambda row: interval_text(row["objective_low"], row["objective_high"]),
+        "best/epochs": lambda row: f"{'-' if row['best_epoch'] is None else row['best_epoch']}/{row['epochs']}",
+    }
+    cells = [
+        [
+            *(shown[head](row) if head in shown else str(row[head]) for head in heads),
+            *(cell_text(row[column(name)]) for name in parameters),
+            last[1](row),
+        ]
+        for row in rows
+    ]
+    return columns_text([*heads, *map(short_name, parameters), last[0]], cells)
 
 
 def describe_trial(trial: TrialState, n: int | None) -> dict[str, Cell]:
@@ -202,38 +230,17 @@ def _row(trial: TrialState, n: int | None, parameters: Mapping[str, str]) -> dic
 
 
 def _ranked_text(rows: list[Row], parameters: list[str], state: RunState) -> list[str]:
-    heads = ["rank", "trial", "objective", "95 % interval", "best/epochs", *map(short_name, parameters), "note"]
-    cells = [
-        [
-            rank_text(row),
-            str(row["trial"]),
-            f"{row['objective']:.4f}",
-            interval_text(row["objective_low"], row["objective_high"]),
-            f"{row['best_epoch']}/{row['epochs']}",
-            *(cell_text(row[column(p)]) for p in parameters),
-            "baseline" if row["baseline"] else "",
-        ]
-        for row in rows
-    ]
     note = tie_note(rows, state)
-    return [*columns_text(heads, cells), *([note] if note else [])]
+    heads = ("rank", "trial", "objective", "95 % interval", "best/epochs")
+    return [*rows_text(rows, heads, parameters), *([note] if note else [])]
 
 
 def _others_text(rows: list[Row], parameters: list[str], state: RunState) -> list[str]:
-    heads = ["trial", "status", "objective", "best/epochs", *map(short_name, parameters), "where and why"]
-    cells = [
-        [
-            str(row["trial"]),
-            str(row["status"]),
-            "" if row["objective"] is None else f"{row['objective']:.4f}",
-            f"{'-' if row['best_epoch'] is None else row['best_epoch']}/{row['epochs']}",
-            *(cell_text(row[column(p)]) for p in parameters),
-            _where_and_why(state.trials[int(row["trial"] or 0), None])[:_NOTE_WIDTH],
-        ]
-        for row in rows
-    ]
+    why = {row["trial"]: _where_and_why(state.trials[int(row["trial"] or 0), None])[:_NOTE_WIDTH] for row in rows}
+    heads = ("trial", "status", "objective", "best/epochs")
+    lines = rows_text(rows, heads, parameters, ("where and why", lambda row: why[row["trial"]]))
     counts = Counter(str(row["status"]) for row in rows)
-    return [f"Not ranked: {', '.join(f'{n} {status}' for status, n in counts.items())}", *columns_text(heads, cells)]
+    return [f"Not ranked: {', '.join(f'{n} {status}' for status, n in counts.items())}", *lines]
 
 
 def _where_and_why(trial: TrialState) -> str:

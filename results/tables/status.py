@@ -10,7 +10,7 @@ from pathlib import Path
 
 from results.audit import epochs_spent
 from results.commands import command, continuing
-from results.log.event_log import is_being_written
+from results.log.recorder import is_being_written
 from results.log.records import ENDED, AttemptEnded, Cause, Status, trial_name
 from results.log.state import RunState, TrialState, fold
 from results.run_folder import REPORT

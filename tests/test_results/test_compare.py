@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from results.errors import RecordError, TableError
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.run_folder import LOG_NAME
 from results.tables.compare import compare_runs, comparison_text
 from results.tables.table import select

@@ -11,7 +11,7 @@ import pytest
 
 from results.errors import RecordError
 from results.files import LEDGER, check_output, replacing, write_atomically
-from results.report.example_images import ExampleImages, write_examples
+from results.predictions import ExampleImages, write_examples
 from results.run_folder import LOG_NAME
 
 

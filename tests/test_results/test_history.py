@@ -8,8 +8,8 @@ import pytest
 from whole_run import write_whole_run
 
 from results.errors import RecordError
-from results.log.event_log import EventLog
 from results.log.history import Step, read_history
+from results.log.recorder import EventLog
 from results.log.records import AttemptEnded, AttemptStarted, Epoch, Event
 from results.study import ResourcesSection, StudyRecord
 

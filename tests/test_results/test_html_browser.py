@@ -10,7 +10,7 @@ import pytest
 from whole_run import EVIL, write_whole_run
 
 from results.findings import Findings
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.report.html import write_html_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -14,13 +14,12 @@ from whole_run import EVIL, write_whole_run
 
 from results.errors import RecordError
 from results.finals import standings
-from results.findings import Findings
-from results.log.event_log import EventLog
+from results.findings import Findings, read_importance
+from results.log.recorder import EventLog
 from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed
 from results.log.state import RunState
 from results.report.content import report
 from results.report.html import to_html, write_html_report
-from results.report.importance import read_importance
 from results.report.markdown import to_markdown
 from results.report.parts import Document, Section, Text
 from results.stats.intervals import wilson_interval

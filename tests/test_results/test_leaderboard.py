@@ -12,7 +12,7 @@ from results.audit import epochs_spent
 from results.errors import RecordError
 from results.findings import Findings
 from results.log import records
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.log.records import (
     AttemptRunning,
     AttemptStarted,

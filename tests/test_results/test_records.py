@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.errors import RecordError
-from results.log.event_log import EventLog, read_events
+from results.log.recorder import EventLog
 from results.log.records import (
     ENDED,
     EVENTS,
@@ -26,7 +26,7 @@ from results.log.records import (
     from_line,
     to_line,
 )
-from results.log.state import load_run
+from results.log.state import load_run, read_events
 from results.receipt import read_receipt, receipt_of
 from results.run_folder import LOG_NAME
 from results.study import DataSection, FinalsSection, Provenance, SearchSection, StudyRecord, StudySection

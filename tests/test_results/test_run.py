@@ -12,7 +12,7 @@ import pytest
 
 import results
 from results.errors import RecordError
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.log.records import Epoch, FinalEvaluated, FinalsDecided, TrialEnded, TrialStarted
 from results.log.state import load_run
 from results.predictions import Predictions, write_predictions

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from results.errors import RecordError
-from results.log.event_log import EventLog, read_events
+from results.log.recorder import EventLog
 from results.log.records import (
     AttemptEnded,
     AttemptStarted,
@@ -24,7 +24,7 @@ from results.log.records import (
     TrialEnded,
     TrialStarted,
 )
-from results.log.state import fold
+from results.log.state import fold, read_events
 from results.run_folder import LOG_NAME
 from results.study import Provenance, StudyRecord, StudySection
 from results.tables.status import duration, run_status, status_text
@@ -215,7 +215,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 WRITER = """
     import os, pathlib, time
     from results.log.records import AttemptStarted, Epoch, StudyStarted, TrialStarted, to_line
-    from results.log.event_log import EventLog
+    from results.log.recorder import EventLog
     from results.study import Provenance, StudyRecord
     whole = os.write
     def torn(descriptor, data):  # as a kernel may: a part of it now, the rest a moment later

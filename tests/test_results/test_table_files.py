@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from results.files import write_atomically
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.log.records import Epoch
 from results.log.state import RunState, load_run
 from results.tables.leaderboard import epochs_frame, leaderboard_frame, write_tables

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from results.findings import Findings
-from results.log.event_log import EventLog
+from results.findings import Findings, Importance, write_importance
 from results.log.history import History
+from results.log.recorder import EventLog
 from results.log.records import (
     AttemptEnded,
     AttemptStarted,
@@ -25,9 +25,7 @@ from results.log.records import (
     TrialStarted,
 )
 from results.log.state import RunState, load_run
-from results.predictions import Predictions, write_predictions
-from results.report.example_images import example_images, write_examples
-from results.report.importance import Importance, write_importance
+from results.predictions import Predictions, example_images, write_examples, write_predictions
 from results.run_folder import EXAMPLES
 from results.study import DataSection, ResourcesSection
 from results.tables.leaderboard import write_tables

@@ -10,9 +10,8 @@ from typing import Any
 
 import psutil
 
-from results.log.event_log import read_events
 from results.log.records import Epoch
-from results.log.state import load_run
+from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 
 SEARCH = [sys.executable, "-m", "tune.cli.main", "search"]

@@ -103,7 +103,7 @@ def test_results_load_neither_ray_nor_tensorflow(module: str) -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A run of three completed trials and an open one, written by hand."""
-    from results.log.event_log import EventLog
+    from results.log.recorder import EventLog
     from results.log.records import AttemptStarted, Epoch, StudyStarted, TrialEnded, TrialStarted
 
     folder = tmp_path / "hand"
@@ -304,10 +304,10 @@ def test_our_import_names_belong_to_our_distribution(tmp_path: Path) -> None:
 
     Asked outside the checkout, where only what is installed counts.
     """
-    from tune.installation import OURS
+    from tune.checks import OURS
 
     code = (
-        "import importlib.metadata as m, json, tune.installation as p; p.check_installation(); "
+        "import importlib.metadata as m, json, tune.checks as p; p.check_installation(); "
         "owners = m.packages_distributions(); print(json.dumps({n: sorted(set(owners.get(n, []))) for n in p.OURS}))"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -319,7 +319,7 @@ def test_a_package_taken_by_another_distribution_is_noticed(tmp_path: Path) -> N
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "__init__.py").write_text("")
     code = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tune.installation as p; "
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import tune.checks as p; "
         f"sys.path.insert(0, {str(tmp_path)!r}); p.check_installation()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

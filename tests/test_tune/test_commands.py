@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from results.commands import command, option_words
-from results.log.event_log import EventLog
+from results.commands import command
+from results.log.recorder import EventLog
 from results.log.records import Epoch, StudyStarted, TrialStarted
 from results.study import Provenance, StudyRecord, StudySection
 from tune.cli.main import COMMANDS, main
@@ -48,7 +48,8 @@ def pasted(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_a_command_is_quoted_where_a_shell_needs_it() -> None:
     assert command("resume", Path("my run"), trials=40, space=None) == "seti-tune resume 'my run' --trials 40"
     assert command("train", out=Path("a"), **{"continue": True}) == "seti-tune train --out a --continue"
-    assert option_words(no_finals=True, dry_run=False, init_from=Path("m")) == ["--no-finals", "--init-from", "m"]
+    given = command("search", "s", no_finals=True, dry_run=False, init_from=Path("m"))
+    assert given == "seti-tune search s --no-finals --init-from m"
 
 
 @pytest.mark.parametrize("name", ["my run", "-x", EVIL, "größe"])
@@ -79,7 +80,7 @@ def test_the_command_of_an_error_can_be_pasted(
 
 
 def test_a_run_in_use_names_the_command_that_shows_it(run: Path) -> None:
-    code = f"from results.log.event_log import EventLog; from pathlib import Path; EventLog(Path({str(run)!r}))"
+    code = f"from results.log.recorder import EventLog; from pathlib import Path; EventLog(Path({str(run)!r}))"
     with EventLog(run):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
         [named] = re.findall(r"look at it with `(.*)`", done.stderr)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from results.log.event_log import EventLog, read_events
+from results.log.recorder import EventLog
 from results.log.records import SpaceWidened, StudyResumed
-from results.log.state import RunState, fold
+from results.log.state import RunState, fold, read_events
 from results.run_folder import LOG_NAME
 from results.study import Provenance
 from search_spaces.parameters import SpaceError

@@ -14,9 +14,8 @@ from bench import Bench, Crash, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from results.log.event_log import read_events
 from results.log.records import Rung, StudyResumed
-from results.log.state import load_run
+from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 from results.study import Provenance
 from results.tables.leaderboard import rank_trials
@@ -411,9 +410,7 @@ def test_an_epoch_with_a_checkpoint_is_on_the_disk_before_the_earlier_one_may_go
 ) -> None:
     bench, task = start(study, tmp_path / "run")
     synced: list[int] = []
-    monkeypatch.setattr(
-        "results.log.event_log.os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size)
-    )
+    monkeypatch.setattr("results.log.recorder.os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
     for epoch in (1, 2):
         folder = task.checkpoint_folder / f"{epoch:04d}"
         folder.mkdir(parents=True)

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 from processes import SEARCH, search, values
 
-from results.log.event_log import read_events
 from results.log.records import AttemptRunning, TrialStarted
-from results.log.state import load_run
+from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
 

@@ -11,7 +11,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.log.records import SpaceWidened
 from results.log.state import RunState, fold
 from search_spaces.space import Space

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bench import Bench, Crash
 
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.log.records import SpaceWidened
 from results.log.state import RunState, load_run
 from search_spaces.space import Space

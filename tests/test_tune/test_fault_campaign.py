@@ -16,9 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from results.log.event_log import read_events
 from results.log.records import Epoch, TrialStarted
-from results.log.state import load_run
+from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
 

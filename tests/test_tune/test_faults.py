@@ -13,9 +13,8 @@ import psutil
 import pytest
 from processes import SEARCH, alive, descendants, search, started, values, wait_for
 
-from results.log.event_log import read_events
 from results.log.records import Epoch, StudyEnded, StudyResumed
-from results.log.state import load_run
+from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 from tune.ray_adapter.cluster import KILL_NOTICED_S, MemoryKills
 

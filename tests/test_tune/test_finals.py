@@ -15,13 +15,11 @@ from processes import search, values
 
 from results.finals import is_stale, standings
 from results.findings import Findings
-from results.log.event_log import EventLog, read_events
-from results.log.recorder import Recorder
+from results.log.recorder import EventLog, Recorder
 from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed, TrialEnded
-from results.log.state import RunState, load_run
-from results.predictions import read_predictions
+from results.log.state import RunState, load_run, read_events
+from results.predictions import read_examples, read_predictions
 from results.report import content
-from results.report.example_images import read_examples
 from results.report.markdown import to_markdown
 from results.run_folder import LOG_NAME
 from results.study import Provenance

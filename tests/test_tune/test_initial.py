@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from processes import search
 
-from results.log.event_log import EventLog
-from results.log.recorder import Recorder
+from results.log.recorder import EventLog, Recorder
 from results.log.state import RunState, fold, load_run
 from results.study import Provenance
 from seti_model.data.simulator import simulate_dataset

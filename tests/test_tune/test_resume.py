@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from processes import values
 
-from results.log.event_log import EventLog, read_events
+from results.log.recorder import EventLog
 from results.log.records import Epoch, SpaceWidened
-from results.log.state import load_run
+from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
 
@@ -118,7 +118,7 @@ def test_resume_extends_a_finished_run_also_with_a_wider_space(quick_study: Call
     )
     nothing = seti_tune("resume", run, "--space", wider)
     assert nothing.returncode == 0
-    assert "the wider space counts once there is something to search; add trials with --trials N" in nothing.stderr
+    assert "all trials have ended, so the wider space changes nothing yet; add trials with --trials N" in nothing.stderr
     assert seti_tune("resume", run, "--space", wider, "--trials", "6").returncode == 0
     wider.unlink()
     assert seti_tune("resume", run, "--trials", "7").returncode == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.log.records import Epoch, StudyStarted, TrialEnded, TrialStarted
 from seti_model.data.simulator import simulate_dataset
 from tune.cli.main import main

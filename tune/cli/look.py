@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.files import check_output, write_atomically
-from results.log.event_log import is_being_written
+from results.log.recorder import is_being_written
 from results.log.state import load_run
 from results.run_folder import EXPORTS, LOG_NAME
 from results.tables.compare import compare_runs, comparison_text

@@ -8,9 +8,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from tune.checks import check_installation, check_places
 from tune.errors import guarded
-from tune.installation import check_installation
-from tune.places import check_places
 from tune.process.signals import hold, release
 
 EPILOG = """examples:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from results.commands import command, option_words
 from results.run_folder import LOG_NAME
 from seti_model.data.dataset import Dataset
 from tune.forecast import forecast, forecast_text, measure_flops
+from tune.process.child import Order
 from tune.process.supervisor import supervise
 from tune.ray_adapter.cluster import check_address, concurrency, local_cpus
 from tune.study import load_study
@@ -97,10 +97,6 @@ def _add_views(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _view(options: argparse.Namespace) -> str:
-    return choose_view(sys.stderr, quiet=options.quiet, plain=options.plain)
-
-
 def _search(options: argparse.Namespace) -> int:
     study = load_study(options.study)
     if options.trials is not None:
@@ -109,41 +105,36 @@ def _search(options: argparse.Namespace) -> int:
     run = options.run_folder or Path("runs") / study.study.name
     if options.address is not None:
         check_address(options.address)
-    moved = {"address": options.address, "no_finals": options.no_finals}
-    arguments = [options.study, *option_words(run=run, trials=study.study.trials, **moved)]
     log = run / LOG_NAME
     is_new = not log.exists() or not log.stat().st_size
     if options.dry_run or (is_new and not options.quiet):
         print(_plan(study, run, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
     if options.dry_run:
         return 0
-
-    def way_on() -> str:
-        if log.exists() and log.stat().st_size > 0:
-            return command("resume", run, trials=options.trials, address=options.address)
-        return command("search", options.study, run=options.run_folder, trials=options.trials, **moved)
-
-    return supervise(arguments, view=_view(options), again=way_on)
+    return _start(options, run, study=options.study, no_finals=options.no_finals)
 
 
 def _resume(options: argparse.Namespace) -> int:
-    if options.address is not None:
-        check_address(options.address)
-    given = {name: getattr(options, name) for name in ("trials", "data", "space", "address")}
-    again = command("resume", options.folder, **given)
-    return supervise(["--run", str(options.folder), *option_words(**given)], view=_view(options), again=lambda: again)
+    return _start(options, options.folder)
 
 
 def _finals(options: argparse.Namespace) -> int:
-    if options.address is not None:
-        check_address(options.address)
     from tune.resume import finals_study  # the statistics of finals, which a search need not wait for
 
-    wanted = {name: getattr(options, name) for name in ("data", "finalists", "seeds")}
-    finals_study(options.folder, **wanted)  # a mistake is said before a process is started
-    given = option_words(**wanted, address=options.address)
-    again = command("finals", options.folder, **wanted, address=options.address)
-    return supervise(["--run", str(options.folder), "--finals-only", *given], view=_view(options), again=lambda: again)
+    # A mistake is said before a process is started.
+    finals_study(options.folder, data=options.data, finalists=options.finalists, seeds=options.seeds)
+    return _start(options, options.folder, finals_only=True)
+
+
+def _start(options: argparse.Namespace, run: Path, **further: Any) -> int:
+    """Start the driver with all that was typed of what it understands."""
+    if options.address is not None:
+        check_address(options.address)
+    given: dict[str, Any] = {name: getattr(options, name, None) for name in ("trials", "address", "finalists", "seeds")}
+    places = {name: getattr(options, name, None) for name in ("data", "space")}
+    given |= {name: str(place) for name, place in places.items() if place is not None}
+    view = choose_view(sys.stderr, quiet=options.quiet, plain=options.plain)
+    return supervise(Order(run=str(run), view=view, **given, **further))
 
 
 def _plan(study: Study, run: Path, *, local: bool) -> str:

@@ -17,7 +17,6 @@ from results.log.records import (
     AttemptEnded,
     AttemptRunning,
     Cause,
-    Event,
     RungDecision,
     Status,
     TrialKey,
@@ -49,6 +48,7 @@ class Coordinator:
         self.state = recorder.state
         self._plan = plan
         self._recorder = recorder
+        self._write = recorder.write
         self._live: dict[TrialKey, Task] = {}
         self._deaths: Counter[TrialKey] = Counter()
         for key in list(self.state.trials):
@@ -252,6 +252,3 @@ class Coordinator:
                 traceback=traceback,
             )
         )
-
-    def _write(self, *events: Event, durable: bool = False) -> None:
-        self._recorder.write(*events, durable=durable)

@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import Protocol
 
 from results.log.records import Rung, TrialKey, TrialStarted
 from results.log.state import RunState, TrialState
 from tune.loop.next_work import Terms
 
 
-class Plan(Protocol):
+class Plan(ABC):
     """Which trials there are, what an attempt at one is given, and where one is stopped."""
 
-    @property
-    def max_retries(self) -> int:
-        """How often a trial is tried again after its training function raised or found no memory."""
+    max_retries: int  # of a trial whose training function raised or found no memory
+    max_consecutive_failures: int  # as many failed trials in a row make the run hopeless
 
-    @property
-    def max_consecutive_failures(self) -> int:
-        """As many failed trials in a row make the run hopeless."""
-
+    @abstractmethod
     def has_work(self) -> bool:
         """Return whether a trial is open or will be begun."""
 
+    @abstractmethod
     def next_trial(self, live: Collection[TrialKey]) -> TrialStarted | None:
         """Return the next trial to begin, None while there is none; `live` are those that are running."""
 
+    @abstractmethod
     def terms(self, trial: TrialState) -> Terms:
         """Return what every attempt at a trial is given."""
 
     def rung(self, trial: TrialState, epoch: int) -> Rung | None:
-        """Return the decision that is due after this epoch, if one is."""
+        """Return the decision that is due after this epoch, if one is; without rungs nothing is compared."""
+        return None
 
     def note_begun(self, trial: TrialState) -> None:
         """Take note of a trial whose start is recorded."""
+        return
 
     def note_ended(self, trial: TrialState) -> None:
         """Take note of a trial whose end is recorded."""
+        return
 
 
-class GivenPlan:
+class GivenPlan(Plan):
     """One trial, number 0, of a given configuration: no sampler, no rung, one try in each process."""
 
     max_consecutive_failures = 2  # there is one trial, which says itself why it failed
@@ -66,13 +67,3 @@ class GivenPlan:
     def terms(self, trial: TrialState) -> Terms:
         """Return the terms as they are now: a run may be continued to more epochs than it began with."""
         return self._terms
-
-    def rung(self, trial: TrialState, epoch: int) -> Rung | None:
-        """Return None: nothing is compared."""
-        return None
-
-    def note_begun(self, trial: TrialState) -> None:
-        """Do nothing."""
-
-    def note_ended(self, trial: TrialState) -> None:
-        """Do nothing."""

@@ -12,11 +12,12 @@ from tune.initial import initial_model
 from tune.loop.asha import rung_epochs
 from tune.loop.decisions import rung
 from tune.loop.next_work import Terms, has_work, missing_finals, retraining, within_time
+from tune.loop.plan import Plan
 from tune.loop.proposer import Proposer
 from tune.study import Study
 
 
-class SearchPlan:
+class SearchPlan(Plan):
     """The trials that the sampler proposes, the baseline first, then the retrainings of the finals."""
 
     def __init__(self, study: Study, state: RunState, run: Path) -> None:

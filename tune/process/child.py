@@ -1,20 +1,22 @@
-"""Where the driver's process starts (`python -m tune.process.child`): signals first, then what takes time."""
+"""Where the driver's process starts (`python -m tune.process.child ORDER`): signals first, then what takes time."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.commands import command
+from results.run_folder import LOG_NAME
 from tune.errors import guarded
 from tune.process.signals import Interrupted, Signals, exit_code
-from tune.view.terminal import PLAIN, VIEWS
+from tune.view.terminal import PLAIN
 
 if TYPE_CHECKING:
     from tune.study import Study
@@ -22,70 +24,89 @@ if TYPE_CHECKING:
 EXIT_BUG = 70  # of the driver; 1 is what Ray's C++ exits with when the head is gone
 
 
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What the driver's process is asked to do: what a user typed, None where nothing; without `study` the log has it.
+
+    With `finals_only` it is the recorded study's finals and nothing else.
+    """
+
+    run: str
+    study: str | None = None
+    trials: int | None = None
+    data: str | None = None
+    space: str | None = None
+    address: str | None = None
+    no_finals: bool = False
+    finals_only: bool = False
+    finalists: int | None = None
+    seeds: int | None = None
+    view: str = PLAIN
+
+    def again(self) -> str:
+        """Return the command that continues."""
+        run = Path(self.run)
+        moved = {"data": _path(self.data), "space": _path(self.space), "address": self.address}
+        if self.finals_only:  # what it asks for may not be in the log yet
+            return command("finals", run, finalists=self.finalists, seeds=self.seeds, **moved)
+        log = run / LOG_NAME
+        if self.study is None or (log.is_file() and log.stat().st_size > 0):
+            return command("resume", run, trials=self.trials, **moved)
+        return command("search", self.study, run=run, trials=self.trials, no_finals=self.no_finals, **moved)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the driver and print what came out; return the exit code."""
+    """Run the driver for the `Order` in JSON that is the only argument, print what came out; return the exit code."""
     signals = Signals()
     signals.install()
-    parser = argparse.ArgumentParser(prog="python -m tune.process.child", description="The process behind a search.")
-    parser.add_argument("study", nargs="?", help="a study file; without it the study in the run's log")
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--trials", type=int)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--space", type=Path)
-    parser.add_argument("--address")
-    parser.add_argument("--no-finals", action="store_true")
-    parser.add_argument("--finals-only", action="store_true", help="the recorded study's finals, nothing else")
-    parser.add_argument("--finalists", type=int)
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--view", choices=VIEWS, default=PLAIN)
-    options = parser.parse_args(arguments)
+    (order,) = sys.argv[1:] if arguments is None else arguments
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return guarded(lambda: _run(options, signals), bug=EXIT_BUG)
+    return guarded(lambda: _run(Order(**json.loads(order)), signals), bug=EXIT_BUG)
 
 
-def _run(options: argparse.Namespace, signals: Signals) -> int:
+def _run(order: Order, signals: Signals) -> int:
     from results.log.records import Status
     from results.report.sentences import headline
     from results.run_folder import HTML_REPORT, LEADERBOARD, REPORT
     from results.tables.leaderboard import leaderboard_table, leaderboard_text
-    from tune.installation import check_installation
+    from tune.checks import check_installation
     from tune.process.driver import run_study
 
     check_installation()
-    study = _study(options)
+    study, run = _study(order), Path(order.run)
     try:
         signals.check()
-        outcome = run_study(study, options.run, address=options.address, signals=signals, view=options.view)
+        outcome = run_study(study, run, address=order.address, signals=signals, view=order.view)
     except Interrupted as interrupted:
         print("Interrupted before the search began. Start the same command again to continue.")
         return exit_code(interrupted.name)
     found = outcome.found
     print(leaderboard_text(outcome.state, leaderboard_table(outcome.state) if found is None else found.leaderboard))
     if outcome.signal is not None:
-        trials = options.trials if options.trials != outcome.state.study.study.trials else None
-        moved = {"data": options.data, "space": options.space, "address": options.address}
-        go_on = command("resume", options.run, trials=trials, **moved)
-        if options.finals_only:  # what it asks for may not be in the log yet
-            go_on = command("finals", options.run, finalists=options.finalists, seeds=options.seeds, **moved)
-        print(f"\nInterrupted; leaderboard of what was done: {options.run}/{LEADERBOARD}\nContinue with: {go_on}")
+        print(f"\nInterrupted; leaderboard of what was done: {run}/{LEADERBOARD}\nContinue with: {order.again()}")
         return exit_code(outcome.signal)
     print("\n" + "\n".join([] if found is None else headline(found)))
-    print(f"\nLeaderboard: {options.run}/{LEADERBOARD}\nReport: {options.run}/{REPORT}")
-    print(f"Page: {options.run}/{HTML_REPORT}")
+    print(f"\nLeaderboard: {run}/{LEADERBOARD}\nReport: {run}/{REPORT}")
+    print(f"Page: {run}/{HTML_REPORT}")
     return 0 if any(trial.status == Status.COMPLETED for trial in outcome.state.search_trials()) else 2
 
 
-def _study(options: argparse.Namespace) -> Study:
+def _study(order: Order) -> Study:
     from tune.resume import finals_study, recorded_study
     from tune.study import load_study
 
-    if options.finals_only:
-        return finals_study(options.run, data=options.data, finalists=options.finalists, seeds=options.seeds)
-    if options.study is None:
-        return recorded_study(options.run, trials=options.trials, data=options.data, space=options.space)
-    study = load_study(options.study)
-    study = study if options.trials is None else study.with_trials(options.trials)
-    return study.without_finals() if options.no_finals else study
+    run, data = Path(order.run), _path(order.data)
+    if order.finals_only:
+        return finals_study(run, data=data, finalists=order.finalists, seeds=order.seeds)
+    if order.study is None:
+        return recorded_study(run, trials=order.trials, data=data, space=_path(order.space))
+    study = load_study(order.study)
+    study = study if order.trials is None else study.with_trials(order.trials)
+    return study.without_finals() if order.no_finals else study
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 def _end_with_parent() -> None:

@@ -127,7 +127,7 @@ class Driver:
         else:
             if check_continuation(study, state, run) is not None:
                 print(
-                    "the wider space counts once there is something to search; add trials with --trials N",
+                    "all trials have ended, so the wider space changes nothing yet; add trials with --trials N",
                     file=sys.stderr,
                 )
             if finals_wait(study, state):  # nothing is left to train for them

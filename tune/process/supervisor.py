@@ -5,16 +5,16 @@ When Ray's head dies, Ray ends the driver's process from C++ without an exceptio
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from types import FrameType
 
 import psutil
 
-from tune.process.child import EXIT_BUG
+from tune.process.child import EXIT_BUG, Order
 from tune.process.signals import BOTH, hold, release
 from tune.view.terminal import LIVE, SHOW_CURSOR
 
@@ -22,18 +22,12 @@ EXIT_CODES = (0, 2, 3, 130)
 SWEEP_WAIT_S = 5.0
 
 
-def supervise(arguments: Sequence[str], *, view: str, again: Callable[[], str]) -> int:
-    """Run the driver in a session of its own until it ends; return the exit code for the user.
-
-    Args:
-        arguments: What the driver is given.
-        view: How it shows itself, one of `tune.view.terminal.VIEWS`.
-        again: Returns the command that continues the run; asked after an accident.
-    """
+def supervise(order: Order) -> int:
+    """Run the driver in a session of its own until it ends; return the exit code for the user."""
     readable, writable = os.pipe()
     forwarded: list[int] = []
     # -P: modules in the current folder must not be taken for ours.
-    command = [sys.executable, "-P", "-m", "tune.process.child", *arguments, "--view", view]
+    command = [sys.executable, "-P", "-m", "tune.process.child", json.dumps(vars(order))]
     hold()  # the driver lets them through when it can act upon them
     child = subprocess.Popen(command, stdin=readable, start_new_session=True)
     os.close(readable)
@@ -51,7 +45,7 @@ def supervise(arguments: Sequence[str], *, view: str, again: Callable[[], str]) 
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-        if view == LIVE:  # a driver that ended at once has left its view on the screen and the cursor hidden
+        if order.view == LIVE:  # a driver that ended at once has left its view on the screen and the cursor hidden
             left = child.returncode not in EXIT_CODES or len(forwarded) > 1
             print(f"{SHOW_CURSOR}\n" if left else SHOW_CURSOR, end="", file=sys.stderr, flush=True)
         # The driver reads the other end: should this process be killed, it notices and ends in order.
@@ -62,10 +56,10 @@ def supervise(arguments: Sequence[str], *, view: str, again: Callable[[], str]) 
     if code in EXIT_CODES and not at_once:
         return code  # the driver has printed its result or its reason
     if forwarded:
-        print(f"seti-tune: interrupted; all that was recorded is kept, continue with: {again()}", file=sys.stderr)
+        print(f"seti-tune: interrupted; all that was recorded is kept, continue with: {order.again()}", file=sys.stderr)
         return 130 if forwarded[0] == signal.SIGINT else 3
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else "ended because Ray's head is gone"
-    print(f"seti-tune: the driver {how}; all it recorded is kept, continue with: {again()}", file=sys.stderr)
+    print(f"seti-tune: the driver {how}; all it recorded is kept, continue with: {order.again()}", file=sys.stderr)
     return 3
 
 

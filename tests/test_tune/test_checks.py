@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tune.checks import check_places
 from tune.cli.main import main
 from tune.errors import StudyError
-from tune.places import check_places
 from tune.study import load_study
 
 ADDRESS = "s3://bucket/run"

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from results.findings import MIN_COMPLETED, needs_importance, read_importance
 from results.log.records import Epoch, Event, Status, StudyStarted, TrialEnded, TrialStarted
 from results.log.state import RunState
-from results.report.importance import MIN_COMPLETED, needs_importance, read_importance
 from results.run_folder import IMPORTANCE
 from results.study import Provenance, StudyRecord
 from search_spaces.parameters import Categorical, Float
 from search_spaces.space import Space
-from tune.importance import parameter_importance, store_importance
+from tune.derived import parameter_importance, store_importance
 
 SPACE = Space("two", "Two numbers and a word.", (
     Float("matters", 0.0, 1.0, reason="It decides."),

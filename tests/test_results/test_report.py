@@ -15,7 +15,7 @@ from whole_run import findings
 from results.errors import RecordError
 from results.finals import recall_against_physics, recall_csv
 from results.log import records
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.log.records import Event, FinalEvaluated, FinalsDecided
 from results.log.state import RunState, load_run
 from results.predictions import Predictions, read_predictions, write_predictions

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from results.errors import RecordError
-from results.predictions import Predictions
-from results.report.example_images import example_images, png_uri, read_examples, write_examples
+from results.predictions import Predictions, example_images, png_uri, read_examples, write_examples
 
 NAMES = ("on", "off")
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 16, 1), dtype=np.uint8)

@@ -15,8 +15,7 @@ import pytest
 from processes import search
 
 from results.errors import RecordError
-from results.log.event_log import EventLog
-from results.log.recorder import Recorder
+from results.log.recorder import EventLog, Recorder
 from results.log.records import Epoch, FinalsDecided
 from results.log.state import RunState, load_run
 from results.receipt import read_receipt, write_receipts

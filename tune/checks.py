@@ -1,16 +1,35 @@
-"""Where runs, data sets and models may lie: on mounted storage that may be read, not at an address of a store."""
+"""What is checked before a command starts: that our packages are ours, and that the places it names can be used."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from tune.errors import StudyError
+from tune.errors import InstallationError, StudyError
 
+OURS = ("tune", "search_spaces", "seti_model", "results")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # two letters at least: C:/ is a drive; Path("a://b") is a:/b
+
+
+def check_installation() -> None:
+    """Make sure that our four packages are ours: other distributions install modules called `tune` and `results`.
+
+    Raises:
+        InstallationError: One of them was put over ours, or lies in a folder that is searched before it.
+    """
+    home = Path(__file__).resolve().parent.parent
+    for name in OURS:
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin is None or origin.parent.parent != home:
+            raise InstallationError(
+                f"the package {name!r} is taken by {origin.parent if origin else 'nothing'}, expected {home / name}; "
+                "uninstall the other distribution and install seti-tune again, best in a virtual environment of its own"
+            )
 
 
 def check_places(places: Iterable[object], *, folder: Path = Path(), where: str = "") -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.log.records import AttemptEnded, AttemptStarted, StudyEnded
 from results.log.state import load_run
 from results.tables.compare import compare_runs

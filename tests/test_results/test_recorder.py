@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.errors import RecordError
-from results.log.event_log import EventLog, is_being_written, read_events
+from results.log.recorder import EventLog, is_being_written
 from results.log.records import Epoch, StudyEnded
-from results.log.state import load_run
+from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 
 
@@ -69,7 +69,7 @@ def test_a_log_that_never_started_a_study_is_refused(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused_and_a_dead_one_leaves_no_lock(tmp_path: Path) -> None:
     code = f"""
         import pathlib, sys, time
-        from results.log.event_log import EventLog
+        from results.log.recorder import EventLog
         log = EventLog(pathlib.Path({str(tmp_path)!r}))
         print("locked", flush=True)
         time.sleep(60)
@@ -90,7 +90,7 @@ def test_a_run_is_being_written_exactly_while_its_writer_lives(tmp_path: Path) -
     assert not is_being_written(tmp_path), "there is no log yet"
     code = f"""
         import pathlib, sys
-        from results.log.event_log import EventLog
+        from results.log.recorder import EventLog
         log = EventLog(pathlib.Path({str(tmp_path)!r}))
         print("locked", flush=True)
         sys.stdin.read()
@@ -118,7 +118,7 @@ def test_readers_that_ask_all_the_time_keep_no_writer_from_starting(tmp_path: Pa
     EventLog(tmp_path).close()
     code = f"""
         import pathlib, time
-        from results.log.event_log import is_being_written
+        from results.log.recorder import is_being_written
         print("asking", flush=True)
         while True:
             is_being_written(pathlib.Path({str(tmp_path)!r}))
@@ -164,7 +164,7 @@ def test_a_write_that_the_disk_cuts_short_is_one_line_and_leaves_only_whole_even
         from results.errors import RecordError
         from results.log.records import Epoch
         from results.run_folder import LOG_NAME
-        from results.log.event_log import EventLog
+        from results.log.recorder import EventLog
         run = pathlib.Path({str(tmp_path)!r})
         log = EventLog(run)
         log.append(Epoch(trial=0, attempt=0, epoch=1, validation_accuracy=0.5))

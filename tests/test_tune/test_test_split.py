@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from processes import search
 
-from results.log.event_log import EventLog
+from results.log.recorder import EventLog
 from results.log.records import FinalsDecided, StudyEnded, StudyStarted
 from results.log.state import RunState, load_run
 from results.run_folder import LOG_NAME
