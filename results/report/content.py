@@ -10,7 +10,7 @@ from results.finals import Role, Tested
 from results.findings import MIN_COMPLETED, Findings, is_current
 from results.log.state import RunState
 from results.predictions import read_examples
-from results.report import figures, parts, plots
+from results.report import parts, plots
 from results.report.sentences import (
     answers,
     conclusion,
@@ -85,7 +85,6 @@ def _curves(found: Findings) -> list[parts.Part]:
     rungs = sorted({epoch for t in state.search_trials() for epoch in t.rungs})
     at = f" Dashed lines are the rungs: epoch {', '.join(map(str, rungs))}." if rungs else ""
     caption = f"Validation accuracy of all trials by epoch; a marker shows where a trial ended or stands.{at}"
-    search = partial(figures.search_overview, state, title=found.title)
     curves = parts.Figure("curves", caption, partial(plots.learning_curves, state))
     steps = [
         parts.Figure(
@@ -94,7 +93,10 @@ def _curves(found: Findings) -> list[parts.Part]:
         for by, words in (("epochs", "epochs spent"), ("hours", "wall time of the driver"))
         if so_far
     ]
-    return [parts.Picture(SEARCH_PICTURE, caption, search), curves, *([parts.Beside(steps)] if steps else [])]
+    picture = parts.Picture(
+        SEARCH_PICTURE, caption, lambda figures, path: figures.search_overview(state, path, title=found.title)
+    )
+    return [picture, curves, *([parts.Beside(steps)] if steps else [])]
 
 
 def _parameters(found: Findings) -> list[parts.Part]:
@@ -217,7 +219,9 @@ def _finals(found: Findings) -> list[parts.Part]:
     return [
         parts.Text(words),
         parts.Table("Finalists, the best first", heads, rows),
-        parts.Picture(f"{FINAL}/finals.png", caption, partial(figures.finals_overview, found.standings)),
+        parts.Picture(
+            f"{FINAL}/finals.png", caption, lambda figures, path: figures.finals_overview(found.standings, path)
+        ),
         parts.Figure("finals", caption, partial(plots.retrainings, found.standings), "small"),
     ]
 
@@ -235,13 +239,20 @@ def _model(one: Tested) -> list[parts.Part]:
         f"corrected for bias; {error.plain:.3f} uncorrected"
     )
     figure = parts.Figure(f"reliability-{one.role}", caption, partial(plots.reliability, error.bins))
-    confusion, drawn = partial(figures.confusion_matrix, one.metrics), partial(figures.reliability_diagram, error)
     words, classes = numbers(one)
     return [
         words,
         parts.Beside([parts.Confusion(one.metrics), figure]),
-        parts.Picture(f"{FINAL}/confusion_matrix_{one.role}.png", f"Confusion matrix of the {one.role}", confusion),
-        parts.Picture(f"{FINAL}/reliability_{one.role}.png", caption, drawn),
+        parts.Picture(
+            f"{FINAL}/confusion_matrix_{one.role}.png",
+            f"Confusion matrix of the {one.role}",
+            lambda figures, path: figures.confusion_matrix(one.metrics, path),
+        ),
+        parts.Picture(
+            f"{FINAL}/reliability_{one.role}.png",
+            caption,
+            lambda figures, path: figures.reliability_diagram(error, path),
+        ),
         parts.Table("Reliability", ["mean confidence", "images", "accuracy"], bins, is_folded=True),
         classes,
     ]
@@ -280,32 +291,37 @@ def _detection(found: Findings) -> list[parts.Part]:
 
 
 def _recall(found: Findings) -> list[parts.Part]:
-    drawn: list[parts.Part] = []
-    for place, (name, curves) in enumerate(found.recall.items()):
-        rows: list[list[parts.Cell]] = [
-            [curve.class_name, f"{b.low:.4g}..{b.high:.4g}", b.n, parts.Number(b.recall), parts.Number(b.detected)]
-            for curve in curves
-            for b in curve.bins
-        ]
-        heads = ["class", f"|{name}|", "images", "as its class", "as any signal"]
-        classes = found.tested[0].of_delivered.class_names
-        shares = [
-            parts.Figure(
-                f"recall-{place}-{'signal' if as_signal else 'class'}",
-                f"Share predicted as {'any signal' if as_signal else 'its class'} against |{name}|",
-                partial(plots.recall, name, curves, classes, as_signal=as_signal),
-            )
-            for as_signal in (False, True)
-        ]
-        file = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-        picture = partial(figures.recall_curves, curves, quantity=f"|{name}|")
-        drawn += [
-            parts.Picture(f"{FINAL}/recall_{file}.png", f"Recall of the delivered model against |{name}|", picture),
-            parts.Beside(shares),
-            parts.Table(f"Recall against |{name}|, with 95 % intervals", heads, rows, is_folded=True),
-        ]
+    drawn = [part for place, name in enumerate(found.recall) for part in _recall_against(name, place, found)]
     words = f"Bins of about equally many images with 95 % intervals; the numbers are in `{RECALL_TABLE}`."
     return [parts.Text(words), *drawn] if drawn else []
+
+
+def _recall_against(name: str, place: int, found: Findings) -> list[parts.Part]:
+    curves, classes = found.recall[name], found.tested[0].of_delivered.class_names
+    rows: list[list[parts.Cell]] = [
+        [curve.class_name, f"{b.low:.4g}..{b.high:.4g}", b.n, parts.Number(b.recall), parts.Number(b.detected)]
+        for curve in curves
+        for b in curve.bins
+    ]
+    heads = ["class", f"|{name}|", "images", "as its class", "as any signal"]
+    file = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+    shares = [
+        parts.Figure(
+            f"recall-{place}-{'signal' if as_signal else 'class'}",
+            f"Share predicted as {'any signal' if as_signal else 'its class'} against |{name}|",
+            partial(plots.recall, name, curves, classes, as_signal=as_signal),
+        )
+        for as_signal in (False, True)
+    ]
+    return [
+        parts.Picture(
+            f"{FINAL}/recall_{file}.png",
+            f"Recall of the delivered model against |{name}|",
+            lambda figures, path: figures.recall_curves(curves, path, quantity=f"|{name}|"),
+        ),
+        parts.Beside(shares),
+        parts.Table(f"Recall against |{name}|, with 95 % intervals", heads, rows, is_folded=True),
+    ]
 
 
 def _images(found: Findings) -> list[parts.Part]:

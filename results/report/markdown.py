@@ -23,10 +23,12 @@ def write_report(found: Findings) -> Path:
     Raises:
         RecordError: Damaged predictions, or a file that cannot be written.
     """
+    from results.report import figures  # half a second that a text must not cost
+
     document = report(found)
     for part in document.parts():
         if isinstance(part, parts.Picture):
-            part.draw(found.run / part.place)
+            part.draw(figures, found.run / part.place)
     for one in found.tested:
         write_atomically(found.run / f"{FINAL}/confusion_matrix_{one.role}.csv", confusion_csv(one.metrics))
     if found.recall:

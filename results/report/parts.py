@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from results.log.state import RunState
 from results.predictions import ExampleImages
@@ -113,11 +113,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Picture:
-    """What lies beside Markdown as a file: `draw` writes it; `place` is its path within the run folder."""
+    """What lies beside Markdown as a file; `place` is its path within the run folder.
+
+    `draw` is given the module `results.report.figures`, which takes its time to import, and the path to write to.
+    """
 
     place: str
     caption: str
-    draw: Callable[[Path], None]
+    draw: Callable[[Any, Path], None]
 
 
 @dataclass(frozen=True)
