@@ -20,9 +20,21 @@ reason = "The only one."
 
 @pytest.fixture
 def quick_study(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes a study of the millisecond trainable and returns its path."""
+    """Return a function that writes a study of the millisecond trainable and returns its path.
 
-    def write(*, trials: int = 12, max_epochs: int = 9, seed: int = 7, extra: str = "", **fixed: object) -> Path:
+    Its finals are twelve retrainings; the `short_finals` of tests that are about something else are two.
+    """
+
+    def write(
+        *,
+        trials: int = 12,
+        max_epochs: int = 9,
+        seed: int = 7,
+        extra: str = "",
+        short_finals: bool = False,
+        **fixed: object,
+    ) -> Path:
+        finals = "[finals]\nfinalists = 1\nmax_finalists = 1\nseeds = 1\n" if short_finals else ""
         (tmp_path / "line.toml").write_text(SPACE)
         (tmp_path / "quick_trainable.py").write_text((Path(__file__).parent / "quick_trainable.py").read_text())
         values = "\n".join(f"{k} = {v}" for k, v in fixed.items())
@@ -30,7 +42,7 @@ def quick_study(tmp_path: Path) -> Callable[..., Path]:
         path.write_text(
             f'[study]\nspace = "line.toml"\ntrials = {trials}\nmax_epochs = {max_epochs}\nseed = {seed}\n'
             'trainable = "quick_trainable:train"\n[asha]\ngrace_epochs = 1\n[baseline]\nx = 0.9\n'
-            f"[fixed]\n{values}\n{extra}"
+            f"[fixed]\n{values}\n{finals}{extra}"
         )
         return path
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from results.log.records import AttemptRunning, TrialStarted
 from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
+
+
+@pytest.fixture
+def quick_study(quick_study: Callable[..., Path]) -> Callable[..., Path]:
+    return partial(quick_study, short_finals=True)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from results.log.recorder import EventLog
 from results.log.records import SpaceWidened
 from results.log.state import RunState, load_run
 from search_spaces.space import Space
+from seti_model.runtime import prepare_process
 from tune.cli.main import main
 from tune.errors import StudyError
 from tune.export.scalars import SCALARS
@@ -58,6 +59,7 @@ def widen(study: Study, run: Path) -> RunState:
 
 def events(folder: Path) -> list[Any]:
     """What TensorFlow, which checks the checksums, reads from the event files of a trial."""
+    prepare_process(1)  # as every other test of this process that starts TensorFlow
     import tensorflow as tf
 
     records = tf.data.TFRecordDataset([str(file) for file in sorted(folder.glob("events.out.tfevents.*"))])

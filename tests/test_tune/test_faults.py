@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,11 @@ from results.log.records import Epoch, StudyEnded, StudyResumed
 from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 from tune.ray_adapter.cluster import KILL_NOTICED_S, MemoryKills
+
+
+@pytest.fixture
+def quick_study(quick_study: Callable[..., Path]) -> Callable[..., Path]:
+    return partial(quick_study, short_finals=True)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ from results.log.records import Epoch, SpaceWidened
 from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
+
+
+@pytest.fixture
+def quick_study(quick_study: Callable[..., Path]) -> Callable[..., Path]:
+    return partial(quick_study, short_finals=True)
 
 
 @pytest.fixture
