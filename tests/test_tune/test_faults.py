@@ -15,7 +15,7 @@ import pytest
 from processes import SEARCH, alive, descendants, search, started, values, wait_for
 
 from results.log.records import Epoch, StudyEnded, StudyResumed
-from results.log.state import load_run, read_events
+from results.log.state import TrialState, load_run, read_events
 from results.run_folder import LOG_NAME
 from tune.ray_adapter.cluster import KILL_NOTICED_S, MemoryKills
 
@@ -204,14 +204,18 @@ def test_memory_that_is_not_to_be_had_is_recorded_as_such(quick_study: Callable[
 def test_checkpoints_damaged_or_deleted_by_hand_cost_their_epochs_only(
     quick_study: Callable[..., Path], run: Path
 ) -> None:
-    study = quick_study(trials=5, sleep=0.2, extra="[resources]\nmax_concurrent = 2\n")
+    study = quick_study(trials=5, sleep=0.5, extra="[resources]\nmax_concurrent = 2\n")
     study.write_text(study.read_text().replace("[asha]", "[asha]\nexempt_fraction = 1"))
+
+    def are_open() -> list[TrialState]:
+        return [t for t in load_run(run).search_trials() if t.ended is None and t.checkpoint is not None]
+
     with started(study, run) as process:
-        wait_for(lambda: sum(bool(t.checkpoints) for t in load_run(run).search_trials()) == 2, process)
+        wait_for(lambda: len(are_open()) == 2, process)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     before = load_run(run)
-    torn, gone = [t for t in before.search_trials() if t.ended is None][:2]
+    torn, gone = are_open()
     assert torn.checkpoint is not None
     file = run / torn.checkpoint.path / "state.json"
     file.write_text(file.read_text()[:3])
