@@ -117,7 +117,7 @@ def _custom(name: str, images: Any, labels: Any) -> Callable[[], object]:
     fused = FusedAdam(TrainingConfig(), {v.path: v.value for v in named_weights(network).values() if v.trainable})
     step = np.int64(0)
     if name in ("ours", "undeterministic", "bfloat16"):
-        compiled = TrainingSteps(network, fused, seed=1).train_batch
+        compiled = TrainingSteps(network, fused, seed=1, pixels=tf.uint8).train_batch
         return lambda: compiled(images, labels, step).numpy()
     keras_adam = keras.optimizers.Adam(1e-3)
     keras_adam.build(network.trainable_variables)

@@ -10,6 +10,7 @@ SOURCE = "study.toml"
 DATASET = "dataset"  # where it was simulated
 INITIAL_MODEL = "init_from/model.keras"  # a copy of the one that every trial starts from
 CHECKPOINTS = "checkpoints"
+PREPARED = "prepared"  # images as the configurations of trials prepare them; made again where it is gone
 RECEIPTS = "receipts"
 
 # Derived from it.

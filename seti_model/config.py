@@ -108,12 +108,110 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class PrepareConfig:
+    """What is done to images before the network sees them: nothing, in the course."""
+
+    steps: str = ""  # in their order, separated by commas: align, crop, grey, resize, sigma_clip
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the steps, in their order."""
+        return tuple(name.strip() for name in self.steps.split(",")) if self.steps.strip() else ()
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if name not in STEPS or self.names.count(name) > 1:
+                raise ConfigError(
+                    f"prepare.steps: {name!r} in {self.steps!r} is unknown or there twice; choose some of "
+                    f"{', '.join(STEPS)}, each once"
+                )
+
+
+@dataclass(frozen=True)
+class AlignConfig:
+    """De-drift: the best straight line of an image is found, its rows are shifted so that it stands upright."""
+
+    half_width: int = 12  # columns kept on either side of the line
+    shift: str = "fraction"  # of a pixel; "whole" pixels leave the rest of each row to a second channel
+    max_drift: float = 11.5  # pixels from the first row to the last, the largest that is looked for
+
+    def __post_init__(self) -> None:
+        _within("align.half_width", self.half_width, 1, 4096)
+        _within("align.max_drift", self.max_drift, 0.0, 4096.0)
+        if self.shift not in ("fraction", "whole"):
+            raise ConfigError(f"align.shift: {self.shift!r} is unknown; choose one of fraction, whole")
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """The middle of an image is kept."""
+
+    n_time: int = 64  # rows kept
+    n_freq: int = 64  # columns kept
+
+    def __post_init__(self) -> None:
+        _within("crop.n_time", self.n_time, 1, 65536)
+        _within("crop.n_freq", self.n_freq, 1, 65536)
+
+
+@dataclass(frozen=True)
+class ResizeConfig:
+    """Images are brought to another size."""
+
+    n_time: int = 64  # rows
+    n_freq: int = 128  # columns
+
+    def __post_init__(self) -> None:
+        _within("resize.n_time", self.n_time, 1, 65536)
+        _within("resize.n_freq", self.n_freq, 1, 65536)
+
+
+@dataclass(frozen=True)
+class SigmaClipConfig:
+    """Outliers of an image are cut off."""
+
+    sigma: float = 3.0  # standard deviations from the mean
+
+    def __post_init__(self) -> None:
+        _within("sigma_clip.sigma", self.sigma, 0.1, 1000.0)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The steps of one configuration in their order, each with the fields it is given."""
+
+    steps: tuple[tuple[str, Mapping[str, Value]], ...] = ()
+
+    @property
+    def mirrors_rest(self) -> bool:
+        """Whether the last channel holds places within a pixel, which change sign where frequency is mirrored."""
+        return any(name == "align" and settings["shift"] == "whole" for name, settings in self.steps)
+
+
+# The steps by name, each with the class of its fields; grey has none.
+STEPS: Mapping[str, type | None] = types.MappingProxyType(
+    {"align": AlignConfig, "crop": CropConfig, "grey": None, "resize": ResizeConfig, "sigma_clip": SigmaClipConfig}
+)
+
+
+@dataclass(frozen=True)
 class Configuration:
     """One point of the space, complete: every field has a value. The default is the baseline."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    align: AlignConfig = field(default_factory=AlignConfig)
+    crop: CropConfig = field(default_factory=CropConfig)
+    resize: ResizeConfig = field(default_factory=ResizeConfig)
+    sigma_clip: SigmaClipConfig = field(default_factory=SigmaClipConfig)
+
+    @property
+    def preparation(self) -> Preparation:
+        """What is done to images, with the fields of the steps in use."""
+        names = self.prepare.names
+        return Preparation(tuple((name, vars(getattr(self, name)) if STEPS[name] else {}) for name in names))
 
     def __post_init__(self) -> None:
         if self.training.frozen_blocks > self.network.blocks:
@@ -136,24 +234,22 @@ class Configuration:
                 raise ConfigError(f"{name!r} is no field of the configuration; known: {', '.join(sorted(fields))}")
             section, key = name.split(".")
             sections.setdefault(section, {})[key] = _typed(name, value, fields[name])
-        return cls(
-            network=NetworkConfig(**sections.get("network", {})),  # type: ignore[arg-type]
-            training=TrainingConfig(**sections.get("training", {})),  # type: ignore[arg-type]
-            augment=AugmentConfig(**sections.get("augment", {})),  # type: ignore[arg-type]
-        )
+        made: dict[str, Any] = {name: kind(**sections.get(name, {})) for name, kind in get_type_hints(cls).items()}
+        return cls(**made)
 
     def to_mapping(self) -> dict[str, Value]:
-        """Return every field by its full name, in the order of declaration."""
+        """Return every field that counts by its full name, in the order of declaration: of steps those in use."""
         return {
             f"{section}.{key}": value
             for section, values in dataclasses.asdict(self).items()
+            if section not in STEPS or section in self.prepare.names
             for key, value in values.items()
         }
 
 
 def field_types() -> Mapping[str, type]:
     """Return the type of every field by its full name, e.g. `{"training.batch_size": int, ...}`."""
-    sections = {"network": NetworkConfig, "training": TrainingConfig, "augment": AugmentConfig}
+    sections = get_type_hints(Configuration)
     return types.MappingProxyType(
         {f"{section}.{name}": hint for section, cls in sections.items() for name, hint in get_type_hints(cls).items()}
     )

@@ -11,9 +11,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from seti_model.config import NetworkConfig
 from seti_model.data.dataset import Images
+from seti_model.data.prepare import prepare, prepared_form
 from seti_model.description import Description, describe, description_path, read_description
 from seti_model.errors import ModelError
 from seti_model.files import UNREADABLE, written_whole
@@ -50,25 +52,31 @@ class ExportedModel(Description):
         size = INFERENCE_BATCH if batch is None else batch
         if size < 1:
             raise ModelError(f"a batch of {size} images; at least 1 is expected")
-        parts = [self._infer(np.asarray(images[start : start + size])) for start in range(0, len(images), size)]
+        preparation = self.configuration.preparation
+        parts = [
+            self._infer(prepare(np.asarray(images[start : start + size]), preparation))
+            for start in range(0, len(images), size)
+        ]
         return np.concatenate([np.empty((0, len(self.class_names)), np.float32), *parts])
 
     def warm_up(self) -> None:
         """Trace the network and run it once, as otherwise the first prediction does."""
-        self._infer(np.zeros((1, *self.shape), np.uint8))
+        self.predict(np.zeros((1, *self.shape), np.uint8))
 
     @cached_property
     def _infer(self) -> Callable[[Images], npt.NDArray[np.float32]]:
         """The compiled network with its statistics: one trace for all predictions and all sizes of a batch."""
-        compiled, moments = compile_inference(self.network), moving_moments(self.network)
+        _, pixels = prepared_form(self.shape, self.configuration.preparation)
+        compiled, moments = compile_inference(self.network, tf.as_dtype(pixels)), moving_moments(self.network)
         return lambda images: np.asarray(compiled(images, moments)[0])
 
 
 def as_model(trained: TrainedNetwork) -> ExportedModel:
     """Return a trained network ready to predict, as `load_model` returns it after an export."""
+    shape, _ = prepared_form(trained.shape, trained.configuration.preparation)
     network = build_network(
         trained.configuration.network,
-        trained.shape,
+        shape,
         len(trained.class_names),
         seed=0,
         pixels=PixelScale(trained.pixel_mean, trained.pixel_deviation),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,14 +56,7 @@ from tune.test_split import unlock_for_finals, uses_of_others
 if TYPE_CHECKING:
     from seti_model.training.outcome import TrainedNetwork
 
-HANDED_ON = (
-    MODEL,
-    DESCRIPTION,
-    f"{SAVED_MODEL}/saved_model.pb",
-    TEST_PREDICTIONS,
-    VALIDATION_PREDICTIONS,
-    MODEL_RECEIPT,
-)
+HANDED_ON = (MODEL, DESCRIPTION, TEST_PREDICTIONS, VALIDATION_PREDICTIONS, MODEL_RECEIPT)
 
 
 def conclude_finals(study: Study, recorder: Recorder, *, check: Callable[[], None] = lambda: None) -> None:
@@ -171,7 +165,9 @@ def _best_digest(trial: TrialState) -> str:
 
 
 def _is_handed_on(run: Path, state: RunState, decision: FinalsDecided) -> bool:
-    return all((run / name).is_file() for name in HANDED_ON) and is_delivered(run, state, decision)
+    prepares = state.trials[decision.winner, decision.delivered].started.configuration.get("prepare.steps")
+    names = HANDED_ON if prepares else (*HANDED_ON, f"{SAVED_MODEL}/saved_model.pb")
+    return all((run / name).is_file() for name in names) and is_delivered(run, state, decision)
 
 
 def _needed(run: Path, state: RunState) -> set[TrialKey]:
@@ -235,5 +231,11 @@ def _hand_on(run: Path, state: RunState, trial: TrialState, dataset: Dataset) ->
     write_predictions(run / VALIDATION_PREDICTIONS, _predict(weights, dataset, "validation"))
     write_atomically(run / MODEL_RECEIPT, receipt_of(state, key).to_text())
     shutil.rmtree(run / SAVED_MODEL, ignore_errors=True)
-    export_saved_model(weights, run / SAVED_MODEL)
+    if weights.configuration.preparation.steps:
+        print(
+            f"note: {run / SAVED_MODEL} is not written: the steps of the preparation are no operations of TensorFlow",
+            file=sys.stderr,
+        )
+    else:
+        export_saved_model(weights, run / SAVED_MODEL)
     export_model(weights, run / MODEL)

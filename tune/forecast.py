@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from results.schema import Value
 from seti_model.config import Configuration, NetworkConfig
+from seti_model.data.prepare import prepared_form
 from tune.loop.asha import is_exempt, rung_epochs
 from tune.study import Study
 
@@ -112,7 +113,7 @@ def forecast(
     rng = random.Random(0)  # noqa: S311 - draws for an estimate
     points: list[Mapping[str, Value]] = [study.space.sample(rng) for _ in range(DRAWS)]
     configurations = [Configuration.from_mapping(study.configuration(p)) for p in points]
-    costs = [network_cost(c.network, shape, n_classes) for c in configurations]
+    costs = [network_cost(c.network, prepared_form(shape, c.preparation)[0], n_classes) for c in configurations]
     images = [
         seconds_per_image(cost, c.training.batch_size, flops_per_s=flops_per_s)
         for cost, c in zip(costs, configurations, strict=True)

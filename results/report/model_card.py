@@ -14,13 +14,20 @@ from results.report.sentences import caveats, of_configurations
 from results.run_folder import MODEL_RECEIPT
 from results.study import DataSection, StudyRecord
 
+_KERAS = "`model.keras`: stock Keras layers, opens with `keras.models.load_model` and without seti-tune."
 _USE = (
-    "`model.keras`: stock Keras layers, opens with `keras.models.load_model` and without seti-tune. `saved_model/` is "
-    "the same network for TensorFlow, with its class names in `class_names.txt`.",
+    f"{_KERAS} `saved_model/` is the same network for TensorFlow, with its class names in `class_names.txt`.",
     "Input are pixel values 0..255 as images (n, n_time, n_freq, channels); scaling is part of the network. Output are "
     "probabilities in the order of the classes above.",
-    "`seti-tune predict final/model.keras IMAGES` takes course CSVs, `.npz`, PNG files and folders of them.",
 )
+_PREDICT = "`seti-tune predict final/model.keras IMAGES` takes course CSVs, `.npz`, PNG files and folders of them."
+
+
+def _use(prepares: object) -> list[str]:
+    if not prepares:
+        return [*_USE, _PREDICT]
+    wants = f"{_KERAS} It wants prepared images: its input is what the steps `{prepares}` make of pixels 0..255."
+    return [wants, f"{_PREDICT} It prepares them as the fields of `model.json` say."]
 
 
 def model_card(found: Findings) -> parts.Document:
@@ -35,7 +42,7 @@ def model_card(found: Findings) -> parts.Document:
         f"Model card: study {found.name}, trial {delivered.trial}, seed index {delivered.delivered}",
         (
             parts.Section("", "", [classes]),
-            parts.Section("use", "Use", [parts.Points(_USE)]),
+            parts.Section("use", "Use", [parts.Points(_use(started.configuration.get("prepare.steps")))]),
             parts.Section("figures", "Figures on the test split", _figures(found)),
             parts.Section("limits", "Limits", [parts.Points(_limits(state, delivered))]),
             parts.Section("data", "Data", [parts.Points([_data(study.data), digest])]),

@@ -152,7 +152,10 @@ def slice_of(state: RunState, parameter: str) -> Plot:
     layout = _axes("", "validation accuracy") | {"height": 260, "showlegend": False}
     layout["margin"] = {"l": 55, "r": 10, "t": 30, "b": 25}
     if not axis.is_number:
-        layout["xaxis"] |= {"tickvals": list(range(len(axis.choices))), "ticktext": [text(c) for c in axis.choices]}
+        layout["xaxis"] |= {
+            "tickvals": list(range(len(axis.choices))),
+            "ticktext": [text(cell_text(c)) for c in axis.choices],
+        }
     elif axis.is_log:
         layout["xaxis"] |= {"type": "log", "dtick": "D2" if axis.high < 500 * axis.low else 1}
     return traces, layout
@@ -206,7 +209,7 @@ class Axis:
         """Return what to write at which place."""
         if self.is_number:
             return [(0.0, f"{self.low:g}"), (1.0, f"{self.high:g}")]
-        return [(rank / max(1, len(self.choices) - 1), str(choice)) for rank, choice in enumerate(self.choices)]
+        return [(rank / max(1, len(self.choices) - 1), cell_text(choice)) for rank, choice in enumerate(self.choices)]
 
 
 def _curves(trials: Sequence[TrialState], name: str, colour: str, symbol: str, width: float) -> list[Trace]:

@@ -104,8 +104,10 @@ def columns_text(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[st
 
 
 def cell_text(value: object) -> str:
-    """Return a value as a table shows it: four significant digits, nothing where there is none."""
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    """Return a value as a table shows it: four significant digits, an empty text as "none", nothing without a value."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value) or "none"
 
 
 def one_line(text: str) -> str:

@@ -53,7 +53,10 @@ class _DatasetFile(JsonFile, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels of one split; the arrays may be memory-mapped and are never written to."""
+    """Images and labels of one split; the arrays may be memory-mapped and are never written to.
+
+    Images are uint8 as stored; prepared ones may be float32.
+    """
 
     images: Images
     labels: Labels
@@ -103,6 +106,7 @@ class TrainingData:
     validation: Split
     class_names: tuple[str, ...]
     digest: str  # SHA-256 of the whole data set, hex
+    prepared_in: Path | None = None  # a folder in which trainings share prepared images; None: each makes its own
 
 
 @dataclass(frozen=True)
@@ -188,9 +192,10 @@ class Dataset:
         numbers = truth.select_dtypes("number")
         return {str(column): (float(numbers[column].min()), float(numbers[column].max())) for column in numbers}
 
-    def training_data(self) -> TrainingData:
-        """Return training and validation split, without the test split."""
-        return TrainingData(self._plain("train"), self._plain("validation"), self.class_names, self.digest)
+    def training_data(self, *, prepared_in: Path | None = None) -> TrainingData:
+        """Return training and validation split, without the test split; prepared images are kept in `prepared_in`."""
+        train, validation = self._plain("train"), self._plain("validation")
+        return TrainingData(train, validation, self.class_names, self.digest, prepared_in)
 
     def _plain(self, name: str) -> Split:
         # A memmap is pickled byte by byte, so every trial would get a copy; a plain array over the same file is

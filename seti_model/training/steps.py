@@ -22,9 +22,9 @@ class TrainingSteps:
     Never through XLA: on a CPU it is several times slower than TensorFlow's own kernels.
     """
 
-    def __init__(self, network: keras.Sequential, optimizer: FusedAdam, *, seed: int) -> None:
+    def __init__(self, network: keras.Sequential, optimizer: FusedAdam, *, seed: int, pixels: tf.DType) -> None:
         trainable = [variable.value for variable in network.trainable_variables]
-        images = _image_spec(network)
+        images = _image_spec(network, pixels)
 
         def train_batch(pixels: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
             # Only what the trained weights act on is differentiated, so frozen blocks have no backward pass.
@@ -41,14 +41,14 @@ class TrainingSteps:
             return forward.batch_moments(network, pixels)
 
         labels, step = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int64)
-        #: (pixels uint8, labels int32, step int64) -> float32 (2,): mean loss, number of correct images.
+        #: (pixels, labels int32, step int64) -> float32 (2,): mean loss, number of correct images.
         self.train_batch = _compiled(train_batch, images, labels, step)
-        #: pixels uint8 -> statistics of the batch by the layer's name, none of frozen blocks.
+        #: pixels -> statistics of the batch by the layer's name, none of frozen blocks.
         self.batch_moments = _compiled(batch_moments, images)
 
 
-def compile_inference(network: keras.Sequential) -> Any:
-    """Return a function (pixels uint8, moments) -> (probabilities, log-probabilities), float32 (n, n_classes)."""
+def compile_inference(network: keras.Sequential, pixels: tf.DType) -> Any:
+    """Return a function (pixels, moments) -> (probabilities, log-probabilities), float32 (n, n_classes)."""
     moments = {
         layer.name: Moments(*2 * [tf.TensorSpec(layer.moving_mean.shape, tf.float32)])
         for layer in forward.batch_norms(network)
@@ -58,7 +58,7 @@ def compile_inference(network: keras.Sequential) -> Any:
         logits = forward.inference_logits(network, pixels, moments)
         return network.layers[-1](logits), tf.nn.log_softmax(logits)
 
-    return _compiled(infer, _image_spec(network), moments)
+    return _compiled(infer, _image_spec(network, pixels), moments)
 
 
 def save_inference(network: keras.Sequential, folder: Path) -> None:
@@ -109,8 +109,8 @@ def _follow(network: keras.Sequential, moments: dict[str, Moments]) -> None:
             average.assign(average * layer.momentum + value * (1 - layer.momentum))
 
 
-def _image_spec(network: keras.Sequential) -> tf.TensorSpec:
-    return tf.TensorSpec(network.input_shape, tf.uint8)  # (None, n_time, n_freq, channels)
+def _image_spec(network: keras.Sequential, pixels: tf.DType) -> tf.TensorSpec:
+    return tf.TensorSpec(network.input_shape, pixels)  # (None, n_time, n_freq, channels)
 
 
 def _compiled(function: Any, *specs: Any) -> Any:

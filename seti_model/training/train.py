@@ -15,6 +15,7 @@ import psutil
 
 from seti_model.config import Configuration
 from seti_model.data.dataset import TrainingData
+from seti_model.data.prepare import prepare_data
 from seti_model.errors import CheckpointError
 from seti_model.exported import load_initial
 from seti_model.runtime import outside_heap, process_setup, release_memory, trim_heap
@@ -116,6 +117,8 @@ class _Training:
     def __init__(self, configuration: Configuration, data: TrainingData, seed: int, init_from: Path | None) -> None:
         threads = process_setup().threads
         start = time.perf_counter()
+        self._shape = data.train.images.shape[1:]  # before they are prepared
+        data = prepare_data(data, configuration.preparation)
         self._configuration, self._data = configuration, data
         initial = None if init_from is None else load_initial(init_from)
         self._session = Session(configuration, data, seed=seed, initial=initial)
@@ -215,7 +218,7 @@ class _Training:
         kept = {name: outside_heap(array) for name, array in weights.items()}
         return TrainedNetwork(
             configuration=self._configuration,
-            shape=self._session.shape,
+            shape=self._shape,
             class_names=self._data.class_names,
             data_digest=self._data.digest,
             pixel_mean=self._session.pixels.mean,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from seti_model.config import AugmentConfig, Configuration
+from seti_model.data.align import MIDDLE
 from seti_model.data.dataset import Images, Split, TrainingData
 from seti_model.errors import ConfigError
 from seti_model.exported import InitialModel, start_from
@@ -42,11 +43,11 @@ class Session:
         self, configuration: Configuration, data: TrainingData, *, seed: int, initial: InitialModel | None = None
     ) -> None:
         self._configuration, self._data, self._seed = configuration, data, seed
-        self.shape: Shape = data.train.images.shape[1:]
+        shape: Shape = data.train.images.shape[1:]
         self.pixels = _scale(configuration, data, initial)
         self._network = build_network(
             configuration.network,
-            self.shape,
+            shape,
             len(data.class_names),
             seed=seed,
             pixels=self.pixels,
@@ -59,8 +60,9 @@ class Session:
         names = {id(weight): name for name, weight in named_weights(self._network).items()}
         trainable = {names[id(weight)]: weight.value for weight in self._network.trainable_variables}
         self._optimizer = FusedAdam(configuration.training, trainable)
-        self._steps = TrainingSteps(self._network, self._optimizer, seed=seed)
-        self._infer = compile_inference(self._network)
+        pixels = tf.as_dtype(data.train.images.dtype)
+        self._steps = TrainingSteps(self._network, self._optimizer, seed=seed, pixels=pixels)
+        self._infer = compile_inference(self._network, pixels)
         self._batches = math.ceil(len(data.train.labels) / configuration.training.batch_size)
 
     def run_epoch(self, epoch: int) -> tuple[float, float]:
@@ -75,7 +77,12 @@ class Session:
         pending: tuple[int, int, tf.Tensor] | None = None
         for batch, chosen in enumerate(_chunks(order, self._configuration.training.batch_size)):
             images = augment_batch(
-                train.images[chosen], self._configuration.augment, seed=self._seed, epoch=epoch, batch=batch
+                train.images[chosen],
+                self._configuration.augment,
+                seed=self._seed,
+                epoch=epoch,
+                batch=batch,
+                mirrors_rest=self._configuration.preparation.mirrors_rest,
             )
             labels = train.labels[chosen].astype(np.int32)
             step = np.int64((epoch - 1) * self._batches + batch)
@@ -147,7 +154,9 @@ class Session:
 
 
 def pixel_scale(images: Images) -> PixelScale:
-    """Return mean and deviation of all pixels / 255, from whole-number counts: exact in any order and chunking."""
+    """Return mean and deviation of all pixels / 255, of uint8 from whole-number counts: exact in any order."""
+    if images.dtype != np.uint8:
+        return PixelScale(float(images.mean(dtype=np.float64)) / 255, float(images.std(dtype=np.float64)) / 255)
     counts = np.zeros(256, dtype=np.int64)
     for some in _image_chunks(images):
         counts += np.bincount(some.ravel(), minlength=256)
@@ -161,19 +170,22 @@ def epoch_order(n_images: int, *, seed: int, epoch: int) -> npt.NDArray[np.int64
     return _generator(seed, "order", epoch).permutation(n_images)
 
 
-def augment_batch(images: Images, config: AugmentConfig, *, seed: int, epoch: int, batch: int) -> Images:
+def augment_batch(
+    images: Images, config: AugmentConfig, *, seed: int, epoch: int, batch: int, mirrors_rest: bool = False
+) -> Images:
     """Return randomly changed copies of a batch, each image by its own draw.
 
-    Shifts are cyclic and uniform in -shift..shift pixels; noise is Gaussian, rounded to whole pixel values and
-    clipped to 0..255. Every draw is made whatever is switched on, so that switching one change on leaves the
+    Shifts are cyclic and uniform in -shift..shift pixels; noise is Gaussian, for uint8 rounded to whole pixel values
+    and clipped to 0..255. Every draw is made whatever is switched on, so that switching one change on leaves the
     draws of the others as they were.
 
     Args:
-        images: uint8 (n, n_time, n_freq, channels). Not modified.
+        images: uint8 or float32 (n, n_time, n_freq, channels). Not modified.
         config: Which changes, and how strong.
         seed: Of the training.
         epoch: From 1.
         batch: From 0 within the epoch.
+        mirrors_rest: The last channel is what `align` leaves of whole shifts: mirrored in frequency it changes sign.
     """
     rng = _generator(seed, "augment", epoch, batch)
     n_images, n_time, n_freq, _ = images.shape
@@ -182,10 +194,12 @@ def augment_batch(images: Images, config: AugmentConfig, *, seed: int, epoch: in
     rows = _positions(n_time, flips[0] & config.flip_time, shifts[0], config.shift_time)
     columns = _positions(n_freq, flips[1] & config.flip_frequency, shifts[1], config.shift_frequency)
     changed = images[np.arange(n_images)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    if mirrors_rest and config.flip_frequency:
+        changed[flips[1], ..., -1] = 2 * MIDDLE - changed[flips[1], ..., -1]
     if config.noise > 0:
         deviation = np.float32(255 * config.noise)
         noisy = changed + deviation * rng.standard_normal(changed.shape, dtype=np.float32)
-        changed = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        changed = np.clip(np.rint(noisy), 0, 255).astype(np.uint8) if images.dtype == np.uint8 else noisy
     return changed
 
 

@@ -89,7 +89,7 @@ def _uneven_statistics(network):
 def test_our_inference_is_that_of_stock_keras(images):
     network = build()
     _uneven_statistics(network)
-    ours, logarithms = compile_inference(network)(images, moving_moments(network))
+    ours, logarithms = compile_inference(network, tf.uint8)(images, moving_moments(network))
     np.testing.assert_allclose(ours, network(images.astype(np.float32), training=False), atol=1e-6)
     np.testing.assert_allclose(np.exp(logarithms), ours, atol=1e-6)
 

@@ -18,7 +18,7 @@ from results.log.recorder import Recorder
 from results.log.records import StudyEnded, StudyResumed
 from results.log.state import RunState
 from results.receipt import write_receipts
-from results.run_folder import RAY_FOLDER, SOURCE
+from results.run_folder import PREPARED, RAY_FOLDER, SOURCE
 from results.tables.leaderboard import write_tables
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_dataset
@@ -241,7 +241,7 @@ def prepare_data(
         raise StudyError(
             f"{path}: has no test split for the finals; import it with one, or set [finals] enabled = false"
         )
-    return dataset.training_data(), dataset.digest
+    return dataset.training_data(prepared_in=(run / PREPARED).absolute()), dataset.digest
 
 
 def check_data_is_there(study: Study, run: Path, state: RunState) -> None:

@@ -1,0 +1,160 @@
+"""Preparing images before a network sees them: named steps in the order of a configuration, part of the model.
+
+A step is a pure function images -> images of (n, n_time, n_freq, channels); it is uint8 as stored, or float32 in the
+same scale of 0..255 where a step gives fractions. Each image is prepared by itself, whatever stands beside it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from seti_model.config import Preparation
+from seti_model.data.align import align
+from seti_model.data.dataset import Split, TrainingData
+from seti_model.errors import ConfigError, DatasetError
+from seti_model.files import written_whole
+
+Prepared = npt.NDArray[Any]  # uint8 or float32
+Shape = tuple[int, int, int]  # n_time, n_freq, channels
+VERSION = 1  # of what the steps compute
+KEPT = 16  # choices of preparation whose images stay on the disk
+_LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
+
+
+def prepare(images: Prepared, preparation: Preparation) -> Prepared:
+    """Return images as a network with this preparation expects them; those given, where there are no steps.
+
+    Raises:
+        ConfigError: A step that these images do not allow.
+    """
+    for name, settings in preparation.steps:
+        images = STEPS[name](images, **settings)
+    return images
+
+
+def prepared_form(shape: Shape, preparation: Preparation) -> tuple[Shape, np.dtype[Any]]:
+    """Return shape and type of prepared images of this shape.
+
+    Raises:
+        ConfigError: A step that such images do not allow.
+    """
+    one = prepare(np.zeros((1, *shape), np.uint8), preparation)
+    n_time, n_freq, channels = one.shape[1:]
+    return (n_time, n_freq, channels), one.dtype
+
+
+def prepare_data(data: TrainingData, preparation: Preparation) -> TrainingData:
+    """Return training and validation split prepared; trainings that share `data.prepared_in` do it once.
+
+    Raises:
+        ConfigError: A step that these images do not allow.
+        DatasetError: What is kept cannot be written or read.
+    """
+    if not preparation.steps:
+        return data
+    splits = {"train": data.train, "validation": data.validation}
+    if data.prepared_in is None:
+        images = {name: prepare(split.images, preparation) for name, split in splits.items()}
+    else:
+        images = _kept(data.prepared_in, _digest(data.digest, preparation), splits, preparation)
+    train, validation = (Split(images[name], split.labels) for name, split in splits.items())
+    return replace(data, train=train, validation=validation)
+
+
+def _kept(
+    folder: Path, digest: str, splits: Mapping[str, Split], preparation: Preparation
+) -> dict[str, npt.NDArray[Any]]:
+    """Return prepared images from below `folder`, made and put there by the first who asks; the others wait for it."""
+    home = folder / digest[:32]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{home.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not home.is_dir():
+                with written_whole(home, DatasetError, "free some space") as temporary:
+                    temporary.mkdir()
+                    for name, split in splits.items():
+                        np.save(temporary / f"{name}.npy", prepare(split.images, preparation), allow_pickle=False)
+                _drop_oldest(folder, home)
+        # A plain array over the file: the pages are shared by all who read it.
+        return {name: np.asarray(np.load(home / f"{name}.npy", mmap_mode="r")) for name in splits}
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{home}: cannot be used ({error}); delete it and start the same command again") from error
+
+
+def _drop_oldest(folder: Path, newest: Path) -> None:
+    """Keep the last `KEPT` choices; who still reads a file that is removed reads on."""
+    homes = sorted((h for h in folder.iterdir() if h.is_dir() and h != newest), key=lambda h: h.stat().st_mtime)
+    for home in homes[: -(KEPT - 1)]:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _digest(data: str, preparation: Preparation) -> str:
+    text = json.dumps([VERSION, data, [[name, dict(settings)] for name, settings in preparation.steps]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def resize(images: Prepared, *, n_time: int, n_freq: int) -> Prepared:
+    """Bring images to another size, by Pillow's Lanczos filter; float32, nothing is rounded."""
+    resized = np.empty((len(images), n_time, n_freq, images.shape[3]), np.float32)
+    for row, image in enumerate(images):
+        for channel in range(images.shape[3]):
+            plane = Image.fromarray(image[..., channel].astype(np.float32))
+            resized[row, ..., channel] = np.asarray(plane.resize((n_freq, n_time), Image.Resampling.LANCZOS))
+    return resized
+
+
+def crop(images: Prepared, *, n_time: int, n_freq: int) -> Prepared:
+    """Keep the middle of images.
+
+    Raises:
+        ConfigError: They are smaller than that.
+    """
+    if n_time > images.shape[1] or n_freq > images.shape[2]:
+        raise ConfigError(
+            f"crop.n_time={n_time}, crop.n_freq={n_freq}: more than the {images.shape[1]}x{images.shape[2]} pixels of "
+            "an image; choose at most as many"
+        )
+    top, left = (images.shape[1] - n_time) // 2, (images.shape[2] - n_freq) // 2
+    return images[:, top : top + n_time, left : left + n_freq]
+
+
+def sigma_clip(images: Prepared, *, sigma: float) -> Prepared:
+    """Cut off what lies further than `sigma` standard deviations from the mean of its image; float32."""
+    values = images.astype(np.float64)
+    mean, deviation = values.mean(axis=(1, 2, 3), keepdims=True), values.std(axis=(1, 2, 3), keepdims=True)
+    return np.clip(values, mean - sigma * deviation, mean + sigma * deviation).astype(np.float32)
+
+
+def grey(images: Prepared) -> Prepared:
+    """Return the luminance of colour images; one channel stays as it is.
+
+    Raises:
+        ConfigError: Neither one nor three channels.
+    """
+    if images.shape[3] == 1:
+        return images
+    if images.shape[3] != 3:
+        raise ConfigError(f"grey: images of {images.shape[3]} channels, expected 1 or 3; leave the step out")
+    luminance: Prepared = images.astype(np.float64) @ np.array(_LUMINANCE)
+    return luminance[..., None].astype(np.float32)
+
+
+STEPS: Mapping[str, Callable[..., Any]] = {
+    "align": align,
+    "crop": crop,
+    "grey": grey,
+    "resize": resize,
+    "sigma_clip": sigma_clip,
+}

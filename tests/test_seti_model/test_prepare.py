@@ -1,0 +1,127 @@
+"""Preparation as part of a training and of its model: the same images in training, in prediction, from the disk."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from seti_model.config import Configuration
+from seti_model.data.dataset import Split, TrainingData
+from seti_model.data.prepare import KEPT, prepare, prepare_data, prepared_form
+from seti_model.data.simulator import CLASS_NAMES, simulate
+from seti_model.errors import ConfigError, DatasetError
+from seti_model.exported import as_model, export_model, load_model
+from seti_model.training.train import train
+
+ALIGNED = {
+    "prepare.steps": "align",
+    "align.half_width": 6,
+    "network.filters_1": 4,
+    "network.filters_2": 4,
+    "network.dense_units": 16,
+    "network.kernel": 3,
+    "training.epochs": 2,
+    "training.batch_size": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    splits = [simulate("wide", n, 3, split=name) for name, n in (("train", 48), ("validation", 24))]
+    return TrainingData(*(Split(s.images, s.labels) for s in splits), CLASS_NAMES, "d" * 64)
+
+
+def test_only_the_fields_of_steps_in_use_are_recorded_and_the_default_has_none():
+    assert Configuration().to_mapping()["prepare.steps"] == ""
+    assert not any(name.startswith(("align.", "crop.")) for name in Configuration().to_mapping())
+    recorded = Configuration.from_mapping({"prepare.steps": "crop, align", "crop.n_freq": 64}).to_mapping()
+    assert recorded["crop.n_freq"] == 64
+    assert recorded["align.half_width"] == 12
+    assert "resize.n_time" not in recorded
+    assert Configuration.from_mapping(recorded).to_mapping() == recorded
+
+
+@pytest.mark.parametrize("steps", ["alin", "align,align", "align,"])
+def test_an_unknown_step_is_refused_with_the_known_ones(steps):
+    with pytest.raises(ConfigError, match=r"prepare\.steps: .* choose some of align, crop, grey, resize, sigma_clip"):
+        Configuration.from_mapping({"prepare.steps": steps})
+
+
+def test_steps_follow_each_other_in_their_order(data):
+    first = Configuration.from_mapping(
+        {"prepare.steps": "crop,resize", "crop.n_freq": 64, "resize.n_time": 32, "resize.n_freq": 16}
+    )
+    images = prepare(data.train.images, first.preparation)
+    assert (images.shape[1:], images.dtype) == prepared_form((64, 128, 1), first.preparation)
+    assert images.shape == (48, 32, 16, 1)
+    other = Configuration.from_mapping(
+        first.to_mapping() | {"prepare.steps": "resize,crop", "crop.n_freq": 8, "crop.n_time": 8}
+    )
+    assert prepare(data.train.images, other.preparation).shape == (48, 8, 8, 1)
+
+
+def test_colours_become_grey_and_outliers_are_cut_off():
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3)).astype(np.uint8)
+    one = Configuration.from_mapping({"prepare.steps": "grey,sigma_clip", "sigma_clip.sigma": 1.0})
+    prepared = prepare(images, one.preparation)
+    grey = images @ np.array([0.299, 0.587, 0.114])
+    assert prepared.shape == (3, 8, 9, 1)
+    for mine, theirs in zip(prepared[..., 0], grey, strict=True):
+        assert np.allclose(mine, np.clip(theirs, theirs.mean() - theirs.std(), theirs.mean() + theirs.std()), atol=1e-3)
+
+
+def test_a_step_that_images_do_not_allow_is_refused():
+    for steps, message in (
+        ("grey", "grey: images of 2 channels"),
+        ("crop", "crop.n_time=64, crop.n_freq=64: more than"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            prepare(np.zeros((1, 8, 8, 2), np.uint8), Configuration.from_mapping({"prepare.steps": steps}).preparation)
+
+
+def test_a_model_prepares_what_it_predicts_as_its_training_did(data, tmp_path):
+    configuration = Configuration.from_mapping(ALIGNED)
+    result = train(configuration, data, seed=1)
+    assert result.best.shape == (64, 128, 1), "the shape of images as they come"
+    said = as_model(result.best).predict(data.validation.images)
+    assert np.array_equal(said, result.validation_probabilities)
+    export_model(result.best, tmp_path / "m.keras")
+    model = load_model(tmp_path / "m.keras")
+    assert model.network.input_shape == (None, 64, 13, 1)
+    assert np.array_equal(model.predict(data.validation.images), said)
+    assert np.allclose(model.predict(data.validation.images[:1]), said[:1], atol=1e-5)
+
+
+def test_prepared_images_are_made_once_shared_and_bounded(data, tmp_path):
+    shared = dataclasses.replace(data, prepared_in=tmp_path)
+    plain = prepare_data(data, Configuration.from_mapping(ALIGNED).preparation)
+    for width in range(2, 2 + KEPT + 3):
+        preparation = Configuration.from_mapping(ALIGNED | {"align.half_width": width}).preparation
+        prepare_data(shared, preparation)
+    assert sum(path.is_dir() for path in tmp_path.iterdir()) == KEPT
+    kept = prepare_data(shared, Configuration.from_mapping(ALIGNED).preparation)
+    assert np.array_equal(kept.train.images, plain.train.images)
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/train.npy")}
+    prepare_data(shared, Configuration.from_mapping(ALIGNED).preparation)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/train.npy")} == made
+    assert train(Configuration.from_mapping(ALIGNED), shared, seed=1).last_weights_digest == (
+        train(Configuration.from_mapping(ALIGNED), data, seed=1).last_weights_digest
+    )
+
+
+def test_what_is_kept_and_damaged_says_what_to_do(data, tmp_path):
+    shared, preparation = (
+        dataclasses.replace(data, prepared_in=tmp_path),
+        Configuration.from_mapping(ALIGNED).preparation,
+    )
+    prepare_data(shared, preparation)
+    next(tmp_path.glob("*/train.npy")).write_bytes(b"nothing")
+    with pytest.raises(DatasetError, match=r"cannot be used .* delete it and start the same command again"):
+        prepare_data(shared, preparation)
+
+
+def test_whole_shifts_learn_with_flips(data):
+    changed = ALIGNED | {"align.shift": "whole", "augment.flip_time": True}
+    result = train(Configuration.from_mapping(changed), data, seed=2)
+    again = train(Configuration.from_mapping(changed), data, seed=2)
+    assert result.last_weights_digest == again.last_weights_digest
