@@ -29,7 +29,7 @@ STUDY = """
 space = "aligned.toml"
 trials = 4
 max_epochs = 2
-seed = 3
+seed = 0
 [data]
 path = "data"
 [asha]
