@@ -183,11 +183,17 @@ class Preparation:
     steps: tuple[tuple[str, Mapping[str, Value]], ...] = ()
 
     @property
+    def has_operations(self) -> bool:
+        """Whether TensorFlow has operations for all of them, so that a SavedModel can begin with raw pixels."""
+        return not any(name in WITHOUT_OPERATIONS for name, _ in self.steps)
+
+    @property
     def mirrors_rest(self) -> bool:
         """Whether the last channel holds places within a pixel, which change sign where frequency is mirrored."""
         return any(name == "align" and settings["shift"] == "whole" for name, settings in self.steps)
 
 
+WITHOUT_OPERATIONS = ("resize",)  # TensorFlow's Lanczos filter is another one
 # The steps by name, each with the class of its fields; grey has none.
 STEPS: Mapping[str, type | None] = types.MappingProxyType(
     {"align": AlignConfig, "crop": CropConfig, "grey": None, "resize": ResizeConfig, "sigma_clip": SigmaClipConfig}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import keras
@@ -20,6 +20,7 @@ from seti_model.description import Description, describe, description_path, read
 from seti_model.errors import ModelError
 from seti_model.files import UNREADABLE, written_whole
 from seti_model.network import PixelScale, build_network, named_weights
+from seti_model.prepare_ops import prepare_op
 from seti_model.training.arrays import Arrays, digest_arrays
 from seti_model.training.outcome import TrainedNetwork
 from seti_model.training.steps import INFERENCE_BATCH, compile_inference, moving_moments, save_inference, weight_values
@@ -122,13 +123,19 @@ def export_saved_model(model: TrainedNetwork | Path, folder: Path) -> None:
         folder: Must not exist.
 
     Raises:
-        ModelError: `folder` exists, the `.keras` file cannot be used, or the files cannot be written.
+        ModelError: `folder` exists, the `.keras` file cannot be used, a step of the preparation is no operation of
+            TensorFlow, or the files cannot be written.
     """
     if folder.exists():
         raise ModelError(f"{folder}: exists already; choose another folder or delete it first")
     exported = load_model(model) if isinstance(model, Path) else as_model(model)
+    preparation = exported.configuration.preparation
+    if not preparation.has_operations:
+        steps = exported.configuration.prepare.steps
+        raise ModelError(f"{folder}: prepare.steps = {steps!r} is no operation of TensorFlow; use the .keras file")
     with written_whole(folder, ModelError, _WAY) as temporary:
-        save_inference(exported.network, temporary)
+        prepare_pixels = partial(prepare_op, preparation=preparation) if preparation.steps else (lambda pixels: pixels)
+        save_inference(exported.network, temporary, shape=exported.shape, prepare=prepare_pixels)
         names = "".join(f"{name}\n" for name in exported.class_names)
         (temporary / "class_names.txt").write_text(names, encoding="utf-8")
 

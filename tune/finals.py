@@ -43,6 +43,7 @@ from results.run_folder import (
     checkpoint_folder,
     predictions_path,
 )
+from seti_model.config import Configuration
 from seti_model.data.dataset import Dataset
 from seti_model.errors import DamagedCheckpointError
 from seti_model.runtime import prepare_process
@@ -165,8 +166,8 @@ def _best_digest(trial: TrialState) -> str:
 
 
 def _is_handed_on(run: Path, state: RunState, decision: FinalsDecided) -> bool:
-    prepares = state.trials[decision.winner, decision.delivered].started.configuration.get("prepare.steps")
-    names = HANDED_ON if prepares else (*HANDED_ON, f"{SAVED_MODEL}/saved_model.pb")
+    delivered = Configuration.from_mapping(state.trials[decision.winner, decision.delivered].started.configuration)
+    names = (*HANDED_ON, *([f"{SAVED_MODEL}/saved_model.pb"] if delivered.preparation.has_operations else []))
     return all((run / name).is_file() for name in names) and is_delivered(run, state, decision)
 
 
@@ -231,11 +232,9 @@ def _hand_on(run: Path, state: RunState, trial: TrialState, dataset: Dataset) ->
     write_predictions(run / VALIDATION_PREDICTIONS, _predict(weights, dataset, "validation"))
     write_atomically(run / MODEL_RECEIPT, receipt_of(state, key).to_text())
     shutil.rmtree(run / SAVED_MODEL, ignore_errors=True)
-    if weights.configuration.preparation.steps:
-        print(
-            f"note: {run / SAVED_MODEL} is not written: the steps of the preparation are no operations of TensorFlow",
-            file=sys.stderr,
-        )
-    else:
+    if weights.configuration.preparation.has_operations:
         export_saved_model(weights, run / SAVED_MODEL)
+    else:
+        steps = weights.configuration.prepare.steps
+        print(f"note: no {SAVED_MODEL} is written: TensorFlow has no operations for {steps!r}", file=sys.stderr)
     export_model(weights, run / MODEL)

@@ -11,23 +11,25 @@ from results.log.state import RunState
 from results.report import parts
 from results.report.content import numbers
 from results.report.sentences import caveats, of_configurations
-from results.run_folder import MODEL_RECEIPT
+from results.run_folder import MODEL_RECEIPT, SAVED_MODEL
 from results.study import DataSection, StudyRecord
 
+_SAVED = (
+    "`saved_model/` is the same network for TensorFlow, its preparation included, with its class names in "
+    "`class_names.txt`."
+)
 _KERAS = "`model.keras`: stock Keras layers, opens with `keras.models.load_model` and without seti-tune."
-_USE = (
-    f"{_KERAS} `saved_model/` is the same network for TensorFlow, with its class names in `class_names.txt`.",
+_INPUT = (
     "Input are pixel values 0..255 as images (n, n_time, n_freq, channels); scaling is part of the network. Output are "
-    "probabilities in the order of the classes above.",
+    "probabilities in the order of the classes above."
 )
 _PREDICT = "`seti-tune predict final/model.keras IMAGES` takes course CSVs, `.npz`, PNG files and folders of them."
 
 
-def _use(prepares: object) -> list[str]:
-    if not prepares:
-        return [*_USE, _PREDICT]
-    wants = f"{_KERAS} It wants prepared images: its input is what the steps `{prepares}` make of pixels 0..255."
-    return [wants, f"{_PREDICT} It prepares them as the fields of `model.json` say."]
+def _use(steps: object, *, is_saved: bool) -> list[str]:
+    wants = f" It wants prepared images: what the steps `{steps}` make of pixels 0..255." if steps else ""
+    first = f"{_KERAS}{wants}{f' {_SAVED}' if is_saved else ''}"
+    return [first, _INPUT, f"{_PREDICT}{' It prepares them as model.json says.' if steps else ''}"]
 
 
 def model_card(found: Findings) -> parts.Document:
@@ -37,12 +39,15 @@ def model_card(found: Findings) -> parts.Document:
     classes = parts.Text(f"Classifies radio spectrograms into {len(names)} classes: {', '.join(names)}.")
     started = state.trials[delivered.trial, delivered.delivered].started
     fields = [[name, str(value)] for name, value in started.configuration.items()]
+    is_saved = (found.run / SAVED_MODEL).is_dir()
     digest = f"Digest of pixels, labels, names and groups: `{state.started.data_digest if state.started else None}`"
     return parts.Document(
         f"Model card: study {found.name}, trial {delivered.trial}, seed index {delivered.delivered}",
         (
             parts.Section("", "", [classes]),
-            parts.Section("use", "Use", [parts.Points(_use(started.configuration.get("prepare.steps")))]),
+            parts.Section(
+                "use", "Use", [parts.Points(_use(started.configuration.get("prepare.steps"), is_saved=is_saved))]
+            ),
             parts.Section("figures", "Figures on the test split", _figures(found)),
             parts.Section("limits", "Limits", [parts.Points(_limits(state, delivered))]),
             parts.Section("data", "Data", [parts.Points([_data(study.data), digest])]),

@@ -83,7 +83,7 @@ def align(
     for start in range(0, len(images), _AT_ONCE):
         standard = _standard(images[start : start + _AT_ONCE, ..., 0])
         position, drift, sign = _find(standard, max_drift)
-        places = position[:, None] + drift[:, None] * _time(n_time)  # (n, n_time), pixels
+        places = position[:, None] + drift[:, None] * row_times(n_time)  # (n, n_time), pixels
         signed = standard * sign[:, None, None]
         aligned[start : start + _AT_ONCE] = (
             _by_fraction(signed, places, half_width) if shift == "fraction" else _by_whole(signed, places, half_width)
@@ -91,9 +91,20 @@ def align(
     return aligned
 
 
-def _time(n_time: int) -> Floats:
+def row_times(n_time: int) -> Floats:
     """Return T of each row, from -1/2 to 1/2."""
     return (np.arange(n_time) - (n_time - 1) / 2) / max(1, n_time - 1)
+
+
+def drift_grid(max_drift: float) -> Floats:
+    """Return the drifts that are looked at first, in pixels from the first row to the last."""
+    return np.arange(-max_drift, max_drift + COARSE_DRIFT / 2, COARSE_DRIFT)
+
+
+def weights_of_frequencies(n_freq: int) -> Floats:
+    """Return how often each frequency of a real transform counts in a value of the row; (n_freq // 2 + 1,)."""
+    frequency = np.arange(n_freq // 2 + 1)
+    return np.where((frequency == 0) | (2 * frequency == n_freq), 1.0, 2.0)
 
 
 def _standard(images: npt.NDArray[np.generic]) -> Floats:
@@ -106,8 +117,8 @@ def _standard(images: npt.NDArray[np.generic]) -> Floats:
 def _find(images: Floats, max_drift: float) -> tuple[Floats, Floats, Floats]:
     """Return position, drift and sign of the best line of standardised images (n, n_time, n_freq)."""
     n, n_time, n_freq = images.shape
-    rows, time, turns = np.fft.rfft(images, axis=2), _time(n_time), 2j * np.pi * np.arange(n_freq // 2 + 1) / n_freq
-    drifts = np.arange(-max_drift, max_drift + COARSE_DRIFT / 2, COARSE_DRIFT)
+    rows, time, turns = np.fft.rfft(images, axis=2), row_times(n_time), 2j * np.pi * np.arange(n_freq // 2 + 1) / n_freq
+    drifts = drift_grid(max_drift)
     phases = np.exp(turns[:, None, None] * time[:, None] * drifts)  # (frequency, time, drift)
     sums = np.matmul(rows.transpose(2, 0, 1), phases).transpose(1, 2, 0)  # (n, drift, frequency)
     profiles = np.fft.irfft(sums, OVERSAMPLED * n_freq, axis=2)
@@ -116,7 +127,7 @@ def _find(images: Floats, max_drift: float) -> tuple[Floats, Floats, Floats]:
     sign = np.sign(profiles[np.arange(n), at_drift, at_position])
     sign[sign == 0] = 1.0  # an image of one value
     position, drift = at_position / OVERSAMPLED, drifts[at_drift]
-    weights = np.where((np.arange(n_freq // 2 + 1) == 0) | (2 * np.arange(n_freq // 2 + 1) == n_freq), 1.0, 2.0)
+    weights = weights_of_frequencies(n_freq)
     for step, drift_step in REFINED:
         places = position[:, None] + drift[:, None] * time
         turned = rows * np.exp(turns * places[:, :, None])

@@ -29,7 +29,7 @@ Prepared = npt.NDArray[Any]  # uint8 or float32
 Shape = tuple[int, int, int]  # n_time, n_freq, channels
 VERSION = 1  # of what the steps compute
 KEPT = 16  # choices of preparation whose images stay on the disk
-_LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
+LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
 
 
 def prepare(images: Prepared, preparation: Preparation) -> Prepared:
@@ -147,7 +147,7 @@ def grey(images: Prepared) -> Prepared:
         return images
     if images.shape[3] != 3:
         raise ConfigError(f"grey: images of {images.shape[3]} channels, expected 1 or 3; leave the step out")
-    luminance: Prepared = images.astype(np.float64) @ np.array(_LUMINANCE)
+    luminance: Prepared = images.astype(np.float64) @ np.array(LUMINANCE)
     return luminance[..., None].astype(np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,22 @@ def compile_inference(network: keras.Sequential, pixels: tf.DType) -> Any:
     return _compiled(infer, _image_spec(network, pixels), moments)
 
 
-def save_inference(network: keras.Sequential, folder: Path) -> None:
+def save_inference(
+    network: keras.Sequential,
+    folder: Path,
+    *,
+    shape: tuple[int, int, int],
+    prepare: Callable[[tf.Tensor], tf.Tensor] = lambda pixels: pixels,
+) -> None:
     """Write `folder`, a SavedModel of the network with its moving averages: `pixels` in, `probabilities` out.
 
     Its signatures are `serving_default` for float32 pixels and `uint8`; both take values 0..255.
+
+    Args:
+        network: Of which the SavedModel is made.
+        folder: To be written.
+        shape: Of an image as it comes: n_time, n_freq, channels.
+        prepare: What is done to images before the network sees them, as operations of TensorFlow.
 
     Raises:
         OSError: It cannot be written.
@@ -78,9 +91,9 @@ def save_inference(network: keras.Sequential, folder: Path) -> None:
                 layer.name: Moments(layer.moving_mean.value, layer.moving_variance.value)
                 for layer in forward.batch_norms(network)
             }
-            return {"probabilities": network.layers[-1](forward.inference_logits(network, pixels, moments))}
+            return {"probabilities": network.layers[-1](forward.inference_logits(network, prepare(pixels), moments))}
 
-        return _compiled(infer, tf.TensorSpec(network.input_shape, kind, name="pixels"))
+        return _compiled(infer, tf.TensorSpec((None, *shape), kind, name="pixels"))
 
     signatures = {"serving_default": signature(tf.float32), "uint8": signature(tf.uint8)}
     try:

@@ -1,16 +1,20 @@
 """Preparation as part of a training and of its model: the same images in training, in prediction, from the disk."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from seti_model.config import Configuration
+from seti_model.config import STEPS, WITHOUT_OPERATIONS, Configuration
+from seti_model.data.align import align
 from seti_model.data.dataset import Split, TrainingData
 from seti_model.data.prepare import KEPT, prepare, prepare_data, prepared_form
 from seti_model.data.simulator import CLASS_NAMES, simulate
-from seti_model.errors import ConfigError, DatasetError
-from seti_model.exported import as_model, export_model, load_model
+from seti_model.errors import ConfigError, DatasetError, ModelError
+from seti_model.exported import as_model, export_model, export_saved_model, load_model
+from seti_model.prepare_ops import OPERATIONS, align_op
 from seti_model.training.train import train
 
 ALIGNED = {
@@ -90,6 +94,46 @@ def test_a_model_prepares_what_it_predicts_as_its_training_did(data, tmp_path):
     assert model.network.input_shape == (None, 64, 13, 1)
     assert np.array_equal(model.predict(data.validation.images), said)
     assert np.allclose(model.predict(data.validation.images[:1]), said[:1], atol=1e-5)
+
+
+def test_a_saved_model_takes_raw_images_and_needs_tensorflow_alone(data, tmp_path):
+    """Also of noise, whose best line is one of many that are nearly as good."""
+    for steps in ("align", "crop,grey,sigma_clip,align"):
+        configuration = Configuration.from_mapping(ALIGNED | {"prepare.steps": steps, "align.shift": "fraction"})
+        best = train(configuration, data, seed=1).best
+        export_saved_model(best, tmp_path / steps)
+        np.save(tmp_path / "images.npy", simulate("course", 256, 9).images)
+        code = (
+            "import sys, numpy as np, tensorflow as tf\n"
+            f"model = tf.saved_model.load({str(tmp_path / steps)!r})\n"
+            f"images = np.load({str(tmp_path / 'images.npy')!r})\n"
+            "predict = model.signatures['uint8']\n"
+            "said = [predict(tf.constant(images[i : i + 64]))['probabilities'] for i in (0, 64, 128, 192)]\n"
+            f"np.save({str(tmp_path / 'said.npy')!r}, np.concatenate(said))\n"
+            "assert 'seti_model' not in sys.modules\n"
+        )
+        subprocess.run([sys.executable, "-P", "-c", code], check=True, cwd=tmp_path, capture_output=True)
+        ours = as_model(best).predict(np.load(tmp_path / "images.npy"))
+        assert np.abs(np.load(tmp_path / "said.npy") - ours).max() < 1e-4
+
+
+@pytest.mark.parametrize("shift", ["fraction", "whole"])
+def test_the_operations_align_as_the_function_does(shift):
+    import tensorflow as tf
+
+    images = simulate("course", 96, 4).images
+    settings = {"half_width": 12, "shift": shift, "max_drift": 11.5}
+    ours, theirs = align(images, **settings), align_op(tf.constant(images, tf.float64), **settings).numpy()
+    assert np.abs(ours - theirs).max() < 1e-3
+
+
+def test_every_step_but_those_named_has_an_operation(data, tmp_path):
+    assert {*OPERATIONS, *WITHOUT_OPERATIONS} == set(STEPS)
+    best = train(
+        Configuration.from_mapping(ALIGNED | {"prepare.steps": "resize", "training.epochs": 1}), data, seed=1
+    ).best
+    with pytest.raises(ModelError, match=r"prepare\.steps = 'resize' is no operation of TensorFlow; use the \.keras"):
+        export_saved_model(best, tmp_path / "saved")
 
 
 def test_prepared_images_are_made_once_shared_and_bounded(data, tmp_path):
