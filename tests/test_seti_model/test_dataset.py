@@ -149,6 +149,7 @@ def test_training_data_lacks_the_test_split(written):
         "validation",
         "class_names",
         "digest",
+        "prepared_in",
     }
     assert type(data.train) is Split
     assert (len(data.train.labels), len(data.validation.labels)) == (6, 4)
