@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from results.commands import command, continuing
 from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
-from results.log.state import RunState, load_run
+from results.log.state import RunState, TrialState, load_run
 from results.run_folder import LOG_NAME, SOURCE
-from results.study import Provenance, StudyRecord, forbidden_changes
+from results.schema import Value
+from results.study import NETWORK, Provenance, StudyRecord, forbidden_changes
 from search_spaces.parameters import SpaceError
 from search_spaces.space import Space, load_space
 from search_spaces.widening import widen
+from seti_model.config import Configuration
 from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
 from tune.loop.next_work import within_time
@@ -175,7 +178,7 @@ def _widened(space: Space, state: RunState) -> SpaceWidened | None:
         return None
     widening = widen(Space.from_mapping(state.space), space)
     carried = {
-        str(number): widening.carry(number, trial.parameters, trial.started.configuration)
+        str(number): widening.carry(number, trial.parameters, _complete(state, trial))
         for (number, _), trial in state.trials.items()
     }
     return SpaceWidened(
@@ -199,5 +202,12 @@ def _carried_over(state: RunState, space: Space) -> StudyRecord:
         baseline = dict(first.parameters)
         if space.fingerprint != state.space_fingerprint:
             widening = widen(Space.from_mapping(state.space), space)
-            baseline |= widening.carry(0, first.parameters, first.started.configuration)
+            baseline |= widening.carry(0, first.parameters, _complete(state, first))
     return dataclasses.replace(state.study, fixed=fixed, baseline=baseline)
+
+
+def _complete(state: RunState, trial: TrialState) -> Mapping[str, Value]:
+    """Return a trial's configuration with the fields that were not there yet when it was recorded."""
+    given = trial.started.configuration
+    is_network = state.study.study.trainable == NETWORK
+    return Configuration.from_mapping(given).to_mapping() if is_network else given

@@ -110,7 +110,7 @@ def _require_same(out: Path, state: RunState, single: Single, data_digest: str) 
     """Refuse to continue a training as another one; only its number of epochs may change."""
     if state.started is None or not state.has_epochs:
         return
-    before = dict(state.study.fixed) | {
+    before = Configuration.from_mapping(state.study.fixed).to_mapping() | {
         "seed": state.study.study.seed,
         "threads": state.study.resources.cpus_per_trial,
         "data_digest": state.started.data_digest,

@@ -96,7 +96,9 @@ def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
         CheckpointError: Of another configuration, seed, data set, thread count or start.
     """
     record = _read_record(path)
-    _require_same(path, record["identity"], dataclasses.asdict(identity))
+    # A field that was not there then has the value that was meant.
+    belongs_to = record["identity"] | {"configuration": _configuration(path, record).to_mapping()}
+    _require_same(path, belongs_to, dataclasses.asdict(identity))
     probabilities = _read_verified(path, _PROBABILITIES, record)["probabilities"]
     history = tuple(EpochResult(**row) for row in record["history"])
     return TrainingState(history, _best_network(path, record), probabilities, _read_verified(path, _STATE, record))
@@ -121,12 +123,8 @@ def prune_checkpoints(newest: Path, keep: int) -> None:
 
 def _best_network(path: Path, record: Mapping[str, Any]) -> TrainedNetwork:
     identity, network = record["identity"], record["network"]
-    try:
-        configuration = Configuration.from_mapping(identity["configuration"])
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: of another version of seti-tune ({error}); start afresh") from error
     return TrainedNetwork(
-        configuration=configuration,
+        configuration=_configuration(path, record),
         shape=tuple(network["shape"]),
         class_names=tuple(network["class_names"]),
         data_digest=identity["data_digest"],
@@ -136,6 +134,13 @@ def _best_network(path: Path, record: Mapping[str, Any]) -> TrainedNetwork:
         digest=record["files"][_BEST],
         init_digest=identity["init_digest"],
     )
+
+
+def _configuration(path: Path, record: Mapping[str, Any]) -> Configuration:
+    try:
+        return Configuration.from_mapping(record["identity"]["configuration"])
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: of another version of seti-tune ({error}); start afresh") from error
 
 
 def _read_verified(path: Path, name: str, record: Mapping[str, Any]) -> Arrays:

@@ -20,6 +20,7 @@ from results.study import Provenance, StudyRecord, StudySection
 from results.tables.status import run_status, status_text
 from seti_model.data.dataset import SplitData, write_dataset
 from seti_model.data.simulator import simulate_dataset
+from seti_model.training.checkpoint import _digest_of
 from tune.cli.main import main
 from tune.errors import StudyError
 from tune.resume import recorded_study
@@ -74,6 +75,20 @@ def test_continuing_needs_no_settings_repeated_and_prolongs(data, trained, tmp_p
     assert main(arguments(data, out, "--set", "training.epochs=1")) == 0
     assert main(["train", "--data", str(data), "--out", str(out), "--continue", "--set", "training.epochs=2"]) == 0
     assert "epoch   2/2" in capsys.readouterr().out
+    rows, straight = (json.loads((folder / "history.json").read_text()) for folder in (out, trained))
+    assert [row["weights_digest"] for row in rows] == [row["weights_digest"] for row in straight]
+
+
+def test_a_training_of_before_there_was_a_preparation_goes_on(data, trained, tmp_path):
+    out = tmp_path / "out"
+    assert main(arguments(data, out, "--set", "training.epochs=1")) == 0
+    log, [checkpoint] = out / "events.jsonl", out.glob("checkpoints/*/*/*/training.json")
+    log.write_text(log.read_text().replace(',"prepare.steps":""', ""))
+    record = json.loads(checkpoint.read_text())
+    del record["identity"]["configuration"]["prepare.steps"], record["digest"]
+    checkpoint.write_text(json.dumps(record | {"digest": _digest_of(record)}))
+    assert "prepare" not in log.read_text() + checkpoint.read_text()
+    assert main(["train", "--out", str(out), "--continue", "--set", "training.epochs=2"]) == 0
     rows, straight = (json.loads((folder / "history.json").read_text()) for folder in (out, trained))
     assert [row["weights_digest"] for row in rows] == [row["weights_digest"] for row in straight]
 
