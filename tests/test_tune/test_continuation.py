@@ -1,6 +1,7 @@
 """What may differ when a run goes on: a space that only widens, and what that does to the trials so far."""
 
 import importlib.util
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from results.log.recorder import EventLog
 from results.log.records import SpaceWidened, StudyResumed
-from results.log.state import RunState, fold, read_events
+from results.log.state import RunState, fold, load_run, read_events
 from results.run_folder import LOG_NAME
 from results.study import Provenance
 from search_spaces.parameters import SpaceError
@@ -242,3 +243,21 @@ def test_the_course_networks_fixed_values_may_become_parameters(tmp_path: Path) 
     assert state.trials[0, None].parameters["network.dense_units"] == 128
     assert recorded_study(run).has_baseline
     bench.Bench(recorded_study(run), run).recorder.close()
+
+
+def test_a_run_of_before_there_was_a_preparation_may_be_widened_by_it(tmp_path: Path) -> None:
+    run = tmp_path / "old"
+    run.mkdir()
+    shutil.copy(Path(__file__).parents[1] / "test_results" / "log_of_version_1.jsonl", run / LOG_NAME)
+    wider = tmp_path / "wider.toml"
+    wider.write_text(
+        (Path(__file__).parents[2] / "search_spaces" / "baseline.toml").read_text()
+        + '[parameters."prepare.steps"]\ntype = "categorical"\n'
+        'choices = ["", "align"]\nreason = "Added."\n'
+    )
+    study = recorded_study(run, space=wider)
+    widened = check_continuation(study, load_run(run), run)
+    assert widened is not None
+    assert {number: values["prepare.steps"] for number, values in widened.carried.items()} == {
+        str(number): "" for number in range(len(load_run(run).search_trials()))
+    }
