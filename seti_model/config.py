@@ -13,6 +13,7 @@ from seti_model.errors import ConfigError
 Value = bool | int | float | str
 MAX_BLOCKS = 4
 PRECISIONS = ("float32", "mixed_bfloat16")
+SHIFTS = ("fraction", "whole")
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ class AlignConfig:
     def __post_init__(self) -> None:
         _within("align.half_width", self.half_width, 1, 4096)
         _within("align.max_drift", self.max_drift, 0.0, 4096.0)
-        if self.shift not in ("fraction", "whole"):
-            raise ConfigError(f"align.shift: {self.shift!r} is unknown; choose one of fraction, whole")
+        if self.shift not in SHIFTS:
+            raise ConfigError(f"align.shift: {self.shift!r} is unknown; choose one of {', '.join(SHIFTS)}")
 
 
 @dataclass(frozen=True)

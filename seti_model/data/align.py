@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from seti_model.config import SHIFTS
 from seti_model.errors import ConfigError
 
 OVERSAMPLED = 4  # sums are looked at this many times a pixel before they are refined
 COARSE_DRIFT = 0.5  # pixels, of the grid of drifts
 REFINED = ((0.08, 0.2), (0.03, 0.075))  # pixels of position and of drift, two passes over five by five places
-SHIFTS = ("fraction", "whole")
 MIDDLE, DEVIATION = 128.0, 32.0
 _AT_ONCE = 32  # images, which bounds the memory
 
@@ -49,7 +49,10 @@ def find_lines(images: npt.NDArray[np.floating], *, max_drift: float = 11.5) -> 
         max_drift: The largest drift that is looked for, in pixels from the first row to the last.
     """
     parts = [_find(_standard(images[i : i + _AT_ONCE]), max_drift) for i in range(0, len(images), _AT_ONCE)]
-    position, drift, sign = (np.concatenate([np.empty(0), *part]) for part in zip(*parts, strict=True))
+    position, drift, sign = (
+        np.concatenate([np.empty(0), *(getattr(part, name) for part in parts)])
+        for name in ("position", "drift", "sign")
+    )
     return Lines(position, drift, sign)
 
 
@@ -82,9 +85,9 @@ def align(
     aligned = np.empty((len(images), n_time, width, 1 + (shift == "whole")), np.float32)
     for start in range(0, len(images), _AT_ONCE):
         standard = _standard(images[start : start + _AT_ONCE, ..., 0])
-        position, drift, sign = _find(standard, max_drift)
-        places = position[:, None] + drift[:, None] * row_times(n_time)  # (n, n_time), pixels
-        signed = standard * sign[:, None, None]
+        lines = _find(standard, max_drift)
+        places = lines.position[:, None] + lines.drift[:, None] * row_times(n_time)  # (n, n_time), pixels
+        signed = standard * lines.sign[:, None, None]
         aligned[start : start + _AT_ONCE] = (
             _by_fraction(signed, places, half_width) if shift == "fraction" else _by_whole(signed, places, half_width)
         )
@@ -114,8 +117,8 @@ def _standard(images: npt.NDArray[np.generic]) -> Floats:
     return values / np.where(deviation > 0, deviation, 1.0)
 
 
-def _find(images: Floats, max_drift: float) -> tuple[Floats, Floats, Floats]:
-    """Return position, drift and sign of the best line of standardised images (n, n_time, n_freq)."""
+def _find(images: Floats, max_drift: float) -> Lines:
+    """Return the best lines of standardised images (n, n_time, n_freq)."""
     n, n_time, n_freq = images.shape
     rows, time, turns = np.fft.rfft(images, axis=2), row_times(n_time), 2j * np.pi * np.arange(n_freq // 2 + 1) / n_freq
     drifts = drift_grid(max_drift)
@@ -137,7 +140,7 @@ def _find(images: Floats, max_drift: float) -> tuple[Floats, Floats, Floats]:
         values = np.matmul(along.transpose(1, 2, 0), across).real.reshape(n, -1) * sign[:, None]
         drift_by, position_by = np.divmod(_first_largest(values), len(by))
         drift, position = drift + by[drift_by] * drift_step, position + by[position_by] * step
-    return position % n_freq, drift, sign
+    return Lines(position % n_freq, drift, sign)
 
 
 def _first_largest(values: Floats) -> npt.NDArray[np.intp]:

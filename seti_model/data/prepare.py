@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -87,6 +88,7 @@ def _kept(
                     for name, split in splits.items():
                         np.save(temporary / f"{name}.npy", prepare(split.images, preparation), allow_pickle=False)
                 _drop_oldest(folder, home)
+            os.utime(home)  # in use, so not among the oldest that another process removes
         # A plain array over the file: the pages are shared by all who read it.
         return {name: np.asarray(np.load(home / f"{name}.npy", mmap_mode="r")) for name in splits}
     except (OSError, ValueError) as error:
@@ -94,7 +96,7 @@ def _kept(
 
 
 def _drop_oldest(folder: Path, newest: Path) -> None:
-    """Keep the last `KEPT` choices; who still reads a file that is removed reads on."""
+    """Keep the `KEPT` choices that were used last; who still reads a file that is removed reads on."""
     homes = sorted((h for h in folder.iterdir() if h.is_dir() and h != newest), key=lambda h: h.stat().st_mtime)
     for home in homes[: -(KEPT - 1)]:
         shutil.rmtree(home, ignore_errors=True)
