@@ -161,6 +161,8 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
         if address is None or address == "local":
             # A head on this machine that does not answer is dead; Ray would wait for a minute.
             os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(HEAD_TIMEOUT_S))
+            # Ray Tune starts each worker with an environment of its own; those that Ray starts ahead are never used.
+            os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
             memory = max(256 * 2**20, 3 * data_bytes)
             ray.init(
                 address="local",
