@@ -6,16 +6,26 @@ import random
 from pathlib import Path
 from typing import Any
 
+from results.files import write_atomically
 from results.log.recorder import Recorder
-from results.log.records import StudyResumed, StudyStarted
+from results.log.records import StudyEnded, StudyResumed, StudyStarted
 from results.log.state import RunState
+from results.receipt import write_receipts
+from results.run_folder import SOURCE
 from results.study import Provenance
+from results.tables.leaderboard import write_tables
 from seti_model.data.dataset import TrainingData
+from tune.derived import refresh
+from tune.finals import conclude_finals
+from tune.initial import prepare_initial
+from tune.loop import executor
 from tune.loop.coordinator import Coordinator
-from tune.loop.executor import run_here
 from tune.loop.search import SearchPlan
+from tune.process.driver import prepare_data
+from tune.provenance import provenance
+from tune.resume import check_digest, opening_events
 from tune.study import Study
-from tune.trainable import Entered, EpochReport, Left, Task, train_network
+from tune.trainable import Entered, EpochReport, Left, Task, load_trainable, train_network
 
 spec = importlib.util.spec_from_file_location("quick", Path(__file__).parent / "quick_trainable.py")
 assert spec is not None
@@ -130,8 +140,34 @@ class NetworkBench(Bench):
 
     def run(self, rng: random.Random | None = None) -> RunState:
         with self.recorder:
-            run_here(self.coordinator, self._data, train_network)
+            executor.run_here(self.coordinator, self._data, train_network)
         return self.state
+
+
+def run_here(study: Study, run: Path) -> RunState:
+    """Search, or go on, in this process and without Ray, with the study's trainable; finals are not yet decided."""
+    with Recorder(run) as recorder:
+        state = recorder.state
+        prepare_initial(study, run, state)
+        data, digest = prepare_data(study, run, say=lambda line: None)
+        check_digest(run, state, digest)
+        write_atomically(run / SOURCE, study.source)
+        images = None if data is None else len(data.validation.labels)
+        recorder.write(*opening_events(study, state, run, data=(digest, images), provenance=provenance()))
+        coordinator = Coordinator(SearchPlan(study, state, run), recorder)
+        executor.run_here(coordinator, data, load_trainable(study.study.trainable, study.home))
+    write_receipts(run, state)
+    write_tables(run, state)
+    return state
+
+
+def finish_here(study: Study, run: Path) -> None:
+    """Bring a run to its end as a driver leaves it, the finals decided and the report written."""
+    run_here(study, run)
+    with Recorder(run) as recorder:
+        conclude_finals(study, recorder)
+        recorder.write(StudyEnded(finished=True, reason="all trials ended"))
+    refresh(run)
 
 
 def outcome(state: RunState) -> list[Any]:

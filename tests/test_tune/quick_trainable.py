@@ -1,6 +1,7 @@
 """A trainable of milliseconds with the contract of the real one: the tests' stand-in for a network.
 
-Its accuracy is a smooth function of `x` and the epoch. Where asked to it diverges, raises, dies or waits.
+Its accuracy is a smooth function of `x` and the epoch. Where asked to it diverges, raises, dies or sleeps; with
+`slow_while` it sleeps only as long as the file of that name is there.
 """
 
 import hashlib
@@ -32,7 +33,8 @@ def train(task: Task, data: object, on_epoch: OnEpoch) -> None:
         except (OSError, ValueError) as error:
             raise CheckpointLost(f"{task.resume_from}: {error}") from error
     for epoch in range(start + 1, task.max_epochs + 1):
-        time.sleep(float(options.get("sleep", 0.0)))
+        if Path(str(options.get("slow_while", "/"))).exists():
+            time.sleep(float(options.get("sleep", 0.0)))
         if x > float(options.get("diverges_above", 2.0)):
             raise Diverged(f"loss is nan in epoch {epoch}")
         if x > float(options.get("raises_above", 2.0)):

@@ -12,30 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bench import run_here
 from processes import search
 
 from results.errors import RecordError
-from results.log.recorder import EventLog, Recorder
+from results.log.recorder import EventLog
 from results.log.records import Epoch, FinalsDecided
-from results.log.state import RunState, load_run
-from results.receipt import read_receipt, write_receipts
+from results.log.state import load_run
+from results.receipt import read_receipt
 from results.run_folder import LOG_NAME, receipt_path
 from results.study import DataSection
-from results.tables.leaderboard import rank_trials, write_tables
-from seti_model.data.dataset import Dataset, TrainingData
+from results.tables.leaderboard import rank_trials
+from seti_model.data.dataset import Dataset
 from seti_model.data.simulator import simulate_dataset
 from seti_model.errors import DatasetError
 from tune.cli.main import main
 from tune.errors import StudyError
-from tune.initial import prepare_initial
-from tune.loop import executor
-from tune.loop.coordinator import Coordinator
-from tune.loop.search import SearchPlan
-from tune.provenance import provenance
 from tune.reproduce import find_source, open_data, retrain, setting_here
-from tune.resume import opening_events
 from tune.study import load_study
-from tune.trainable import load_trainable
 
 COUNTS = {"train": 96, "validation": 40, "test": 8}
 SPACE = """
@@ -251,7 +245,7 @@ def test_a_trial_that_started_from_an_earlier_model_is_repeated_with_the_runs_co
     text = STUDY.replace("trials = 2", 'trials = 1\ninit_from = "earlier/model.keras"')
     (tmp_path / "from.toml").write_text(text.replace('simulate = "wide"', f'path = "{searched / "dataset"}"'))
     dataset = Dataset.open(searched / "dataset")
-    run_here(tmp_path / "from.toml", tmp_path / "run", dataset.training_data())
+    run_here(load_study(tmp_path / "from.toml"), tmp_path / "run")
     shutil.rmtree(tmp_path / "earlier")
     source = find_source(tmp_path / "run")
     assert source.receipt.init_digest is not None
@@ -263,24 +257,9 @@ def test_a_trial_that_started_from_an_earlier_model_is_repeated_with_the_runs_co
 # With the trainable of milliseconds ----------------------------------------------------------------------------
 
 
-def run_here(study_file: Path, run: Path, data: TrainingData | None = None) -> RunState:
-    """Run a whole study in this process, without Ray: the coordinator and one worker by turns."""
-    study = load_study(study_file)
-    with Recorder(run) as recorder:
-        state = recorder.state
-        prepare_initial(study, run, state)
-        seen = (None, None) if data is None else (data.digest, len(data.validation.labels))
-        recorder.write(*opening_events(study, state, run, data=seen, provenance=provenance()))
-        coordinator = Coordinator(SearchPlan(study, state, run), recorder)
-        executor.run_here(coordinator, data, load_trainable(study.study.trainable, study.home))
-    write_receipts(run, state)
-    write_tables(run, state)
-    return state
-
-
 @pytest.fixture
 def quick(quick_study: Callable[..., Path], tmp_path: Path) -> Path:
-    run_here(quick_study(trials=9), tmp_path / "quick")
+    run_here(load_study(quick_study(trials=9)), tmp_path / "quick")
     return tmp_path / "quick"
 
 
@@ -342,7 +321,7 @@ def test_a_trainable_without_digests_is_compared_by_its_accuracies(
         "            return\n"
     )
     study.write_text(study.read_text().replace("quick_trainable:train", "plain_trainable:train"))
-    run_here(study, tmp_path / "run")
+    run_here(load_study(study), tmp_path / "run")
     found = again(tmp_path / "run", tmp_path / "out")
     assert found.text == "identical: the validation accuracies of all 9 epochs are the same; no weights are recorded"
     edit(receipt_path(tmp_path / "run", 0, None), lambda v: v.update(seed=v["seed"] + 1))
@@ -383,7 +362,7 @@ def test_within_the_spread_of_the_finals_is_within_tolerance(
 
 
 def test_ctrl_c_names_the_command_that_goes_on(quick_study: Callable[..., Path], tmp_path: Path) -> None:
-    run_here(quick_study(trials=1, sleep=0.05), tmp_path / "run")
+    run_here(load_study(quick_study(trials=1, sleep=0.05)), tmp_path / "run")
     command = [sys.executable, "-m", "tune.cli.main", "retrain", "run", "--trial", "0", "--out", "my out"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert process.stdout is not None
@@ -471,7 +450,7 @@ def test_receipts_that_cannot_be_repeated_are_refused(quick: Path, tmp_path: Pat
 
 
 def test_a_run_of_which_nothing_is_completed_has_no_best(quick_study: Callable[..., Path], tmp_path: Path) -> None:
-    run_here(quick_study(trials=1, diverges_above=0.1), tmp_path / "run")
+    run_here(load_study(quick_study(trials=1, diverges_above=0.1)), tmp_path / "run")
     with pytest.raises(StudyError, match="run: no trial is completed, so none is the best; choose one with --trial N"):
         find_source(tmp_path / "run")
 
