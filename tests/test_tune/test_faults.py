@@ -12,12 +12,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from bench import run_here
 from processes import SEARCH, alive, descendants, search, started, values, wait_for
 
 from results.log.records import Epoch, StudyEnded, StudyResumed
 from results.log.state import TrialState, load_run, read_events
 from results.run_folder import LOG_NAME
 from tune.ray_adapter.cluster import KILL_NOTICED_S, MemoryKills
+from tune.study import load_study
 
 
 @pytest.fixture
@@ -30,11 +32,19 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.fixture
+def slow(tmp_path: Path) -> Path:
+    """A file that makes trials slow enough to be met at work; a test that has done so removes it."""
+    file = tmp_path / "slow"
+    file.touch()
+    return file
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 3)])
 def test_a_signal_leaves_a_readable_run_no_process_and_can_be_continued(
-    quick_study: Callable[..., Path], tmp_path: Path, run: Path, number: int, code: int
+    quick_study: Callable[..., Path], tmp_path: Path, run: Path, slow: Path, number: int, code: int
 ) -> None:
-    study = quick_study(sleep=0.1, extra="[resources]\nmax_concurrent = 1\n")
+    study = quick_study(sleep=0.1, slow_while=f'"{slow}"', extra="[resources]\nmax_concurrent = 1\n")
     with started(study, run) as process:
         children = descendants(process)
         assert len(children) > 2
@@ -51,15 +61,17 @@ def test_a_signal_leaves_a_readable_run_no_process_and_can_be_continued(
         f"interrupted by {signal.Signals(number).name}"
     )
 
+    slow.unlink()
     assert search(study, run).returncode == 0
     assert any(isinstance(e, StudyResumed) for e in read_events(run))
-    whole = tmp_path / "whole"
-    assert search(study, whole).returncode == 0
-    assert values(run) == values(whole)
+    run_here(load_study(study), tmp_path / "whole")
+    assert values(run) == values(tmp_path / "whole")
 
 
-def test_a_killed_driver_is_explained_and_its_run_continued(quick_study: Callable[..., Path], run: Path) -> None:
-    study = quick_study(trials=6, sleep=0.1)
+def test_a_killed_driver_is_explained_and_its_run_continued(
+    quick_study: Callable[..., Path], run: Path, slow: Path
+) -> None:
+    study = quick_study(trials=6, sleep=0.1, slow_while=f'"{slow}"')
     with started(study, run) as process:
         children = descendants(process)
         driver = next(p for p in children if "tune.process.child" in p.cmdline())
@@ -69,14 +81,17 @@ def test_a_killed_driver_is_explained_and_its_run_continued(quick_study: Callabl
     assert f"the driver was killed by SIGKILL; all it recorded is kept, continue with: seti-tune resume {run}" in err
     assert alive(children) == []
     before = values(run)
+    slow.unlink()
     assert search(study, run).returncode == 0
     after = values(run)
     assert all(after[key][1] == before[key][1] for key in before)
 
 
-def test_a_killed_head_is_explained_and_its_run_continued(quick_study: Callable[..., Path], run: Path) -> None:
+def test_a_killed_head_is_explained_and_its_run_continued(
+    quick_study: Callable[..., Path], run: Path, slow: Path
+) -> None:
     """Ray ends the driver from C++ then, without an exception."""
-    study = quick_study(trials=6, sleep=0.1)
+    study = quick_study(trials=6, sleep=0.1, slow_while=f'"{slow}"')
     with started(study, run) as process:
         children = descendants(process)
         next(p for p in children if Path((p.cmdline() or ["-"])[0]).name == "gcs_server").kill()
@@ -86,6 +101,7 @@ def test_a_killed_head_is_explained_and_its_run_continued(quick_study: Callable[
     assert "Traceback" not in err
     assert alive(children) == []
     before = load_run(run)
+    slow.unlink()
     assert search(study, run).returncode == 0
     after = load_run(run)
     assert all(
@@ -128,9 +144,9 @@ def test_what_raises_is_failed_with_its_reason_and_the_others_go_on(
 
 @pytest.mark.parametrize("after_s", [0.3, 1.0, 2.5])
 def test_ctrl_c_while_starting_says_so_and_the_same_command_begins_again(
-    quick_study: Callable[..., Path], run: Path, after_s: float
+    quick_study: Callable[..., Path], run: Path, slow: Path, after_s: float
 ) -> None:
-    study = quick_study(trials=2, sleep=0.5)
+    study = quick_study(trials=2, sleep=0.5, slow_while=f'"{slow}"')
     command = [*SEARCH, str(study), "--run", str(run)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(after_s)
@@ -140,6 +156,7 @@ def test_ctrl_c_while_starting_says_so_and_the_same_command_begins_again(
     assert process.returncode == 130, (out, err)
     assert "Traceback" not in err
     assert alive(children) == []
+    slow.unlink()
     if children:
         assert "continue" in out + err
         assert search(study, run).returncode == 0
@@ -202,9 +219,9 @@ def test_memory_that_is_not_to_be_had_is_recorded_as_such(quick_study: Callable[
 
 
 def test_checkpoints_damaged_or_deleted_by_hand_cost_their_epochs_only(
-    quick_study: Callable[..., Path], run: Path
+    quick_study: Callable[..., Path], run: Path, slow: Path
 ) -> None:
-    study = quick_study(trials=5, sleep=0.5, extra="[resources]\nmax_concurrent = 2\n")
+    study = quick_study(trials=5, sleep=0.5, slow_while=f'"{slow}"', extra="[resources]\nmax_concurrent = 2\n")
     study.write_text(study.read_text().replace("[asha]", "[asha]\nexempt_fraction = 1"))
 
     def are_open() -> list[TrialState]:
@@ -220,6 +237,7 @@ def test_checkpoints_damaged_or_deleted_by_hand_cost_their_epochs_only(
     file = run / torn.checkpoint.path / "state.json"
     file.write_text(file.read_text()[:3])
     shutil.rmtree(run / "checkpoints" / f"{gone.started.trial:04d}")
+    slow.unlink()
     assert search(study, run).returncode == 0
     after = load_run(run)
     mended = after.trials[torn.started.key]

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from bench import finish_here, run_here
 from processes import values
 
 from results.log.recorder import EventLog
@@ -18,6 +19,8 @@ from results.log.records import Epoch, SpaceWidened
 from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
+from tune.resume import recorded_study
+from tune.study import load_study
 
 
 @pytest.fixture
@@ -61,15 +64,16 @@ def epochs(run: Path) -> int:
 def test_an_interrupted_search_names_the_command_that_continues_it_without_the_study_file(
     quick_study: Callable[..., Path], tmp_path: Path, run: Path
 ) -> None:
-    study = quick_study(trials=8, sleep=0.1, extra="[resources]\nmax_concurrent = 1\n")
-    whole = tmp_path / "whole"
-    assert seti_tune("search", study, "--run", whole).returncode == 0
+    slow = tmp_path / "slow"
+    slow.touch()
+    settings = "[resources]\nmax_concurrent = 1\n"
+    study = quick_study(trials=8, sleep=0.1, slow_while=f'"{slow}"', extra=settings)
     with started("search", study, "--run", run, run=run) as process:
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"Continue with: seti-tune resume '{run}'" in out
-    given = study.read_text()
+    whole, given = load_study(study), study.read_text()
     study.unlink()
     study.with_name("line.toml").unlink()
 
@@ -82,9 +86,11 @@ def test_an_interrupted_search_names_the_command_that_continues_it_without_the_s
     assert len(refused.stderr.splitlines()) == 1
     assert process.returncode == 3
 
+    slow.unlink()
     done = seti_tune("resume", run, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert values(run) == values(whole)
+    run_here(whole, tmp_path / "whole")
+    assert values(run) == values(tmp_path / "whole")
     assert (run / "study.toml").read_text() == given
     log = (run / LOG_NAME).read_bytes()
     again = seti_tune("resume", run)
@@ -97,13 +103,16 @@ def test_a_killed_driver_is_continued_by_resume_and_its_run_folder_may_have_move
 ) -> None:
     import psutil
 
-    study = quick_study(trials=5, sleep=0.1)
+    slow = run.parents[1] / "slow"
+    slow.touch()
+    study = quick_study(trials=5, sleep=0.1, slow_while=f'"{slow}"')
     with started("search", study, "--run", run, "--trials", "4", run=run) as process:
         children = psutil.Process(process.pid).children(recursive=True)
         next(p for p in children if "tune.process.child" in p.cmdline()).kill()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 3
     assert f"continue with: seti-tune resume '{run}' --trials 4" in err
+    slow.unlink()
     moved = run.with_name("moved")
     shutil.move(run, moved)
     assert seti_tune("resume", moved).returncode == 0
@@ -112,11 +121,10 @@ def test_a_killed_driver_is_continued_by_resume_and_its_run_folder_may_have_move
 
 def test_resume_extends_a_finished_run_also_with_a_wider_space(quick_study: Callable[..., Path], run: Path) -> None:
     study = quick_study(trials=3, y=0.5)
-    assert seti_tune("search", study, "--run", run).returncode == 0
+    finish_here(load_study(study), run)
     before = values(run)
     study.unlink()
-    done = seti_tune("resume", run, "--trials", "4")
-    assert done.returncode == 0, done.stderr
+    finish_here(recorded_study(run, trials=4), run)
     wider = study.with_name("wider.toml")
     wider.write_text(
         study.with_name("line.toml").read_text().replace("low = 0.0", "low = -1.0")
@@ -127,7 +135,7 @@ def test_resume_extends_a_finished_run_also_with_a_wider_space(quick_study: Call
     assert "all trials have ended, so the wider space changes nothing yet; add trials with --trials N" in nothing.stderr
     assert seti_tune("resume", run, "--space", wider, "--trials", "6").returncode == 0
     wider.unlink()
-    assert seti_tune("resume", run, "--trials", "7").returncode == 0
+    finish_here(recorded_study(run, trials=7), run)
     state = load_run(run)
     assert [len(t.parameters) for t in state.search_trials()] == [2] * 7
     assert [len(t.started.parameters) for t in state.search_trials()] == [1] * 4 + [2] * 3
@@ -140,7 +148,7 @@ def test_an_edited_space_file_is_taken_up_by_search_and_a_narrower_one_refused(
     quick_study: Callable[..., Path], run: Path
 ) -> None:
     study = quick_study(trials=3)
-    assert seti_tune("search", study, "--run", run).returncode == 0
+    finish_here(load_study(study), run)
     space = study.with_name("line.toml")
     text = space.read_text()
     log = (run / LOG_NAME).read_bytes()
@@ -165,7 +173,7 @@ def test_a_data_set_that_was_moved_is_found_again_and_another_one_refused(
     simulate_dataset(tmp_path / "data", "course", {"train": 8, "validation": 8, "test": 8}, 1)
     simulate_dataset(tmp_path / "other", "course", {"train": 8, "validation": 8, "test": 8}, 2)
     study = quick_study(trials=2, extra='[data]\npath = "data"\n')
-    assert seti_tune("search", study, "--run", run).returncode == 0
+    finish_here(load_study(study), run)
     (tmp_path / "data").rename(tmp_path / "moved")
     missing = seti_tune("resume", run, "--trials", "3")
     assert missing.returncode == 2
@@ -175,7 +183,7 @@ def test_a_data_set_that_was_moved_is_found_again_and_another_one_refused(
     assert other.returncode == 2
     assert "its trials saw the data set" in other.stderr
     assert seti_tune("resume", run, "--trials", "3", "--data", "moved", cwd=tmp_path).returncode == 0
-    assert seti_tune("resume", run, "--trials", "4").returncode == 0
+    finish_here(recorded_study(run, trials=4), run)
     assert len(load_run(run).search_trials()) == 4
 
 
@@ -197,7 +205,7 @@ def test_what_is_no_run_is_one_line_and_nothing_is_left_behind(tmp_path: Path) -
 
 
 def test_a_mistake_in_what_is_asked_for_is_one_line(quick_study: Callable[..., Path], run: Path) -> None:
-    assert seti_tune("search", quick_study(trials=1), "--run", run).returncode == 0
+    finish_here(load_study(quick_study(trials=1)), run)
     for arguments, message in (
         (["--trials", "0"], "--trials 0: at least 1 is expected"),
         (["--data", "somewhere"], "--data somewhere: the study has no data set; leave --data out"),
