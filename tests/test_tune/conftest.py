@@ -3,50 +3,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-
-SPACE = """
-name = "line"
-description = "One number."
-[parameters.x]
-type = "float"
-low = 0.0
-high = 1.0
-reason = "The only one."
-"""
+from processes import write_quick_study
 
 
 @pytest.fixture
 def quick_study(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes a study of the millisecond trainable and returns its path.
-
-    Its finals are twelve retrainings; the `short_finals` of tests that are about something else are two.
-    """
-
-    def write(
-        *,
-        trials: int = 12,
-        max_epochs: int = 9,
-        seed: int = 7,
-        extra: str = "",
-        short_finals: bool = False,
-        **fixed: object,
-    ) -> Path:
-        finals = "[finals]\nfinalists = 1\nmax_finalists = 1\nseeds = 1\n" if short_finals else ""
-        (tmp_path / "line.toml").write_text(SPACE)
-        (tmp_path / "quick_trainable.py").write_text((Path(__file__).parent / "quick_trainable.py").read_text())
-        values = "\n".join(f"{k} = {v}" for k, v in fixed.items())
-        path = tmp_path / "quick.toml"
-        path.write_text(
-            f'[study]\nspace = "line.toml"\ntrials = {trials}\nmax_epochs = {max_epochs}\nseed = {seed}\n'
-            'trainable = "quick_trainable:train"\n[asha]\ngrace_epochs = 1\n[baseline]\nx = 0.9\n'
-            f"[fixed]\n{values}\n{finals}{extra}"
-        )
-        return path
-
-    return write
+    """Return a function that writes a study of the millisecond trainable into `tmp_path` and returns its path."""
+    return partial(write_quick_study, tmp_path)
 
 
 @pytest.fixture

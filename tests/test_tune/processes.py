@@ -1,4 +1,4 @@
-"""What the tests of whole runs share: commands as processes, and what is left of them."""
+"""What the tests of whole runs share: a quick study, commands as processes, and what is left of them."""
 
 import contextlib
 import subprocess
@@ -15,6 +15,42 @@ from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 
 SEARCH = [sys.executable, "-m", "tune.cli.main", "search"]
+SPACE = """
+name = "line"
+description = "One number."
+[parameters.x]
+type = "float"
+low = 0.0
+high = 1.0
+reason = "The only one."
+"""
+
+
+def write_quick_study(
+    folder: Path,
+    *,
+    trials: int = 12,
+    max_epochs: int = 9,
+    seed: int = 7,
+    extra: str = "",
+    short_finals: bool = False,
+    **fixed: object,
+) -> Path:
+    """Write a study of the millisecond trainable and return its path.
+
+    Its finals are twelve retrainings; the `short_finals` of tests that are about something else are two.
+    """
+    finals = "[finals]\nfinalists = 1\nmax_finalists = 1\nseeds = 1\n" if short_finals else ""
+    (folder / "line.toml").write_text(SPACE)
+    (folder / "quick_trainable.py").write_text((Path(__file__).parent / "quick_trainable.py").read_text())
+    values = "\n".join(f"{k} = {v}" for k, v in fixed.items())
+    path = folder / "quick.toml"
+    path.write_text(
+        f'[study]\nspace = "line.toml"\ntrials = {trials}\nmax_epochs = {max_epochs}\nseed = {seed}\n'
+        'trainable = "quick_trainable:train"\n[asha]\ngrace_epochs = 1\n[baseline]\nx = 0.9\n'
+        f"[fixed]\n{values}\n{finals}{extra}"
+    )
+    return path
 
 
 def search(study: Path, run: Path, *more: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:

@@ -5,17 +5,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import SEARCH, search, values
+from bench import finish_here, run_here
+from processes import SEARCH, search, values, write_quick_study
 
 from results.log.records import AttemptRunning, TrialStarted
 from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
+from tune.study import load_study
 
 
 @pytest.fixture
@@ -28,20 +31,54 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_search_from_start_to_report(quick_study: Callable[..., Path], run: Path) -> None:
-    study = quick_study(trials=20, diverges_above=0.93, extra="[resources]\nmax_concurrent = 2\n")
-    done = search(study, run)
-    assert done.returncode == 0, done.stderr
-    state = load_run(run)
+@dataclass(frozen=True)
+class Searched:
+    """A search that has ended, and what it printed."""
+
+    study: Path
+    run: Path
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """The installed command, as cron or a batch system starts it, in a folder with modules named like ours."""
+    folder = tmp_path_factory.mktemp("searched")
+    settings = "[resources]\nmax_concurrent = 2\n"
+    study = write_quick_study(folder, trials=20, diverges_above=0.93, short_finals=True, extra=settings)
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("results.py", "tune.py"):
+        (elsewhere / name).write_text("raise SystemExit('wrong module')\n")
+    script = str(Path(sys.executable).with_name("seti-tune"))
+    with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
+        done = subprocess.run(
+            [script, "search", str(study), "--run", str(folder / "run")],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=elsewhere,
+            env=os.environ | {"TERM": "dumb"},
+            timeout=120,
+            check=False,
+        )
+    said = Searched(study, folder / "run", (folder / "out.txt").read_text(), (folder / "err.txt").read_text())
+    assert done.returncode == 0, said.err
+    return said
+
+
+def test_a_search_from_start_to_report(searched: Searched) -> None:
+    state = load_run(searched.run)
     assert len(state.search_trials()) == 20
     assert all(t.ended is not None for t in state.trials.values())
     assert {t.status for t in state.search_trials()} <= {"completed", "stopped", "diverged"}
     assert sum(t.status == "stopped" for t in state.search_trials()) >= 5
-    assert "ASHA decides after epochs 1, 3; 1 in 3 goes on, the baseline (trial 0) always" in done.stderr
-    assert "20/20 trials ended" in done.stderr
-    assert "epochs/s" in done.stderr
-    assert "Epochs trained:" in done.stdout
-    assert f"Report: {run}/report.md" in done.stdout
+    assert "ASHA decides after epochs 1, 3; 1 in 3 goes on, the baseline (trial 0) always" in searched.err
+    assert "20/20 trials ended" in searched.err
+    assert "epochs/s" in searched.err
+    assert "Epochs trained:" in searched.out
+    assert f"Report: {searched.run}/report.md" in searched.out
     for name in (
         "events.jsonl",
         "study.toml",
@@ -51,30 +88,54 @@ def test_a_search_from_start_to_report(quick_study: Callable[..., Path], run: Pa
         "search.png",
         "report.html",
     ):
-        assert (run / name).stat().st_size > 0, name
-    assert not (run / ".ray").exists()
-    assert (run / "study.toml").read_text() == study.read_text()
-    workers = {e.pid for e in read_events(run) if isinstance(e, AttemptRunning)}
+        assert (searched.run / name).stat().st_size > 0, name
+    assert not (searched.run / ".ray").exists()
+    assert (searched.run / "study.toml").read_text() == searched.study.read_text()
+    workers = {e.pid for e in read_events(searched.run) if isinstance(e, AttemptRunning)}
     assert len(workers) <= 4, "workers were not reused"
 
-    log = (run / LOG_NAME).read_bytes()
-    again = search(study, run)
+    log = (searched.run / LOG_NAME).read_bytes()
+    again = search(searched.study, searched.run)
     assert again.returncode == 0
-    assert again.stdout == done.stdout
-    assert (run / LOG_NAME).read_bytes() == log, "a finished run was written to"
+    assert again.stdout == searched.out
+    assert (searched.run / LOG_NAME).read_bytes() == log, "a finished run was written to"
+
+
+def test_every_configuration_is_in_the_log_before_a_worker_sees_it(searched: Searched) -> None:
+    kinds = [json.loads(line)["kind"] for line in (searched.run / LOG_NAME).read_text().splitlines()]
+    assert kinds[0] == "study_started"
+    assert kinds[-1] == "study_ended"
+    seen: set[Any] = set()
+    for event in read_events(searched.run):
+        key = (getattr(event, "trial", None), getattr(event, "repeat", None))
+        if isinstance(event, TrialStarted):
+            seen.add(key)
+        elif key[0] is not None:
+            assert key in seen, event
+
+
+def test_a_run_with_a_free_interpreter_of_its_own_needs_no_terminal(searched: Searched) -> None:
+    """Standard input closed, output to files."""
+    assert "\x1b" not in searched.out + searched.err
+
+
+def test_a_module_of_the_user_called_results_is_not_taken_for_ours(searched: Searched) -> None:
+    assert "wrong module" not in searched.out + searched.err
+    assert "failed" not in {t.status for t in load_run(searched.run).search_trials()}, "a worker met it"
 
 
 def test_the_same_seed_gives_the_same_search_with_one_worker(quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    """Also where there is no worker, but the driver's own process."""
     study = quick_study(extra="[resources]\nmax_concurrent = 1\n")
-    for name in ("a", "b"):
-        assert search(study, tmp_path / name).returncode == 0
+    assert search(study, tmp_path / "a").returncode == 0
+    run_here(load_study(study), tmp_path / "b")
     assert values(tmp_path / "a") == values(tmp_path / "b")
 
 
 def test_another_study_in_the_run_folder_is_refused_and_nothing_is_lost(
     quick_study: Callable[..., Path], run: Path
 ) -> None:
-    assert search(quick_study(trials=3), run).returncode == 0
+    finish_here(load_study(quick_study(trials=3)), run)
     log = (run / LOG_NAME).read_bytes()
     refused = search(quick_study(trials=3, max_epochs=5), run)
     assert refused.returncode == 2
@@ -85,7 +146,7 @@ def test_another_study_in_the_run_folder_is_refused_and_nothing_is_lost(
 
 def test_trials_extends_a_finished_run(quick_study: Callable[..., Path], run: Path) -> None:
     study = quick_study(trials=3)
-    assert search(study, run).returncode == 0
+    finish_here(load_study(study), run)
     before = values(run)
     assert search(study, run, "--trials", "6").returncode == 0
     after = values(run)
@@ -146,57 +207,6 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path) -> None:
     assert "GB of memory" in done.stdout
     assert "GB on disk" in done.stdout
     assert list(tmp_path.iterdir()) == []
-
-
-def test_every_configuration_is_in_the_log_before_a_worker_sees_it(quick_study: Callable[..., Path], run: Path) -> None:
-    assert search(quick_study(trials=5), run).returncode == 0
-    kinds = [json.loads(line)["kind"] for line in (run / LOG_NAME).read_text().splitlines()]
-    assert kinds[0] == "study_started"
-    assert kinds[-1] == "study_ended"
-    seen: set[Any] = set()
-    for event in read_events(run):
-        key = (getattr(event, "trial", None), getattr(event, "repeat", None))
-        if isinstance(event, TrialStarted):
-            seen.add(key)
-        elif key[0] is not None:
-            assert key in seen, event
-
-
-def test_a_run_with_a_free_interpreter_of_its_own_needs_no_terminal(
-    quick_study: Callable[..., Path], run: Path
-) -> None:
-    """Standard input closed, output to a file: as under cron or a batch system."""
-    with (run.parent / "out.txt").open("w") as out:
-        done = subprocess.run(
-            [*SEARCH, str(quick_study(trials=2)), "--run", str(run)],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env=os.environ | {"TERM": "dumb"},
-            timeout=120,
-            check=False,
-        )
-    assert done.returncode == 0
-    assert "\x1b" not in (run.parent / "out.txt").read_text()
-
-
-def test_a_module_of_the_user_called_results_is_not_taken_for_ours(
-    quick_study: Callable[..., Path], run: Path, tmp_path: Path
-) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    for name in ("results.py", "tune.py"):
-        (elsewhere / name).write_text("raise SystemExit('wrong module')\n")
-    command = [
-        str(Path(sys.executable).with_name("seti-tune")),
-        "search",
-        str(quick_study(trials=2)),
-        "--run",
-        str(run),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, check=False)
-    assert done.returncode == 0, done.stderr
-    assert {t.status for t in load_run(run).search_trials()} <= {"completed", "stopped"}
 
 
 def test_a_study_whose_every_trial_fails_shows_the_first_error_and_exits_with_2(
