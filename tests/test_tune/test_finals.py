@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench import Bench, NetworkBench, outcome
+from bench import Bench, NetworkBench, finish_here, outcome
 from processes import search, values
 
 from results.finals import is_stale, standings
@@ -367,10 +367,9 @@ def test_finals_after_the_search_are_those_of_a_search_that_includes_them(
     quick_study: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = quick_study(trials=5, extra="[resources]\nmax_concurrent = 2\n[finals]\nfinalists = 2\nseeds = 2\n")
-    assert search(path, tmp_path / "at once").returncode == 0
-    only_searched = search(path, tmp_path / "later", "--no-finals")
-    assert only_searched.returncode == 0, only_searched.stderr
-    assert "Winner of the finals" not in only_searched.stdout
+    finish_here(load_study(path), tmp_path / "at once")
+    finish_here(load_study(path).without_finals(), tmp_path / "later")
+    assert not load_run(tmp_path / "later").final_trials()
     later = finals(tmp_path / "later")
     assert later.returncode == 0, later.stderr
     assert "Winner of the finals: trial" in later.stdout

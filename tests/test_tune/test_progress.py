@@ -296,6 +296,7 @@ def test_a_quiet_search_prints_its_result_and_nothing_else(quick_study: Callable
     assert done.returncode == 0
     assert done.stderr == ""
     assert "Best of the search" in done.stdout
+    assert "Winner of the finals" not in done.stdout
 
 
 class OnTerminal:

@@ -5,13 +5,12 @@ import json
 import resource
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from processes import search
+from bench import run_here
 
 from results.log.recorder import EventLog
 from results.log.records import FinalsDecided, StudyEnded, StudyStarted
@@ -21,6 +20,7 @@ from results.study import Provenance, StudyRecord
 from seti_model.data.dataset import Dataset, SplitData, write_dataset
 from seti_model.errors import DatasetError
 from tune.cli.main import main
+from tune.study import load_study
 from tune.test_split import (
     LEDGER,
     SplitUse,
@@ -388,12 +388,10 @@ def test_a_search_does_not_depend_on_the_test_split(tmp_path: Path) -> None:
         folder = tmp_path / str(test_seed)
         write(folder / "data", test_seed)
         (folder / "study.toml").write_text(STUDY)
-        done = search(folder / "study.toml", folder / "run")
-        assert done.returncode == 0, done.stderr
+        run_here(load_study(folder / "study.toml"), folder / "run")
         return outcome(folder / "run")
 
-    with ThreadPoolExecutor(2) as pool:
-        (digest, trials), (other_digest, other_trials) = pool.map(searched, (3, 4))
+    (digest, trials), (other_digest, other_trials) = searched(3), searched(4)
     assert digest != other_digest
     assert len(trials) == 3
     assert trials == other_trials
