@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from bench import run_here
-from processes import SEARCH, alive, descendants, search, started, values, wait_for
+from processes import SEARCH, alive, descendants, search, started, values, wait_for, write_quick_study
 
 from results.log.records import Epoch, StudyEnded, StudyResumed
 from results.log.state import TrialState, load_run, read_events
@@ -119,27 +119,41 @@ def test_a_killed_parent_takes_the_driver_along(quick_study: Callable[..., Path]
     assert "interrupted by SIGTERM" in (run / LOG_NAME).read_text()
 
 
-def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on(quick_study: Callable[..., Path], run: Path) -> None:
-    done = search(quick_study(trials=4, dies_at=2), run)
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The run of a search in which one worker dies, some trials raise and some lack memory, and what it printed."""
+    folder = tmp_path_factory.mktemp("troubled")
+    study = write_quick_study(folder, trials=8, short_finals=True, dies_at=2, raises_above=0.8, asks_too_much_above=0.5)
+    done = search(study, folder / "run")
     assert done.returncode == 0, done.stderr
-    trial = load_run(run).trials[1, None]
+    return folder / "run", done.stdout
+
+
+def test_a_worker_that_dies_is_replaced_and_its_trial_goes_on(troubled: tuple[Path, str]) -> None:
+    trial = load_run(troubled[0]).trials[1, None]
     assert trial.attempts_ended[0].why == "its worker or node died"
     assert trial.attempts[1].resume_from == "checkpoints/0001/0/0001"
     assert sorted(trial.epochs) == list(range(1, len(trial.epochs) + 1))
     assert trial.ended is not None
 
 
-def test_what_raises_is_failed_with_its_reason_and_the_others_go_on(
-    quick_study: Callable[..., Path], run: Path
-) -> None:
-    done = search(quick_study(trials=8, raises_above=0.5), run)
-    assert done.returncode == 0, done.stderr
-    state = load_run(run)
-    failed = [t for t in state.search_trials() if t.status == "failed"]
-    assert failed
-    assert all(t.ended and "ValueError: cannot train x = 0." in t.ended.reason for t in failed)
-    assert all(len(t.attempts) == 3 for t in failed), "tried three times"
-    assert "ValueError: cannot train" in done.stdout
+def test_what_raises_is_failed_with_its_reason_and_the_others_go_on(troubled: tuple[Path, str]) -> None:
+    trials = load_run(troubled[0]).search_trials()
+    raising = [t for t in trials if float(t.started.parameters["x"]) > 0.8]
+    assert raising
+    assert all(
+        t.status == "failed" and t.ended and "ValueError: cannot train x = 0." in t.ended.reason for t in raising
+    )
+    assert all(len(t.attempts) == 3 for t in raising), "tried three times"
+    assert {t.status for t in trials if float(t.started.parameters["x"]) < 0.5} <= {"completed", "stopped"}
+    assert "ValueError: cannot train" in troubled[1]
+
+
+def test_memory_that_is_not_to_be_had_is_recorded_as_such(troubled: tuple[Path, str]) -> None:
+    lacking = [t for t in load_run(troubled[0]).search_trials() if t.lacked_memory]
+    assert lacking
+    assert all(0.5 < float(t.started.parameters["x"]) < 0.8 for t in lacking)
+    assert all(t.status == "failed" and t.ended and t.ended.reason.startswith("MemoryError") for t in lacking)
 
 
 @pytest.mark.parametrize("after_s", [0.3, 1.0, 2.5])
@@ -210,14 +224,6 @@ def test_a_worker_that_grows_is_replaced_and_no_epoch_is_lost_or_repeated(
     assert max(e.resident_mb or 0 for t in state.search_trials() for e in t.epochs.values()) < 600 + 9 * 20 + 50
 
 
-def test_memory_that_is_not_to_be_had_is_recorded_as_such(quick_study: Callable[..., Path], run: Path) -> None:
-    done = search(quick_study(trials=6, asks_too_much_above=0.5), run)
-    assert done.returncode == 0, done.stderr
-    lacking = [t for t in load_run(run).search_trials() if t.lacked_memory]
-    assert lacking
-    assert all(t.status == "failed" and t.ended and t.ended.reason.startswith("MemoryError") for t in lacking)
-
-
 def test_checkpoints_damaged_or_deleted_by_hand_cost_their_epochs_only(
     quick_study: Callable[..., Path], run: Path, slow: Path
 ) -> None:
@@ -266,7 +272,7 @@ def test_trial_after_trial_that_fails_ends_the_study_with_the_first_error(
 def test_a_worker_the_kernel_kills_for_memory_is_recorded_as_such(
     quick_study: Callable[..., Path], run: Path, tight_cgroup: Path
 ) -> None:
-    study = quick_study(trials=8, cgroup=f'"{tight_cgroup}"')
+    study = quick_study(trials=4, cgroup=f'"{tight_cgroup}"')
     done = search(study, run)
     assert done.returncode == 0, done.stderr
     lacking = [t for t in load_run(run).search_trials() if t.lacked_memory]
