@@ -9,6 +9,7 @@ import pytest
 
 from results.log.state import load_run
 from seti_model.data.simulator import simulate_dataset
+from tune.cli.main import main
 
 SPACE = """
 name = "aligned"
@@ -76,7 +77,9 @@ def test_trials_record_the_steps_in_use_and_share_what_they_prepare(run: Path) -
     assert all(t.status == "completed" for t in trials)
 
 
-def test_an_aligned_trial_is_repeated_bit_for_bit_in_a_fresh_process(run: Path, tmp_path: Path) -> None:
+def test_an_aligned_trial_is_repeated_bit_for_bit_in_a_fresh_process(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     number = next(
         t.started.trial for t in load_run(run).search_trials() if t.started.configuration["prepare.steps"] == "align"
     )
@@ -85,13 +88,13 @@ def test_an_aligned_trial_is_repeated_bit_for_bit_in_a_fresh_process(run: Path, 
     assert "identical" in again.stdout
     model = tmp_path / "again" / "model.keras"
     assert json.loads(model.with_suffix(".json").read_text())["configuration"]["prepare.steps"] == "align"
-    said = seti_tune("evaluate", model, run.parent / "data", "--split", "validation")
-    assert said.returncode == 0, said.stderr
+    data = str(run.parent / "data")
+    assert main(["evaluate", str(model), data, "--split", "validation", "--threads", "1"]) == 0
     best = load_run(run).trials[number, None].best
     assert best is not None
-    assert f"accuracy {best.validation_accuracy:.3f}" in said.stdout
+    assert f"accuracy {best.validation_accuracy:.3f}" in capsys.readouterr().out
     table = tmp_path / "p.csv"
-    assert seti_tune("predict", model, run.parent / "data", "--split", "train", "--csv", table).returncode == 0
+    assert main(["predict", str(model), data, "--split", "train", "--csv", str(table), "--threads", "1"]) == 0
     assert len(table.read_text().splitlines()) == 65
 
 
