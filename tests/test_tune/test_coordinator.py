@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,13 +71,18 @@ def test_every_stop_follows_from_the_values_in_the_log(study: Study, tmp_path: P
             assert (rung.decision == "stop") == (rung.better >= math.ceil(rung.seen / 3))
 
 
+@pytest.fixture
+def whole(study: Study, tmp_path: Path) -> list[Any]:
+    """What comes out where nothing is interrupted."""
+    return outcome(Bench(study, tmp_path / "whole").run())
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(crashes=st.lists(st.integers(0, 120), min_size=1, max_size=4), torn=st.integers(0, 30))
 def test_a_run_interrupted_anywhere_ends_like_the_uninterrupted_one(
-    study: Study, tmp_path_factory: pytest.TempPathFactory, crashes: list[int], torn: int
+    study: Study, whole: list[Any], tmp_path_factory: pytest.TempPathFactory, crashes: list[int], torn: int
 ) -> None:
     folder = tmp_path_factory.mktemp("runs")
-    whole = outcome(Bench(study, folder / "whole").run())
     for crash in crashes:
         try:
             bench = Bench(study, folder / "crashed", crash_after=crash)
