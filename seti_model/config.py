@@ -1,8 +1,11 @@
-"""The typed configuration of one training: network, training and augmentation, checked once at the boundary."""
+"""The typed configuration of one training: preparation, network and training, checked once at the boundary.
+
+A family of networks and a step of the preparation have a section of their own, with the fields of those in use only.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,17 +16,26 @@ from seti_model.errors import ConfigError
 Value = bool | int | float | str
 MAX_BLOCKS = 4
 PRECISIONS = ("float32", "mixed_bfloat16")
-SHIFTS = ("fraction", "whole")
+WHOLE = "whole"  # pixels by which rows are shifted; what is left is a second channel
+SHIFTS = ("fraction", WHOLE)
+COSINE = "cosine"
+EPOCHS = "training.epochs"
+SCHEDULES = ("staircase", COSINE)
+COURSE = "course"  # the family of the baseline, whose fields are those of [network]
+_OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # module:Class
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """The course CNN with its choices as fields; the defaults are the course's (33 616 132 parameters at 64x128).
+    """The family, and the course CNN with its choices as fields (33 616 132 parameters at 64x128 by default).
 
     A block is Conv(same), batch normalisation, ReLU, MaxPool 2, Dropout; then Flatten, Dense, batch
     normalisation, ReLU, Dropout, and a softmax over the classes. Only the first `blocks` of `filters_1..4` count.
+    Other families have a section of their own; of these fields only `family`, `source` and `standardise` are theirs.
     """
 
+    family: str = COURSE  # `"course"`, `"drift"`, `"small"`, or a network of one's own as `"module:Class"`
+    source: str = ""  # SHA-256 of the module of a network of one's own; recorded, not to be set
     blocks: int = 2  # convolution, batch normalisation, ReLU, pooling, dropout; 1 to 4
     filters_1: int = 32  # of the first block
     filters_2: int = 64  # of the second block
@@ -43,12 +55,33 @@ class NetworkConfig:
 
     @property
     def form(self) -> dict[str, Value]:
-        """The fields, by full name, in which two networks must agree for the weights of one to fit the other."""
-        names = ["blocks", *(f"filters_{block + 1}" for block in range(self.blocks))]
-        names += ["kernel", "dense_units", "standardise"]
+        """The fields, by full name, in which two networks must agree for the weights of one to fit the other.
+
+        Of another family only what stands here; whether the shapes of its layers agree is seen when it is built.
+        """
+        names = ["family", "standardise"]
+        if self.family == COURSE:
+            names += ["blocks", *(f"filters_{block + 1}" for block in range(self.blocks)), "kernel", "dense_units"]
         return {f"network.{name}": getattr(self, name) for name in names}
 
+    @property
+    def section(self) -> str:
+        """The section with the fields of the family: its name, or the name of its class."""
+        return "network" if self.family == COURSE else self.family.partition(":")[2] or self.family
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the network is the user's."""
+        return ":" in self.family
+
     def __post_init__(self) -> None:
+        if self.family not in (COURSE, *FAMILIES) and not _OWN.fullmatch(self.family):
+            raise ConfigError(
+                f"network.family: {self.family!r} is unknown; choose one of {', '.join((COURSE, *FAMILIES))}, or "
+                "your own as module:Class"
+            )
+        if self.is_own and self.section in get_type_hints(Configuration):
+            raise ConfigError(f"network.family: a class cannot be called {self.section!r}; give it another name")
         _within("network.blocks", self.blocks, 1, MAX_BLOCKS)
         for block in range(1, MAX_BLOCKS + 1):
             _within(f"network.filters_{block}", getattr(self, f"filters_{block}"), 1, 4096)
@@ -61,10 +94,11 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long and how fast: Adam on categorical cross-entropy, staircase exponential decay.
+    """How long and how fast: Adam on categorical cross-entropy, with a falling rate.
 
     The rate of batch `b` (counted from 0 over the whole training) is
-    `learning_rate * decay_rate ** (b // decay_steps)`. The defaults are the course's.
+    `learning_rate * decay_rate ** (b // decay_steps)` of a staircase, and
+    `learning_rate * (1 + cos(pi * b / batches)) / 2` of a cosine. The defaults are the course's.
     """
 
     epochs: int = 12  # set by `[study] max_epochs` in a search
@@ -72,6 +106,8 @@ class TrainingConfig:
     learning_rate: float = 0.005  # of Adam, at the start
     decay_rate: float = 0.96  # factor of the learning rate every `decay_steps`
     decay_steps: int = 5  # batches
+    schedule: str = "staircase"  # of the rate: `"staircase"`, or `"cosine"`, which ends at zero
+    clip_norm: float = 0.0  # to which gradients are scaled down where their common norm is larger; 0: never
     precision: str = "float32"  # `"float32"` or `"mixed_bfloat16"`
     # Training batches over which batch-normalisation statistics are recomputed before each validation; 0 keeps
     # the moving averages. Without it early validation accuracy measures their lag, not the configuration.
@@ -84,12 +120,11 @@ class TrainingConfig:
         _within("training.learning_rate", self.learning_rate, 1e-12, 1e6)
         _within("training.decay_rate", self.decay_rate, 1e-6, 1.0)
         _within("training.decay_steps", self.decay_steps, 1, 10**9)
+        _within("training.clip_norm", self.clip_norm, 0.0, 1e6)
         _within("training.recalibration_batches", self.recalibration_batches, 0, 100_000)
         _within("training.frozen_blocks", self.frozen_blocks, 0, MAX_BLOCKS)
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f"training.precision: {self.precision!r} is unknown; choose one of {', '.join(PRECISIONS)}"
-            )
+        _one_of("training.precision", self.precision, PRECISIONS)
+        _one_of("training.schedule", self.schedule, SCHEDULES)
 
 
 @dataclass(frozen=True)
@@ -106,6 +141,63 @@ class AugmentConfig:
         _within("augment.shift_time", self.shift_time, 0, 4096)
         _within("augment.shift_frequency", self.shift_frequency, 0, 4096)
         _within("augment.noise", self.noise, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class DriftConfig:
+    """The network that compares curves; it reads images that `align` shifted by whole pixels.
+
+    Each row says how likely the line is at each place; a fixed bank of straight and bent curves adds that up, and the
+    curvatures are compared. `seti_model/networks/drift.py` says how.
+    """
+
+    features: int = 32  # filters of the two layers that read the rows
+    dense_units: int = 16  # of the layer before the classes
+    dropout: float = 0.0  # share dropped after that layer
+    max_curvature: float = 0.28  # pixels, the largest of the bank; course data bend by 0.138 to 0.276
+    curvature_step: float = 0.04  # pixels
+    max_slope: float = 0.5  # pixels from first to last row that the found line may be off
+    slope_step: float = 0.1  # pixels
+
+    def __post_init__(self) -> None:
+        _within("drift.features", self.features, 1, 1024)
+        _within("drift.dense_units", self.dense_units, 1, 65536)
+        _within("drift.dropout", self.dropout, 0.0, 0.95)
+        _within("drift.max_curvature", self.max_curvature, 0.01, 16.0)
+        _within("drift.curvature_step", self.curvature_step, 0.01, self.max_curvature)
+        _within("drift.max_slope", self.max_slope, 0.0, 16.0)
+        _within("drift.slope_step", self.slope_step, 0.01, 16.0)
+
+
+@dataclass(frozen=True)
+class SmallConfig:
+    """A small CNN for aligned images: it pools along time only, so that no place in frequency is thrown away."""
+
+    convolutions: int = 2  # each with batch normalisation and ReLU, the first over 4 rows at a time; 0 to 3
+    filters: int = 16  # of each convolution
+    kernel: int = 5  # columns of a filter
+    dense_1: int = 64  # units of the first dense layer
+    dropout: float = 0.3  # share dropped between the dense layers
+    dense_2: int = 32  # units of the second
+
+    def __post_init__(self) -> None:
+        _within("small.convolutions", self.convolutions, 0, 3)
+        _within("small.filters", self.filters, 1, 4096)
+        _within("small.kernel", self.kernel, 1, 31)
+        _within("small.dense_1", self.dense_1, 1, 65536)
+        _within("small.dropout", self.dropout, 0.0, 0.95)
+        _within("small.dense_2", self.dense_2, 1, 65536)
+
+
+# The families beside the course's by name, each with the class of its fields.
+FAMILIES: Mapping[str, type] = types.MappingProxyType({"drift": DriftConfig, "small": SmallConfig})
+# What a family is made for: the values of fields that are not named.
+_MADE_FOR: Mapping[str, Mapping[str, Value]] = types.MappingProxyType(
+    {
+        "drift": {"prepare.steps": "align", "align.shift": WHOLE},
+        "small": {"prepare.steps": "align", "network.standardise": True},
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -139,8 +231,7 @@ class AlignConfig:
     def __post_init__(self) -> None:
         _within("align.half_width", self.half_width, 1, 4096)
         _within("align.max_drift", self.max_drift, 0.0, 4096.0)
-        if self.shift not in SHIFTS:
-            raise ConfigError(f"align.shift: {self.shift!r} is unknown; choose one of {', '.join(SHIFTS)}")
+        _one_of("align.shift", self.shift, SHIFTS)
 
 
 @dataclass(frozen=True)
@@ -191,7 +282,7 @@ class Preparation:
     @property
     def mirrors_rest(self) -> bool:
         """Whether the last channel holds places within a pixel, which change sign where frequency is mirrored."""
-        return any(name == "align" and settings["shift"] == "whole" for name, settings in self.steps)
+        return any(name == "align" and settings["shift"] == WHOLE for name, settings in self.steps)
 
 
 WITHOUT_OPERATIONS = ("resize",)  # TensorFlow's Lanczos filter is another one
@@ -203,7 +294,10 @@ STEPS: Mapping[str, type | None] = types.MappingProxyType(
 
 @dataclass(frozen=True)
 class Configuration:
-    """One point of the space, complete: every field has a value. The default is the baseline."""
+    """One point of the space, complete: every field has a value. The default is the baseline.
+
+    `own` are the fields of a network of one's own; they are checked by its class, where the network is built.
+    """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -213,6 +307,9 @@ class Configuration:
     crop: CropConfig = field(default_factory=CropConfig)
     resize: ResizeConfig = field(default_factory=ResizeConfig)
     sigma_clip: SigmaClipConfig = field(default_factory=SigmaClipConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
+    small: SmallConfig = field(default_factory=SmallConfig)
+    own: Mapping[str, Value] = field(default_factory=dict)
 
     @property
     def preparation(self) -> Preparation:
@@ -221,7 +318,13 @@ class Configuration:
         return Preparation(tuple((name, vars(getattr(self, name)) if STEPS[name] else {}) for name in names))
 
     def __post_init__(self) -> None:
-        if self.training.frozen_blocks > self.network.blocks:
+        if self.network.family == "drift" and not self.preparation.mirrors_rest:
+            raise ConfigError(
+                "network.family='drift' reads the rest of each shift; set prepare.steps='align' and align.shift='whole'"
+            )
+        if self.network.family == "drift" and self.network.standardise:
+            raise ConfigError("network.family='drift' knows the scale of its images; set network.standardise=false")
+        if self.network.family == COURSE and self.training.frozen_blocks > self.network.blocks:
             raise ConfigError(
                 f"training.frozen_blocks: {self.training.frozen_blocks} is more than "
                 f"network.blocks={self.network.blocks}; freeze at most as many blocks as there are"
@@ -231,43 +334,86 @@ class Configuration:
     def from_mapping(cls, values: Mapping[str, object]) -> Configuration:
         """Build from names like `"network.filters_1"`; what is not named keeps the baseline's value.
 
+        A family that is made for prepared images has them prepared so, where nothing else is said.
+
         Raises:
             ConfigError: An unknown name, a value of the wrong type or outside its range.
         """
         sections: dict[str, dict[str, Value]] = {}
         fields = field_types()
-        for name, value in values.items():
-            if name not in fields:
+        family = values.get("network.family")
+        of_own = _section_of_own(family)
+        for name, value in {**_MADE_FOR.get(str(family), {}), **values}.items():
+            section, _, key = name.partition(".")
+            if name not in fields and section != of_own:
                 raise ConfigError(f"{name!r} is no field of the configuration; known: {', '.join(sorted(fields))}")
-            section, key = name.split(".")
-            sections.setdefault(section, {})[key] = _typed(name, value, fields[name])
-        made: dict[str, Any] = {name: kind(**sections.get(name, {})) for name, kind in get_type_hints(cls).items()}
-        return cls(**made)
+            sections.setdefault(section, {})[key] = typed_value(name, value, fields.get(name, type(value)))
+        made: dict[str, Any] = {name: kind(**sections.get(name, {})) for name, kind in _SECTIONS.items()}
+        return cls(**made, own=sections.get(of_own or "", {}))
 
     def to_mapping(self) -> dict[str, Value]:
-        """Return every field that counts by its full name, in the order of declaration: of steps those in use."""
-        return {
+        """Return every field that counts by its full name, in the order of declaration.
+
+        Of the steps of the preparation and of the families of networks those in use.
+        """
+        values = {
             f"{section}.{key}": value
-            for section, values in dataclasses.asdict(self).items()
-            if section not in STEPS or section in self.prepare.names
-            for key, value in values.items()
+            for section in _SECTIONS
+            if self._counts(section)
+            for key, value in vars(getattr(self, section)).items()
+            if section != "network" or self._is_of_network(key)
         }
+        return values | {f"{self.network.section}.{key}": value for key, value in self.own.items()}
+
+    def _counts(self, section: str) -> bool:
+        if section in STEPS:
+            return section in self.prepare.names
+        return section not in FAMILIES or section == self.network.family
+
+    def _is_of_network(self, key: str) -> bool:
+        if key == "source":
+            return self.network.is_own
+        return self.network.family == COURSE or key in ("family", "standardise")
+
+
+_SECTIONS: Mapping[str, Any] = {name: kind for name, kind in get_type_hints(Configuration).items() if name != "own"}
 
 
 def field_types() -> Mapping[str, type]:
     """Return the type of every field by its full name, e.g. `{"training.batch_size": int, ...}`."""
-    sections = get_type_hints(Configuration)
     return types.MappingProxyType(
-        {f"{section}.{name}": hint for section, cls in sections.items() for name, hint in get_type_hints(cls).items()}
+        {f"{section}.{name}": hint for section, cls in _SECTIONS.items() for name, hint in get_type_hints(cls).items()}
     )
 
 
-def _typed(name: str, value: object, expected: type) -> Value:
+def _section_of_own(family: object) -> str | None:
+    return NetworkConfig(family=family).section if isinstance(family, str) and ":" in family else None
+
+
+def may_be_prolonged(values: Mapping[str, object]) -> bool:
+    """Return whether no epoch of a configuration depends on how many follow, so that its number of epochs may rise.
+
+    With a cosine it does: the rate falls to zero at the last one.
+    """
+    return values.get("training.schedule") != COSINE
+
+
+def typed_value(name: str, value: object, expected: type) -> Value:
+    """Return a value of the type of its field; a whole number counts as a number.
+
+    Raises:
+        ConfigError: It is of another type.
+    """
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, expected) and (expected is bool or not isinstance(value, bool)):
         return cast(Value, value)
     raise ConfigError(f"{name}: {value!r} is of type {type(value).__name__}, expected {expected.__name__}")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name}: {value!r} is unknown; choose one of {', '.join(choices)}")
 
 
 def _within(name: str, value: Any, low: float, high: float) -> None:

@@ -19,9 +19,10 @@ from seti_model.data.prepare import prepare, prepared_form
 from seti_model.description import Description, describe, description_path, read_description
 from seti_model.errors import ModelError
 from seti_model.files import UNREADABLE, written_whole
-from seti_model.network import PixelScale, build_network, named_weights
+from seti_model.network import PixelScale, build_network, named_layers, named_weights
 from seti_model.prepare_ops import prepare_op
 from seti_model.training.arrays import Arrays, digest_arrays
+from seti_model.training.kernels import Graph
 from seti_model.training.outcome import TrainedNetwork
 from seti_model.training.steps import INFERENCE_BATCH, compile_inference, moving_moments, save_inference, weight_values
 
@@ -32,7 +33,7 @@ _WAY = "free some space or choose another place"
 class ExportedModel(Description):
     """A network read from a file, with what its outputs mean."""
 
-    network: keras.Sequential
+    network: keras.Model
 
     def predict(self, images: Images, *, batch: int | None = None) -> npt.NDArray[np.float32]:
         """Return probabilities, float32 (n, n_classes).
@@ -68,21 +69,16 @@ class ExportedModel(Description):
     def _infer(self) -> Callable[[Images], npt.NDArray[np.float32]]:
         """The compiled network with its statistics: one trace for all predictions and all sizes of a batch."""
         _, pixels = prepared_form(self.shape, self.configuration.preparation)
-        compiled, moments = compile_inference(self.network, tf.as_dtype(pixels)), moving_moments(self.network)
+        graph = Graph(self.network)
+        compiled, moments = compile_inference(graph, tf.as_dtype(pixels)), moving_moments(graph)
         return lambda images: np.asarray(compiled(images, moments)[0])
 
 
 def as_model(trained: TrainedNetwork) -> ExportedModel:
     """Return a trained network ready to predict, as `load_model` returns it after an export."""
     shape, _ = prepared_form(trained.shape, trained.configuration.preparation)
-    network = build_network(
-        trained.configuration.network,
-        shape,
-        len(trained.class_names),
-        seed=0,
-        pixels=PixelScale(trained.pixel_mean, trained.pixel_deviation),
-        precision=trained.configuration.training.precision,
-    )
+    pixels = PixelScale(trained.pixel_mean, trained.pixel_deviation)
+    network = build_network(trained.configuration, shape, len(trained.class_names), seed=0, pixels=pixels)
     for name, weight in named_weights(network).items():
         weight.assign(trained.weights[name])
     return ExportedModel(
@@ -205,7 +201,7 @@ def load_initial(path: Path) -> InitialModel:
 
 
 def start_from(
-    network: keras.Sequential, initial: InitialModel, *, class_names: tuple[str, ...], frozen_blocks: int
+    network: keras.Model, initial: InitialModel, *, class_names: tuple[str, ...], frozen_blocks: int
 ) -> None:
     """Give `network` the weights of an earlier model and freeze its first blocks.
 
@@ -216,9 +212,9 @@ def start_from(
         ModelError: A layer of another shape, or a block to freeze that the earlier model does not have.
     """
     for name, weight in named_weights(network).items():
-        layer, variable = name.split("/")
+        layer, _, variable = name.rpartition("/")
         earlier = initial.weights.get(name)
-        if earlier is None or (layer == "logits" and class_names != initial.class_names):
+        if earlier is None or (layer.rpartition("/")[2] == "logits" and class_names != initial.class_names):
             continue
         if earlier.shape != tuple(weight.shape):
             raise ModelError(
@@ -228,12 +224,16 @@ def start_from(
             )
         weight.assign(earlier)
     for block in range(1, frozen_blocks + 1):
-        if f"block_{block}_conv/kernel" not in initial.weights:
+        if not any(_is_of_block(name.rpartition("/")[0], block) for name in initial.weights):
             raise ModelError(
                 f"{initial.path}: has no block {block}, which training.frozen_blocks={frozen_blocks} wants to keep as "
                 "it is there; lower it"
             )
-    frozen = tuple(f"block_{block}_" for block in range(1, frozen_blocks + 1))
-    for layer in network.layers:
-        if layer.name.startswith(frozen):
+    for name, layer in named_layers(network):
+        if any(_is_of_block(name, block) for block in range(1, frozen_blocks + 1)):
             layer.trainable = False
+
+
+def _is_of_block(layer: str, block: int) -> bool:
+    """Return whether a layer belongs to a block: any family calls the layers of block 2 `block_2_…`."""
+    return layer.rpartition("/")[2].startswith(f"block_{block}_")

@@ -1,18 +1,31 @@
-"""The course network built from stock Keras layers only, so that what is trained is also what is exported."""
+"""A network from a configuration: pixels in, probabilities out, of stock Keras layers unless a layer is the user's.
+
+The family makes the middle, from scaled pixels to logits. Around it stand the scaling of pixels and the softmax.
+"""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
-from seti_model.config import NetworkConfig
+from seti_model.config import COURSE, Configuration
 from seti_model.errors import ConfigError
-from seti_model.runtime import derive_seed
+from seti_model.networks import course, drift, small
+from seti_model.own import load_own, require_same_source
 
-BATCH_NORM_EPSILON = 1e-3  # Keras's default, as in the course
 Shape = tuple[int, int, int]  # n_time, n_freq, channels
+# (hyperparameters, shape, classes, seed, precision) -> a model that returns logits.
+BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
+    COURSE: course.build,
+    "drift": drift.build,
+    "small": small.build,
+}
 
 
 @dataclass(frozen=True)
@@ -24,100 +37,100 @@ class PixelScale:
 
 
 def build_network(
-    config: NetworkConfig,
-    shape: Shape,
-    n_classes: int,
-    *,
-    seed: int,
-    pixels: PixelScale,
-    precision: str = "float32",
-) -> keras.Sequential:
+    configuration: Configuration, shape: Shape, n_classes: int, *, seed: int, pixels: PixelScale
+) -> keras.Model:
     """Build the network; input are pixel values 0..255 (n, n_time, n_freq, channels), output probabilities float32.
 
-    Every layer carries its name, its initialiser's seed and its dtype policy: nothing depends on Keras's global
-    state, which other trainings of the same process change. Scaling and softmax stay in float32 at any precision.
+    Every layer of the shipped families carries its name, its initialiser's seed and its dtype policy: nothing depends
+    on Keras's global state, which other trainings of the same process change. For a network of one's own that state is
+    set before it is built. Scaling and softmax stay in float32 at any precision.
 
     Raises:
-        ConfigError: The image is too small for the number of blocks, or there are fewer than two classes.
+        ConfigError: The image is too small, there are fewer than two classes, or a network of one's own cannot be
+            built, has changed or returns something else than logits.
     """
-    _require_room(config, shape, n_classes)
+    if n_classes < 2:
+        raise ConfigError(f"the data set has {n_classes} class, a classifier needs at least 2; check class_names")
+    network = configuration.network
+    middle = _middle(configuration, shape, n_classes, seed)
     layers: list[Any] = [
         keras.Input(shape=shape, dtype="float32", name="pixels"),
         keras.layers.Rescaling(1 / 255, dtype="float32", name="rescale"),
     ]
-    if config.standardise:
+    if network.standardise:
         variance = pixels.deviation**2
         layers.append(
             keras.layers.Normalization(
                 axis=None, mean=pixels.mean, variance=variance, dtype="float32", name="standardise"
             )
         )
-    for block, filters in enumerate(config.filters, start=1):
-        layers += _block(config, block, filters, seed, precision)
-    layers += _head(config, n_classes, seed, precision)
-    network = keras.Sequential(layers, name="seti_cnn")
-    network.trainable = True
-    return network
+    # A chain of ours is taken apart, so that each layer stands in the exported model by itself.
+    layers += middle.layers if isinstance(middle, keras.Sequential) and not network.is_own else [middle]
+    # Apart from the dense layer, so that the loss is computed from logits and cannot overflow.
+    layers.append(keras.layers.Activation("softmax", dtype="float32", name="probabilities"))
+    return keras.Sequential(layers, name="seti_cnn")
 
 
-def named_weights(network: keras.Sequential) -> dict[str, Any]:
-    """Return every weight, moving statistics included, as a Keras variable by `<layer>/<variable>`."""
-    return {f"{layer.name}/{weight.name}": weight for layer in network.layers for weight in layer.weights}
+def named_weights(network: keras.Model) -> dict[str, Any]:
+    """Return every weight, moving statistics included, as a Keras variable by `<layer>/<variable>`.
+
+    The layers of a model within a model are called `<model>/<layer>`.
+    """
+    found: dict[str, Any] = {}
+    for name, layer in named_layers(network):
+        for weight in layer.weights:
+            plain = f"{name}/{weight.name}"
+            found[plain if plain not in found else f"{name}/{weight.path}"] = weight
+    return found
 
 
-def _block(config: NetworkConfig, block: int, filters: int, seed: int, precision: str) -> list[Any]:
-    name = f"block_{block}"
-    return [
-        keras.layers.Conv2D(
-            filters,
-            config.kernel,
-            padding="same",
-            kernel_initializer=keras.initializers.GlorotUniform(seed=derive_seed(seed, name)),
-            dtype=precision,
-            name=f"{name}_conv",
-        ),
-        _batch_norm(config, name, precision),
-        keras.layers.ReLU(dtype=precision, name=f"{name}_relu"),
-        keras.layers.MaxPooling2D(2, dtype=precision, name=f"{name}_pool"),
-        keras.layers.Dropout(
-            config.conv_dropout, seed=derive_seed(seed, name, "dropout"), dtype=precision, name=f"{name}_dropout"
-        ),
-    ]
+def named_layers(network: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """Yield the layers of a network, those of models within it by `<model>/<layer>`, each once."""
+    seen: set[int] = set()
+
+    def walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.layers.Layer]]:
+        for layer in model.layers:
+            if id(layer) in seen:
+                continue
+            seen.add(id(layer))
+            if isinstance(layer, keras.Model) and hasattr(layer, "layers"):
+                yield from walk(layer, f"{prefix}{layer.name}/")
+            else:
+                yield f"{prefix}{layer.name}", layer
+
+    yield from walk(network, "")
 
 
-def _head(config: NetworkConfig, n_classes: int, seed: int, precision: str) -> list[Any]:
-    return [
-        keras.layers.Flatten(dtype=precision, name="flatten"),
-        _dense("dense", config.dense_units, seed, precision),
-        _batch_norm(config, "dense", precision),
-        keras.layers.ReLU(dtype=precision, name="dense_relu"),
-        keras.layers.Dropout(
-            config.dense_dropout, seed=derive_seed(seed, "dense", "dropout"), dtype=precision, name="dense_dropout"
-        ),
-        _dense("logits", n_classes, seed, "float32"),
-        # Apart from the dense layer, so that the loss is computed from logits and cannot overflow.
-        keras.layers.Activation("softmax", dtype="float32", name="probabilities"),
-    ]
-
-
-def _dense(name: str, units: int, seed: int, precision: str) -> Any:
-    initializer = keras.initializers.GlorotUniform(seed=derive_seed(seed, name))
-    return keras.layers.Dense(units, kernel_initializer=initializer, dtype=precision, name=name)
-
-
-def _batch_norm(config: NetworkConfig, name: str, precision: str) -> Any:
-    return keras.layers.BatchNormalization(
-        momentum=config.batch_norm_momentum, epsilon=BATCH_NORM_EPSILON, dtype=precision, name=f"{name}_norm"
-    )
-
-
-def _require_room(config: NetworkConfig, shape: Shape, n_classes: int) -> None:
-    n_time, n_freq, _ = shape
-    smallest = 2**config.blocks
-    if min(n_time, n_freq) < smallest:
+def _middle(configuration: Configuration, shape: Shape, n_classes: int, seed: int) -> keras.Model:
+    """Build what the family makes, and check it."""
+    network, precision = configuration.network, configuration.training.precision
+    if not network.is_own:
+        fields = network if network.family == COURSE else getattr(configuration, network.family)
+        return BUILDERS[network.family](fields, shape, n_classes, seed=seed, precision=precision)
+    require_same_source(network)
+    own = load_own(network.family, configuration.own)
+    with _fresh_names_and_seeds(seed):
+        model = own.build(shape, n_classes, seed=seed, precision=precision)
+        if not isinstance(model, keras.Model):
+            raise ConfigError(f"{network.family}: build returned {type(model).__name__}, expected a keras.Model")
+        if not model.built:
+            model.build((None, *shape))
+    if tuple(model.output_shape) != (None, n_classes):
         raise ConfigError(
-            f"network.blocks={config.blocks} halves the image {config.blocks} times and needs at least "
-            f"{smallest}x{smallest} pixels, the data set has {n_time}x{n_freq}; choose fewer blocks"
+            f"{network.family}: its model returns {model.output_shape}, expected logits (None, {n_classes}); end it "
+            "with a dense layer of as many units as there are classes"
         )
-    if n_classes < 2:
-        raise ConfigError(f"the data set has {n_classes} class, a classifier needs at least 2; check class_names")
+    return model
+
+
+@contextmanager
+def _fresh_names_and_seeds(seed: int) -> Iterator[None]:
+    """Have layers without a name or a seed get the same ones each time, whatever was built in this process before."""
+    state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the one that Keras sets
+    keras.utils.clear_session(free_memory=False)
+    keras.utils.set_random_seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(numpy_state)  # noqa: NPY002

@@ -12,10 +12,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from results.schema import Value
-from seti_model.config import Configuration, NetworkConfig
+from seti_model.config import Configuration, DriftConfig, NetworkConfig, SmallConfig
 from seti_model.data.prepare import prepared_form
 from tune.loop.asha import is_exempt, rung_epochs
-from tune.study import Study
+from tune.study import DRAWS, Study
 
 # Calibrated on one core of a Xeon with AVX-512 whose float32 matrix product runs at 180 GFLOP/s (DECISIONS.md):
 # one training image costs its arithmetic, its activations and its share of the optimiser's passes over memory.
@@ -25,7 +25,6 @@ SECONDS_PER_PARAMETER_BYTE = 0.9e-9
 SHARED_MEMORY = 1.3  # two trainings on two cores share the way to memory: 126 images/s each where one alone has 160
 START_S = 40.0  # Ray, TensorFlow in each worker, predicting the test split
 WORKER_BYTES = 600e6  # a process with TensorFlow and nothing trained
-DRAWS = 32
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,45 @@ class Forecast:
     disk_gb: float | None
 
 
-def network_cost(config: NetworkConfig, shape: tuple[int, int, int], n_classes: int) -> Cost:
-    """Count one network. A training step passes forward once and backward twice."""
+def network_cost(configuration: Configuration, shape: tuple[int, int, int], n_classes: int) -> Cost | None:
+    """Count one network; None for one of the user's own. A training step passes forward once and backward twice."""
+    network = configuration.network
+    if network.is_own:
+        return None
+    if network.family == "drift":
+        return _drift_cost(configuration.drift, shape, n_classes)
+    if network.family == "small":
+        return _small_cost(configuration.small, shape, n_classes)
+    return _course_cost(network, shape, n_classes)
+
+
+def _drift_cost(config: DriftConfig, shape: tuple[int, int, int], n_classes: int) -> Cost:
+    n_time, width, _ = shape
+    weights = 11 * config.features + config.features**2 + 8 * config.features + 9 * 8
+    curvatures = 2 * round(config.max_curvature / config.curvature_step) + 1
+    curves = curvatures * (2 * round(config.max_slope / config.slope_step) + 1)
+    steps = 2 * 24 * (config.max_curvature + config.max_slope / 2) + 7  # places of a row that are compared
+    head = (2 * curvatures + 2 + config.features) * config.dense_units + config.dense_units * n_classes
+    flops = 6 * (n_time * width * weights + 7 * n_time * (steps - 6) * curves + head)
+    interpolated = n_time * steps * (2 * steps / 3 + 12)
+    return Cost(
+        weights + head, flops, 4 * (n_time * width * (2 * config.features + 16) + 2 * interpolated + 7 * curves)
+    )
+
+
+def _small_cost(config: SmallConfig, shape: tuple[int, int, int], n_classes: int) -> Cost:
+    (height, width, channels), parameters, flops, activations = shape, 0, 0.0, 0.0
+    for _ in range(config.convolutions):
+        weights = min(4, height) * config.kernel * channels * config.filters
+        parameters += weights + 3 * config.filters
+        flops += 6 * weights * height * width
+        activations += 4 * height * width * config.filters
+        height, channels = max(1, height // 4), config.filters
+    dense = height * width * channels * config.dense_1 + config.dense_1 * config.dense_2 + config.dense_2 * n_classes
+    return Cost(parameters + dense, flops + 6 * dense, activations)
+
+
+def _course_cost(config: NetworkConfig, shape: tuple[int, int, int], n_classes: int) -> Cost:
     height, width, channels = shape
     parameters, flops, activations = 0, 0.0, 0.0
     for filters in config.filters:
@@ -113,7 +149,10 @@ def forecast(
     rng = random.Random(0)  # noqa: S311 - draws for an estimate
     points: list[Mapping[str, Value]] = [study.space.sample(rng) for _ in range(DRAWS)]
     configurations = [Configuration.from_mapping(study.configuration(p)) for p in points]
-    costs = [network_cost(c.network, prepared_form(shape, c.preparation)[0], n_classes) for c in configurations]
+    found = [network_cost(c, prepared_form(shape, c.preparation)[0], n_classes) for c in configurations]
+    costs = [cost for cost in found if cost is not None]
+    if len(costs) < len(found):
+        return Forecast(rungs, epochs, None, None, None)
     images = [
         seconds_per_image(cost, c.training.batch_size, flops_per_s=flops_per_s)
         for cost, c in zip(costs, configurations, strict=True)

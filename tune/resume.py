@@ -16,6 +16,7 @@ from search_spaces.parameters import SpaceError
 from search_spaces.space import Space, load_space
 from search_spaces.widening import widen
 from seti_model.config import Configuration
+from seti_model.own import source_digest
 from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
 from tune.loop.next_work import within_time
@@ -121,6 +122,7 @@ def check_continuation(study: Study, state: RunState, run: Path) -> SpaceWidened
         old = _carried_over(state, study.space)
     except SpaceError as error:
         raise StudyError(f"{run}: {error} (--run names another folder)") from error
+    _require_same_sources(state, run)
     if (0, None) not in state.trials:  # no baseline has run yet, so it may have values for what is new
         known = state.space["parameters"]
         added = {name: value for name, value in study.baseline.items() if name not in known}
@@ -131,6 +133,18 @@ def check_continuation(study: Study, state: RunState, run: Path) -> SpaceWidened
             f"{change.now!r}; set it back or choose another folder with --run"
         )
     return widened
+
+
+def _require_same_sources(state: RunState, run: Path) -> None:
+    """Refuse to go on with a network of one's own whose file is another one than the trials so far had."""
+    for trial in state.trials.values():
+        configuration = trial.started.configuration
+        family, source = str(configuration.get("network.family", "")), configuration.get("network.source")
+        if source and source != source_digest(family):
+            raise StudyError(
+                f"{run}: trial {trial.started.trial} was trained with another file of {family}; restore it, or choose "
+                "another folder with --run"
+            )
 
 
 def check_digest(run: Path, state: RunState, digest: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,13 +13,17 @@ from typing import Any
 from results.run_folder import DATASET
 from results.schema import SchemaError, Value, read
 from results.study import NETWORK, SECTIONS, AshaSection, FinalsSection, SearchSection, StudyRecord
+from search_spaces.parameters import Categorical
 from search_spaces.space import Space, load_space
-from seti_model.config import MAX_BLOCKS, Configuration, field_types
+from seti_model.config import COURSE, EPOCHS, MAX_BLOCKS, Configuration, field_types
+from seti_model.errors import ConfigError
+from seti_model.own import completed, own_fields, search_too
 from tune.checks import check_places
 from tune.errors import StudyError
 
 STUDIES = Path(__file__).parent / "studies"
 EXPORT = "export"  # a section that study files once had
+DRAWS = 32  # points of a space that are looked at before it is searched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,7 @@ class Study(StudyRecord):
         values = {**self.fixed, **parameters}
         if not self.is_network:
             return values
-        return Configuration.from_mapping({**values, "training.epochs": self.study.max_epochs}).to_mapping()
+        return completed(Configuration.from_mapping({**values, EPOCHS: self.study.max_epochs})).to_mapping()
 
     def baseline_parameters(self) -> dict[str, Value] | None:
         """Return the baseline as a point of the space; None where a study of another trainable names none."""
@@ -230,13 +235,42 @@ def _check_parameters(path: Path, study: Study) -> None:
     if study.is_network:
         if study.baseline:
             raise StudyError(f"{path}: [baseline] belongs to studies with a trainable of their own; remove it")
-        fields = {name: kind for name, kind in field_types().items() if name != "training.epochs"}
-        study.space.check_fields(fields)
-        if "training.epochs" in study.fixed:
-            raise StudyError(f"{path}: [fixed] 'training.epochs' is set by [study] max_epochs; remove it")
+        study.space.check_fields({name: kind for name, kind in _fields(study).items() if name not in _GIVEN})
+        for name in set(_GIVEN) & set(study.fixed):
+            raise StudyError(f"{path}: [fixed] {name!r} is set by {_GIVEN[name]}; remove it")
         study.configuration({})
+        _check_draws(path, study)
     elif study.baseline:
         study.space.validate(study.baseline)
+
+
+def _check_draws(path: Path, study: Study) -> None:
+    """Refuse a space with points that no training accepts, as far as some draws show."""
+    rng = random.Random(0)  # noqa: S311 - points to look at
+    for point in (study.space.sample(rng) for _ in range(DRAWS)):
+        try:
+            study.configuration(point)
+        except ConfigError as error:
+            raise StudyError(
+                f"{path}: space {study.space.name!r} holds points that cannot be trained, such as {point}: {error}; "
+                "give a parameter a `when`, or set it under [fixed]"
+            ) from error
+
+
+_GIVEN: Mapping[str, str] = {EPOCHS: "[study] max_epochs", "network.source": "the module itself"}
+
+
+def _fields(study: Study) -> dict[str, type]:
+    """Return the type of every field that the study may name, those of networks of one's own too."""
+    search_too(study.home)
+    families = {study.fixed.get("network.family")}
+    for parameter in study.space.parameters:
+        if parameter.name == "network.family" and isinstance(parameter, Categorical):
+            families |= set(parameter.choices)
+    fields = dict(field_types())
+    for family in sorted(str(family) for family in families if ":" in str(family)):
+        fields |= own_fields(family)
+    return fields
 
 
 def _check_start(path: Path, study: Study) -> None:
@@ -260,7 +294,7 @@ def _check_start(path: Path, study: Study) -> None:
                 f"{path}: space {study.space.name!r} varies {name!r}, but the weights of [study] init_from fit one "
                 "value only; set it under [fixed] instead"
             )
-    for blocks in range(network.blocks + 1, MAX_BLOCKS + 1):
+    for blocks in range(network.blocks + 1, MAX_BLOCKS + 1) if network.family == COURSE else ():
         if frozen in varied and varied[frozen].contains(blocks):
             raise StudyError(
                 f"{path}: space {study.space.name!r} lets {frozen!r} be {blocks}, the network has {network.blocks} "

@@ -17,10 +17,11 @@ from results.report.figures import learning_curves
 from results.run_folder import CLASS_REPORT, CURVES, HISTORY, LOG_NAME, TRAINED_MODEL
 from results.stats.metrics import classification_metrics, report_text
 from results.study import DataSection, StudyRecord
-from seti_model.config import Configuration, field_types
+from seti_model.config import EPOCHS, Configuration, Value, field_types, may_be_prolonged
 from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
 from seti_model.errors import ConfigError
+from seti_model.own import completed, own_fields, search_too
 from tune.loop.next_work import Terms
 from tune.single import Single, epoch_rows, export_best, recorded_single, run_single
 
@@ -76,7 +77,9 @@ def _single(wanted: Wanted, cores: int) -> Single:
     path = wanted.data.absolute() if wanted.data is not None else known.data.path
     if path is None:
         raise ConfigError("--data is missing: name the folder of the data set")
-    configuration = Configuration.from_mapping({**known.fixed, **_parsed(wanted.settings)})
+    folder = Path(known.folder or "").absolute()
+    search_too(folder)
+    configuration = completed(Configuration.from_mapping(_with_settings(known.fixed, wanted.settings)))
     init_from = wanted.init_from.absolute() if wanted.init_from is not None else known.study.init_from
     epochs = configuration.training.epochs
     return Single(
@@ -90,6 +93,7 @@ def _single(wanted: Wanted, cores: int) -> Single:
         ),
         seed=_first(wanted.seed, recorded and recorded.study.seed, 1),
         init_digest=None if init_from is None else read_description(Path(init_from)).weights_digest,
+        folder=folder if configuration.network.is_own else None,
         data=DataSection(path=str(path)),
     )
 
@@ -107,7 +111,7 @@ def _recorded(out: Path, *, go_on: bool) -> StudyRecord | None:
 
 
 def _require_same(out: Path, state: RunState, single: Single, data_digest: str) -> None:
-    """Refuse to continue a training as another one; only its number of epochs may change."""
+    """Refuse to continue a training as another one; only its number of epochs may change, and not with a cosine."""
     if state.started is None or not state.has_epochs:
         return
     before = Configuration.from_mapping(state.study.fixed).to_mapping() | {
@@ -123,7 +127,7 @@ def _require_same(out: Path, state: RunState, single: Single, data_digest: str) 
         "init_digest": single.init_digest,
     }
     for name in now:
-        if name != "training.epochs" and before.get(name) != now[name]:
+        if not (name == EPOCHS and may_be_prolonged(now)) and before.get(name) != now[name]:
             raise ConfigError(
                 f"{out}: made with {name}={before.get(name)!r}, this training has {now[name]!r}; continue with the "
                 "same value or start afresh in another folder"
@@ -170,10 +174,12 @@ class _Monitor:
         )
 
 
-def _parsed(settings: Sequence[str]) -> dict[str, object]:
-    types, values = field_types(), dict[str, object]()
-    for setting in settings:
-        name, equals, text = setting.partition("=")
+def _with_settings(known: Mapping[str, Value], settings: Sequence[str]) -> dict[str, object]:
+    """Return known fields with those that were typed, each of the type of its field."""
+    texts = [setting.partition("=") for setting in settings]
+    family = str({**known, **{name: text for name, _, text in texts}}.get("network.family", ""))
+    types, values = {**field_types(), **(own_fields(family) if ":" in family else {})}, dict[str, object](known)
+    for setting, (name, equals, text) in zip(settings, texts, strict=True):
         if not equals:
             raise ConfigError(f"--set {setting}: expected FIELD=VALUE, for example training.epochs=3")
         expected = types.get(name, str)  # an unknown name is refused together with the known ones

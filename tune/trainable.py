@@ -12,7 +12,6 @@ import dataclasses
 import errno
 import importlib
 import os
-import sys
 import sysconfig
 import time
 import traceback
@@ -29,6 +28,7 @@ from results.schema import Value
 from results.study import NETWORK
 from seti_model.config import Configuration
 from seti_model.errors import DamagedCheckpointError
+from seti_model.own import search_too
 from seti_model.runtime import prepare_process
 from seti_model.training import outcome
 from tune.errors import StudyError
@@ -126,16 +126,16 @@ Trainable = Callable[[Task, Any, OnEpoch], None]
 
 
 def load_trainable(name: str, folder: Path | None = None) -> Trainable:
-    """Return the course network's, or import `module:function`; `folder`, where the study file lies, is searched too.
+    """Return that of our networks, or import `module:function`; `folder`, where the study file lies, is searched too.
 
     Raises:
         StudyError: No such module or function.
     """
+    if folder is not None:
+        search_too(folder)
     if name == NETWORK:
         return train_network
     module, function = name.split(":")
-    if folder is not None and str(folder) not in sys.path:
-        sys.path.append(str(folder))
     try:
         found: Trainable = getattr(importlib.import_module(module), function)
     except Exception as error:  # whatever a user's module does when it is imported
@@ -147,7 +147,7 @@ def load_trainable(name: str, folder: Path | None = None) -> Trainable:
 
 
 def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
-    """Train the course network: the trainable of every study that names no other."""
+    """Train a Keras network: the trainable of every study that names no other."""
     prepare_process(task.threads, gpu=task.gpus > 0)
     from seti_model.training.train import Checkpoints, train
 

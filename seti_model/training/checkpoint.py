@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from seti_model.config import Configuration
+from seti_model.config import EPOCHS, Configuration, may_be_prolonged
 from seti_model.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from seti_model.files import UNREADABLE, written_whole
 from seti_model.training.arrays import Arrays, read_arrays, write_arrays
@@ -30,8 +30,6 @@ from seti_model.training.outcome import CheckpointInfo, EpochResult, TrainedNetw
 FORMAT = 1
 _STATE, _BEST, _PROBABILITIES, _RECORD = "state.npz", "best_weights.npz", "best_probabilities.npz", "training.json"
 _COMPLETE = re.compile(r"\d{4,}")
-# Numbers of epochs may differ: no epoch depends on how many follow, so a finished training can be prolonged.
-_MAY_DIFFER = "training.epochs"
 _NETWORK_FIELDS = ("shape", "class_names", "pixel_mean", "pixel_deviation")
 
 
@@ -226,7 +224,7 @@ def _require_same(path: Path, found: Mapping[str, Any], expected: Mapping[str, A
         for one in (found, expected)
     )
     for name in [*ours, *(name for name in theirs if name not in ours)]:
-        if name != _MAY_DIFFER and ours.get(name) != theirs.get(name):
+        if not (name == EPOCHS and may_be_prolonged(ours)) and ours.get(name) != theirs.get(name):
             raise CheckpointError(
                 f"{path}: made with {name}={theirs.get(name)!r}, this training has {ours.get(name)!r}; "
                 "continue with the same value or start afresh"

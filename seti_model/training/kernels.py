@@ -1,6 +1,6 @@
-"""Our own kernels: the two layers Keras does slowly or with hidden state, and Adam with the course's decay.
+"""Our own kernels: the two layers Keras does slowly or with hidden state, and Adam with its falling rate.
 
-Every other layer is called as it is. Adam passes over memory once per parameter; its rate decays as a staircase.
+Every other layer is called as it is. Adam passes over memory once per parameter.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from keras.layers import BatchNormalization, Dropout
 
-from seti_model.config import TrainingConfig
+from seti_model.config import COSINE, TrainingConfig
+from seti_model.network import named_layers
 from seti_model.runtime import derive_seed
 
-Normalise = Callable[[keras.layers.BatchNormalization, tf.Tensor], tf.Tensor]
-Drop = Callable[[keras.layers.Dropout, tf.Tensor], tf.Tensor]
 # Keras's defaults, as in the course.
 BETA_1 = 0.9
 BETA_2 = 0.999
@@ -31,58 +31,103 @@ class Moments(NamedTuple):  # a tuple, because TensorFlow takes and returns no d
     variance: tf.Tensor
 
 
-def logits(network: keras.Sequential, pixels: tf.Tensor, *, normalise: Normalise, drop: Drop) -> tf.Tensor:
-    """Walk over the layers up to the softmax; return logits float32 (n, n_classes) for pixel values 0..255."""
-    values = tf.cast(pixels, tf.float32)
-    for layer in network.layers[:-1]:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            values = normalise(layer, values)
-        elif isinstance(layer, keras.layers.Dropout):
-            values = drop(layer, values)
-        else:
-            values = layer(values)
-    return values
+Normalise = Callable[[str, BatchNormalization, tf.Tensor], tf.Tensor]
+Drop = Callable[[str, Dropout, tf.Tensor], tf.Tensor]
 
 
-def training_logits(
-    network: keras.Sequential, pixels: tf.Tensor, *, seed: int, step: tf.Tensor
-) -> tuple[tf.Tensor, dict[str, Moments]]:
-    """Return logits with dropout and batch statistics, and those statistics by the layer's name; none of frozen blocks.
+class Graph:
+    """A network as it is trained and asked: any graph of Keras layers, with two kinds of layer calculated by us.
 
-    The dropout masks depend on `seed`, the layer and `step` (int64, batches from 0) alone: there is no state to save.
-    A frozen block (its layers are not trainable) is in inference mode, without dropout: the statistics it came with
-    were taken without, and dropout would change the variance they stand for (doi:10.1109/CVPR.2019.00279).
+    Batch normalisation and dropout are handed to us wherever the graph calls them, in models within the model too;
+    every other layer is called as Keras calls it, and keeps its weights. Nothing of the network is copied.
+
+    Attributes:
+        network: The stock network, from pixel values 0..255 to probabilities.
+        norms: Its layers of batch normalisation that are ours to calculate, by name.
+        states: Variables that are no weights: what layers draw their random numbers from.
     """
-    moments: dict[str, Moments] = {}
 
-    def drop(layer: keras.layers.Dropout, values: tf.Tensor) -> tf.Tensor:
-        return _drop(layer, values, tf.stack([tf.constant(derive_seed(seed, layer.name), tf.int64), step]))
+    def __init__(self, network: keras.Model) -> None:
+        self.network = network
+        names = {id(layer): name for name, layer in named_layers(network)}
+        self.norms = {
+            names[id(layer)]: layer for _, layer in named_layers(network) if _is_ours(layer, BatchNormalization)
+        }
+        drops = {id(layer) for _, layer in named_layers(network) if _is_ours(layer, Dropout)}
+        of_drops = {id(v) for _, layer in named_layers(network) if id(layer) in drops for v in layer.variables}
+        weights = {id(weight) for weight in network.weights}
+        self.states = [v for v in network.variables if id(v) not in weights | of_drops]
+        self._normalise: Normalise = _unchanged
+        self._drop: Drop = _unchanged
 
-    return logits(network, pixels, normalise=_by_batch_into(moments), drop=drop), moments
+        def replaced(layer: Any) -> Any:
+            if _is_ours(layer, BatchNormalization):
+                return _Handed(layer, lambda values: self._normalise(names[id(layer)], layer, values))
+            if _is_ours(layer, Dropout):
+                return _Handed(layer, lambda values: self._drop(names[id(layer)], layer, values))
+            return layer
+
+        self._softmax = network.layers[-1]
+        up_to_logits = keras.Model(network.inputs, self._softmax.input)
+        self._graph = keras.models.clone_model(up_to_logits, clone_function=replaced, recursive=True)
+
+    def training_logits(
+        self, pixels: tf.Tensor, *, seed: int, step: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, Moments], list[tf.Tensor]]:
+        """Return logits with dropout and batch statistics, those statistics by the layer's name, and other losses.
+
+        There are no statistics of frozen blocks. The dropout masks depend on `seed`, the layer and `step` (int64,
+        batches from 0) alone: there is no state to save. A frozen block (its layers are not trainable) is in
+        inference mode, without dropout: the statistics it came with were taken without, and dropout would change the
+        variance they stand for (doi:10.1109/CVPR.2019.00279). Other losses are those that layers add for themselves.
+        """
+        statistics: dict[str, list[Moments]] = {}
+        calls: dict[str, int] = {}
+
+        def drop(name: str, layer: Dropout, values: tf.Tensor) -> tf.Tensor:
+            calls[name] = call = calls.get(name, 0) + 1
+            own = derive_seed(seed, name) if call == 1 else derive_seed(seed, name, call)
+            return _drop(layer, values, tf.stack([tf.constant(own, tf.int64), step]))
+
+        logits = self._logits(pixels, _by_batch_into(statistics), drop, training=True)
+        return logits, _pooled(statistics), list(self._graph.losses)
+
+    def batch_moments(self, pixels: tf.Tensor) -> dict[str, Moments]:
+        """Return the statistics of one batch: earlier layers normalised by the same batch, without dropout.
+
+        Frozen blocks are normalised by their own statistics and have none in the answer.
+        """
+        statistics: dict[str, list[Moments]] = {}
+        self._logits(pixels, _by_batch_into(statistics), _unchanged, training=False)
+        return _pooled(statistics)
+
+    def inference(self, pixels: tf.Tensor, moments: Mapping[str, Moments]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return probabilities and logits normalised by the given statistics, without dropout."""
+
+        def normalise(name: str, layer: BatchNormalization, values: tf.Tensor) -> tf.Tensor:
+            return _by_known(layer, values, moments[name])
+
+        logits = self._logits(pixels, normalise, _unchanged, training=False)
+        return self._softmax(logits), logits
+
+    def _logits(self, pixels: tf.Tensor, normalise: Normalise, drop: Drop, *, training: bool) -> tf.Tensor:
+        """Return logits float32 (n, n_classes) for pixel values 0..255."""
+        self._normalise, self._drop = normalise, drop
+        try:
+            return self._graph(tf.cast(pixels, tf.float32), training=training)
+        finally:
+            self._normalise, self._drop = _unchanged, _unchanged
 
 
-def batch_moments(network: keras.Sequential, pixels: tf.Tensor) -> dict[str, Moments]:
-    """Return the statistics of one batch: earlier layers normalised by the same batch, without dropout.
+class _Handed(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
+    """Stands in a graph where another layer stood, and hands its input on."""
 
-    Frozen blocks are normalised by their own statistics and have none in the answer.
-    """
-    moments: dict[str, Moments] = {}
-    logits(network, pixels, normalise=_by_batch_into(moments), drop=_keep)
-    return moments
+    def __init__(self, layer: keras.layers.Layer, calculate: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        super().__init__(name=layer.name, dtype=layer.dtype_policy, autocast=False)
+        self._calculate = calculate
 
-
-def inference_logits(network: keras.Sequential, pixels: tf.Tensor, moments: Mapping[str, Moments]) -> tf.Tensor:
-    """Return logits normalised by the given statistics, without dropout."""
-
-    def normalise(layer: keras.layers.BatchNormalization, values: tf.Tensor) -> tf.Tensor:
-        return _by_known(layer, values, moments[layer.name])
-
-    return logits(network, pixels, normalise=normalise, drop=_keep)
-
-
-def batch_norms(network: keras.Sequential) -> list[keras.layers.BatchNormalization]:
-    """Return the layers whose statistics the functions above take and give, first one first."""
-    return [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    def call(self, values: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
+        return self._calculate(values)
 
 
 class FusedAdam:
@@ -90,17 +135,20 @@ class FusedAdam:
 
     No Keras optimiser: those make several passes over memory (about twice the time of a step of the course network)
     and their path through `tf.distribute` never releases a model (keras#20552).
-    Source: doi:10.48550/arXiv.1412.6980; rate of batch b: `learning_rate * decay_rate ** (b // decay_steps)`.
+    Source: doi:10.48550/arXiv.1412.6980; `TrainingConfig` says how the rate falls over all `batches`.
     """
 
-    def __init__(self, config: TrainingConfig, variables: Mapping[str, tf.Variable]) -> None:
-        self._config = config
+    def __init__(self, config: TrainingConfig, variables: Mapping[str, tf.Variable], *, batches: int) -> None:
+        self._config, self._batches = config, batches
         self._variables = dict(variables)
         self._first = {name: _zeros_like(variable) for name, variable in self._variables.items()}
         self._second = {name: _zeros_like(variable) for name, variable in self._variables.items()}
 
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
         """Return the rate, float32 scalar, of batch `step` (int64, counted from 0 over the whole training)."""
+        if self._config.schedule == COSINE:
+            turn = np.pi * tf.cast(step, tf.float32) / self._batches
+            return self._config.learning_rate * (1.0 + tf.cos(turn)) / 2.0
         staircase = tf.cast(step // self._config.decay_steps, tf.float32)
         return self._config.learning_rate * tf.pow(tf.constant(self._config.decay_rate, tf.float32), staircase)
 
@@ -110,6 +158,8 @@ class FusedAdam:
         beta_1_power = tf.pow(tf.constant(BETA_1, tf.float32), batches)
         beta_2_power = tf.pow(tf.constant(BETA_2, tf.float32), batches)
         learning_rate = self.learning_rate(step)
+        if self._config.clip_norm > 0:
+            gradients, _ = tf.clip_by_global_norm(gradients, self._config.clip_norm)
         for (name, variable), gradient in zip(self._variables.items(), gradients, strict=True):
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
@@ -139,27 +189,53 @@ class FusedAdam:
         return first | {f"adam_v/{name}": moment for name, moment in self._second.items()}
 
 
-def _by_batch_into(moments: dict[str, Moments]) -> Normalise:
-    def normalise(layer: keras.layers.BatchNormalization, values: tf.Tensor) -> tf.Tensor:
+def _is_ours(layer: Any, kind: type[BatchNormalization] | type[Dropout]) -> bool:
+    """Whether a layer is one that we calculate: not a class derived from it, nor an unusual form of it."""
+    if type(layer) is not kind:
+        return False
+    return layer.axis == -1 if isinstance(layer, BatchNormalization) else layer.noise_shape is None
+
+
+def _by_batch_into(statistics: dict[str, list[Moments]]) -> Normalise:
+    def normalise(name: str, layer: BatchNormalization, values: tf.Tensor) -> tf.Tensor:
         if not layer.trainable:
             return _by_known(layer, values, Moments(layer.moving_mean.value, layer.moving_variance.value))
         planes = _four_dimensional(values)
         normalised, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            planes, layer.gamma.value, layer.beta.value, epsilon=layer.epsilon, is_training=True
+            planes, *_scale_and_offset(layer), epsilon=layer.epsilon, is_training=True
         )
         # The kernel applies Bessel's correction to the variance it returns, Keras's moving variance does not.
         count = tf.cast(tf.reduce_prod(tf.shape(planes)[:3]), tf.float32)
-        moments[layer.name] = Moments(mean, variance * ((count - 1) / count))
+        statistics.setdefault(name, []).append(Moments(mean, variance * ((count - 1) / count)))
         return tf.reshape(normalised, tf.shape(values))
 
     return normalise
 
 
-def _by_known(layer: keras.layers.BatchNormalization, values: tf.Tensor, known: Moments) -> tf.Tensor:
+def _pooled(statistics: Mapping[str, Sequence[Moments]]) -> dict[str, Moments]:
+    """Return the statistics of each layer; of one that the graph calls several times, those of all calls together."""
+    return {name: calls[0] if len(calls) == 1 else _together(calls) for name, calls in statistics.items()}
+
+
+def _together(calls: Sequence[Moments]) -> Moments:
+    means, variances = tf.stack([one.mean for one in calls]), tf.stack([one.variance for one in calls])
+    variance = tf.reduce_mean(variances, axis=0) + tf.math.reduce_variance(means, axis=0)
+    return Moments(tf.reduce_mean(means, axis=0), variance)
+
+
+def _scale_and_offset(layer: BatchNormalization) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return gamma and beta, float32 (channels,), of a layer that may have neither."""
+    channels = layer.moving_mean.shape
+    return (
+        layer.gamma.value if layer.scale else tf.ones(channels),
+        layer.beta.value if layer.center else tf.zeros(channels),
+    )
+
+
+def _by_known(layer: BatchNormalization, values: tf.Tensor, known: Moments) -> tf.Tensor:
     normalised, _, _ = tf.compat.v1.nn.fused_batch_norm(
         _four_dimensional(values),
-        layer.gamma.value,
-        layer.beta.value,
+        *_scale_and_offset(layer),
         mean=known.mean,
         variance=known.variance,
         epsilon=layer.epsilon,
@@ -172,13 +248,13 @@ def _four_dimensional(values: tf.Tensor) -> tf.Tensor:
     return values if values.shape.rank == 4 else tf.reshape(values, [-1, 1, 1, values.shape[-1]])
 
 
-def _drop(layer: keras.layers.Dropout, values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+def _drop(layer: Dropout, values: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     if layer.rate == 0 or not layer.trainable:
         return values
     return tf.nn.experimental.stateless_dropout(values, layer.rate, seed, rng_alg="philox")
 
 
-def _keep(layer: keras.layers.Dropout, values: tf.Tensor) -> tf.Tensor:
+def _unchanged(name: str, layer: keras.layers.Layer, values: tf.Tensor) -> tf.Tensor:
     return values
 
 

@@ -10,8 +10,7 @@ import keras
 import tensorflow as tf
 
 from seti_model.network import named_weights
-from seti_model.training import kernels as forward
-from seti_model.training.kernels import FusedAdam, Moments
+from seti_model.training.kernels import FusedAdam, Graph, Moments
 
 # Images at a time in validation, whatever the training's batch size: bounds the memory, keeps probabilities equal.
 INFERENCE_BATCH = 64
@@ -23,23 +22,25 @@ class TrainingSteps:
     Never through XLA: on a CPU it is several times slower than TensorFlow's own kernels.
     """
 
-    def __init__(self, network: keras.Sequential, optimizer: FusedAdam, *, seed: int, pixels: tf.DType) -> None:
-        trainable = [variable.value for variable in network.trainable_variables]
-        images = _image_spec(network, pixels)
+    def __init__(self, graph: Graph, optimizer: FusedAdam, *, seed: int, pixels: tf.DType) -> None:
+        trainable = [variable.value for variable in graph.network.trainable_variables]
+        images = _image_spec(graph.network, pixels)
 
         def train_batch(pixels: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
             # Only what the trained weights act on is differentiated, so frozen blocks have no backward pass.
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(trainable)
-                logits, moments = forward.training_logits(network, pixels, seed=seed, step=step)
+                logits, moments, others = graph.training_logits(pixels, seed=seed, step=step)
                 loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-            optimizer.apply(tape.gradient(loss, trainable), step)
-            _follow(network, moments)
+                total = tf.add_n([loss, *others]) if others else loss
+            gradients = tape.gradient(total, trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            optimizer.apply([tf.convert_to_tensor(gradient) for gradient in gradients], step)
+            _follow(graph, moments)
             correct = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
             return tf.stack([loss, tf.reduce_sum(tf.cast(correct, tf.float32))])
 
         def batch_moments(pixels: tf.Tensor) -> dict[str, Moments]:
-            return forward.batch_moments(network, pixels)
+            return graph.batch_moments(pixels)
 
         labels, step = tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int64)
         #: (pixels, labels int32, step int64) -> float32 (2,): mean loss, number of correct images.
@@ -48,22 +49,21 @@ class TrainingSteps:
         self.batch_moments = _compiled(batch_moments, images)
 
 
-def compile_inference(network: keras.Sequential, pixels: tf.DType) -> Any:
+def compile_inference(graph: Graph, pixels: tf.DType) -> Any:
     """Return a function (pixels, moments) -> (probabilities, log-probabilities), float32 (n, n_classes)."""
     moments = {
-        layer.name: Moments(*2 * [tf.TensorSpec(layer.moving_mean.shape, tf.float32)])
-        for layer in forward.batch_norms(network)
+        name: Moments(*2 * [tf.TensorSpec(layer.moving_mean.shape, tf.float32)]) for name, layer in graph.norms.items()
     }
 
     def infer(pixels: tf.Tensor, moments: dict[str, Moments]) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = forward.inference_logits(network, pixels, moments)
-        return network.layers[-1](logits), tf.nn.log_softmax(logits)
+        probabilities, logits = graph.inference(pixels, moments)
+        return probabilities, tf.nn.log_softmax(logits)
 
-    return _compiled(infer, _image_spec(network, pixels), moments)
+    return _compiled(infer, _image_spec(graph.network, pixels), moments)
 
 
 def save_inference(
-    network: keras.Sequential,
+    network: keras.Model,
     folder: Path,
     *,
     shape: tuple[int, int, int],
@@ -82,16 +82,16 @@ def save_inference(
     Raises:
         OSError: It cannot be written.
     """
-    module = tf.Module()
-    module.weights = [weight.value for weight in named_weights(network).values()]  # what a SavedModel keeps
+    module, graph = tf.Module(), Graph(network)
+    module.weights = [variable.value for variable in network.variables]  # what a SavedModel keeps
 
     def signature(kind: tf.DType) -> Any:
         def infer(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
             moments = {
-                layer.name: Moments(layer.moving_mean.value, layer.moving_variance.value)
-                for layer in forward.batch_norms(network)
+                name: Moments(layer.moving_mean.value, layer.moving_variance.value)
+                for name, layer in graph.norms.items()
             }
-            return {"probabilities": network.layers[-1](forward.inference_logits(network, prepare(pixels), moments))}
+            return {"probabilities": graph.inference(prepare(pixels), moments)[0]}
 
         return _compiled(infer, tf.TensorSpec((None, *shape), kind, name="pixels"))
 
@@ -102,27 +102,27 @@ def save_inference(
         raise OSError(error.message.split("; ")[-1].partition(" [")[0]) from error
 
 
-def moving_moments(network: keras.Sequential) -> dict[str, Moments]:
+def moving_moments(graph: Graph) -> dict[str, Moments]:
     """Return the moving averages as they stand, as arrays by the layer's name."""
     return {
-        layer.name: Moments(layer.moving_mean.value.numpy(), layer.moving_variance.value.numpy())
-        for layer in forward.batch_norms(network)
+        name: Moments(layer.moving_mean.value.numpy(), layer.moving_variance.value.numpy())
+        for name, layer in graph.norms.items()
     }
 
 
-def weight_values(network: keras.Sequential) -> dict[str, Any]:
+def weight_values(network: keras.Model) -> dict[str, Any]:
     """Return copies of all weights as arrays by `<layer>/<variable>`."""
     return {name: weight.value.numpy() for name, weight in named_weights(network).items()}
 
 
-def _follow(network: keras.Sequential, moments: dict[str, Moments]) -> None:
-    for layer in (layer for layer in forward.batch_norms(network) if layer.trainable):
-        batch = moments[layer.name]
+def _follow(graph: Graph, moments: dict[str, Moments]) -> None:
+    for name, batch in moments.items():  # none of frozen blocks
+        layer = graph.norms[name]
         for average, value in ((layer.moving_mean.value, batch.mean), (layer.moving_variance.value, batch.variance)):
             average.assign(average * layer.momentum + value * (1 - layer.momentum))
 
 
-def _image_spec(network: keras.Sequential, pixels: tf.DType) -> tf.TensorSpec:
+def _image_spec(network: keras.Model, pixels: tf.DType) -> tf.TensorSpec:
     return tf.TensorSpec(network.input_shape, pixels)  # (None, n_time, n_freq, channels)
 
 

@@ -22,7 +22,7 @@ from seti_model.exported import InitialModel, start_from
 from seti_model.network import PixelScale, Shape, build_network, named_weights
 from seti_model.runtime import derive_seed
 from seti_model.training.arrays import Array, Arrays
-from seti_model.training.kernels import FusedAdam, Moments
+from seti_model.training.kernels import FusedAdam, Graph, Moments
 from seti_model.training.outcome import Diverged
 from seti_model.training.steps import INFERENCE_BATCH, TrainingSteps, compile_inference, moving_moments, weight_values
 
@@ -45,25 +45,20 @@ class Session:
         self._configuration, self._data, self._seed = configuration, data, seed
         shape: Shape = data.train.images.shape[1:]
         self.pixels = _scale(configuration, data, initial)
-        self._network = build_network(
-            configuration.network,
-            shape,
-            len(data.class_names),
-            seed=seed,
-            pixels=self.pixels,
-            precision=configuration.training.precision,
-        )
+        self._network = build_network(configuration, shape, len(data.class_names), seed=seed, pixels=self.pixels)
         if initial is not None:
             frozen = configuration.training.frozen_blocks
             start_from(self._network, initial, class_names=data.class_names, frozen_blocks=frozen)
         self.parameters: int = self._network.count_params()
         names = {id(weight): name for name, weight in named_weights(self._network).items()}
         trainable = {names[id(weight)]: weight.value for weight in self._network.trainable_variables}
-        self._optimizer = FusedAdam(configuration.training, trainable)
-        pixels = tf.as_dtype(data.train.images.dtype)
-        self._steps = TrainingSteps(self._network, self._optimizer, seed=seed, pixels=pixels)
-        self._infer = compile_inference(self._network, pixels)
         self._batches = math.ceil(len(data.train.labels) / configuration.training.batch_size)
+        batches = configuration.training.epochs * self._batches
+        self._optimizer = FusedAdam(configuration.training, trainable, batches=batches)
+        pixels = tf.as_dtype(data.train.images.dtype)
+        self._graph = Graph(self._network)
+        self._steps = TrainingSteps(self._graph, self._optimizer, seed=seed, pixels=pixels)
+        self._infer = compile_inference(self._graph, pixels)
 
     def run_epoch(self, epoch: int) -> tuple[float, float]:
         """Train one epoch (from 1); return the mean loss and the accuracy over its images as they were trained.
@@ -107,14 +102,14 @@ class Session:
         """
         config = self._configuration.training
         if config.recalibration_batches == 0:
-            return moving_moments(self._network)
+            return moving_moments(self._graph)
         images = self._data.train.images
         order = epoch_order(len(images), seed=self._seed, epoch=0)
         whole = max(len(order) // config.batch_size, 1)  # a partial batch would count as much as a whole one
         chosen = order[: min(whole, config.recalibration_batches) * config.batch_size]
         batches = [self._steps.batch_moments(images[some]) for some in _chunks(chosen, config.batch_size)]
         recomputed = {name: _pooled([batch[name] for batch in batches]) for name in batches[0]}
-        return moving_moments(self._network) | recomputed  # those of frozen blocks stay
+        return moving_moments(self._graph) | recomputed  # those of frozen blocks stay
 
     def validate(self, epoch: int, moments: dict[str, Moments]) -> Validation:
         """Predict the validation split with the given statistics.
@@ -144,12 +139,16 @@ class Session:
         """Yield weights and moments one by one: all that changes from batch to batch."""
         for name, weight in named_weights(self._network).items():
             yield f"weights/{name}", weight.value.numpy()
+        for number, variable in enumerate(self._graph.states):
+            yield f"states/{number}", variable.value.numpy()
         yield from self._optimizer.state()
 
     def restore(self, state: Arrays) -> None:
         """Set what `state` gave."""
         for name, weight in named_weights(self._network).items():
             weight.assign(state[f"weights/{name}"])
+        for number, variable in enumerate(self._graph.states):
+            variable.assign(state[f"states/{number}"])
         self._optimizer.restore(state)
 
 

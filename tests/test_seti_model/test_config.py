@@ -16,10 +16,12 @@ def test_default_is_the_course_network():
 
 
 def test_every_field_has_a_name_a_type_and_a_value_of_that_type():
-    every = Configuration.from_mapping({"prepare.steps": "align,crop,grey,resize,sigma_clip"})
-    values = every.to_mapping()
-    assert values.keys() == field_types().keys()
-    assert all(type(values[name]) is expected for name, expected in field_types().items())
+    values = {}
+    for family in ("drift", "small", "course"):
+        every = {"prepare.steps": "align,crop,grey,resize,sigma_clip", "network.family": family}
+        values |= Configuration.from_mapping(every).to_mapping()
+    assert values.keys() == field_types().keys() - {"network.source"}
+    assert all(type(value) is field_types()[name] for name, value in values.items())
 
 
 @given(

@@ -19,7 +19,7 @@ def test_ten_steps_give_the_weights_of_keras_adam():
     gradients = [[rng.normal(size=array.shape).astype(np.float32) * 10.0**-k for array in start] for k in range(10)]
     ours = [tf.Variable(array) for array in start]
     theirs = [keras.Variable(array) for array in start]
-    fused = FusedAdam(CONFIG, {"kernel": ours[0], "bias": ours[1]})
+    fused = FusedAdam(CONFIG, {"kernel": ours[0], "bias": ours[1]}, batches=1000)
     schedule = keras.optimizers.schedules.ExponentialDecay(0.01, 3, 0.9, staircase=True)
     stock = keras.optimizers.Adam(schedule)
     for number, gradient in enumerate(gradients):
@@ -32,7 +32,7 @@ def test_ten_steps_give_the_weights_of_keras_adam():
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 8, 9, 100, 1199])
 def test_learning_rate_falls_in_the_stairs_of_keras(number):
-    fused = FusedAdam(CONFIG, {})
+    fused = FusedAdam(CONFIG, {}, batches=1000)
     schedule = keras.optimizers.schedules.ExponentialDecay(0.01, 3, 0.9, staircase=True)
     assert float(fused.learning_rate(step(number))) == pytest.approx(float(schedule(number)), rel=1e-6)
     assert float(fused.learning_rate(step(number))) == pytest.approx(0.01 * 0.9 ** (number // 3), rel=1e-4)
@@ -40,14 +40,14 @@ def test_learning_rate_falls_in_the_stairs_of_keras(number):
 
 def test_course_rate_after_one_and_twelve_epochs_is_the_published_one():
     # 100 batches an epoch: 0.0022 and 3e-7.
-    fused = FusedAdam(TrainingConfig(), {})
+    fused = FusedAdam(TrainingConfig(), {}, batches=1000)
     assert float(fused.learning_rate(step(100))) == pytest.approx(0.0022, rel=0.01)
     assert float(fused.learning_rate(step(1200))) == pytest.approx(2.8e-7, rel=0.02)
 
 
 def test_restored_moments_continue_as_if_nothing_had_happened():
     variable, copy = tf.Variable([1.0, 2.0]), tf.Variable([1.0, 2.0])
-    first, second = FusedAdam(CONFIG, {"w": variable}), FusedAdam(CONFIG, {"w": copy})
+    first, second = FusedAdam(CONFIG, {"w": variable}, batches=1000), FusedAdam(CONFIG, {"w": copy}, batches=1000)
     first.apply([tf.constant([0.5, -0.5])], step(0))
     copy.assign(variable)
     second.restore(dict(first.state()))

@@ -3,16 +3,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from seti_model.config import NetworkConfig
+from seti_model.config import Configuration, NetworkConfig, TrainingConfig
 from seti_model.errors import ConfigError
 from seti_model.network import PixelScale, build_network, named_weights
-from seti_model.training import kernels as forward
+from seti_model.training.kernels import Graph
 from seti_model.training.steps import compile_inference, moving_moments
 
 
 def build(config=None, shape=(16, 16, 1), n_classes=3, *, seed=1, pixels=PixelScale(), precision="float32"):  # noqa: B008
     config = config or NetworkConfig(filters_1=4, filters_2=6, kernel=3, dense_units=16)
-    return build_network(config, shape, n_classes, seed=seed, pixels=pixels, precision=precision)
+    configuration = Configuration(network=config, training=TrainingConfig(precision=precision))
+    return build_network(configuration, shape, n_classes, seed=seed, pixels=pixels)
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_single_class_is_refused():
 
 def _uneven_statistics(network):
     rng = np.random.default_rng(3)
-    for layer in forward.batch_norms(network):
+    for layer in Graph(network).norms.values():
         channels = layer.moving_mean.shape
         layer.moving_mean.assign(rng.normal(size=channels))
         layer.moving_variance.assign(rng.uniform(0.5, 2, size=channels))
@@ -89,7 +90,7 @@ def _uneven_statistics(network):
 def test_our_inference_is_that_of_stock_keras(images):
     network = build()
     _uneven_statistics(network)
-    ours, logarithms = compile_inference(network, tf.uint8)(images, moving_moments(network))
+    ours, logarithms = compile_inference(Graph(network), tf.uint8)(images, moving_moments(Graph(network)))
     np.testing.assert_allclose(ours, network(images.astype(np.float32), training=False), atol=1e-6)
     np.testing.assert_allclose(np.exp(logarithms), ours, atol=1e-6)
 
@@ -98,11 +99,12 @@ def test_our_batch_statistics_are_those_stock_keras_moves_its_averages_towards(i
     config = NetworkConfig(filters_1=4, filters_2=6, kernel=3, dense_units=16, conv_dropout=0.0, dense_dropout=0.0)
     network = build(config)
     _uneven_statistics(network)
-    before = moving_moments(network)
-    logits, moments = forward.training_logits(network, images, seed=1, step=tf.constant(0, tf.int64))
+    graph = Graph(network)
+    before = moving_moments(graph)
+    logits, moments, _ = graph.training_logits(images, seed=1, step=tf.constant(0, tf.int64))
     stock = network(images.astype(np.float32), training=True)  # moves the averages
     np.testing.assert_allclose(tf.nn.softmax(logits), stock, atol=1e-5)
-    for layer in forward.batch_norms(network):
+    for layer in graph.norms.values():
         old, batch = before[layer.name], moments[layer.name]
         # Shows that Bessel's correction is undone: with it, 8 images would give a variance 8/7 as large.
         expected = 0.99 * old.variance + 0.01 * batch.variance.numpy()
@@ -113,10 +115,10 @@ def test_our_batch_statistics_are_those_stock_keras_moves_its_averages_towards(i
 def test_dropout_keeps_the_expectation_and_differs_between_steps_and_layers():
     layer, other = keras.layers.Dropout(0.25, name="one"), keras.layers.Dropout(0.25, name="two")
     network = keras.Sequential([keras.Input((1000,)), layer, other, keras.layers.Activation("softmax")])
-    ones = np.ones((200, 1000), np.uint8)
+    graph, ones = Graph(network), np.ones((200, 1000), np.uint8)
 
     def masks(step):
-        values, _ = forward.training_logits(network, ones, seed=5, step=tf.constant(step, tf.int64))
+        values, _, _ = graph.training_logits(ones, seed=5, step=tf.constant(step, tf.int64))
         return values.numpy()
 
     first = masks(0)

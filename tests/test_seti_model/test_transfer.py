@@ -11,8 +11,8 @@ from seti_model.data.dataset import Split
 from seti_model.errors import CheckpointError, ConfigError, ModelError
 from seti_model.exported import export_model, load_initial, load_model
 from seti_model.network import named_weights
-from seti_model.training import kernels as forward
 from seti_model.training.arrays import read_arrays
+from seti_model.training.kernels import Graph
 from seti_model.training.train import Checkpoints, train
 from seti_model.training.trainer import Session, pixel_scale
 
@@ -118,7 +118,7 @@ def test_our_frozen_step_is_that_of_stock_keras(standardised, configure, striped
     changes = {"network__standardise": True, "network__conv_dropout": 0.0, "network__dense_dropout": 0.0}
     network = _start(configure(training__frozen_blocks=1, **changes), striped_data, standardised[1])._network
     images = striped_data.train.images[:16]
-    logits, moments = forward.training_logits(network, images, seed=1, step=tf.constant(0, tf.int64))
+    logits, moments, _ = Graph(network).training_logits(images, seed=1, step=tf.constant(0, tf.int64))
     before = {name: weight.numpy() for name, weight in named_weights(network).items()}
     stock = network(images.astype(np.float32), training=True)  # moves the averages of what is trained
     np.testing.assert_allclose(tf.nn.softmax(logits), stock, atol=1e-5)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from seti_model.config import NetworkConfig
+from seti_model.config import Configuration, NetworkConfig
 from tune.forecast import forecast, forecast_text, measure_flops, network_cost, seconds_per_image
 from tune.study import load_study
 
@@ -13,25 +13,25 @@ SHAPE = (64, 128, 1)
 def test_the_course_network_is_counted_to_the_last_trainable_weight() -> None:
     """33 616 132 parameters, of which the moving statistics are not trained."""
     moving_statistics = 2 * (32 + 64 + 1024)
-    assert network_cost(NetworkConfig(), SHAPE, 4).parameters == 33_616_132 - moving_statistics
+    assert network_cost(Configuration(), SHAPE, 4).parameters == 33_616_132 - moving_statistics
 
 
 def test_the_arithmetic_of_a_step_follows_from_the_shapes() -> None:
     """Second convolution of the course network: 5x5x32x64 weights at 32x64 places, three passes, 2 FLOP each."""
-    one = network_cost(NetworkConfig(blocks=1, dense_units=1), SHAPE, 4)
-    two = network_cost(NetworkConfig(blocks=2, dense_units=1), SHAPE, 4)
+    one = network_cost(Configuration(NetworkConfig(blocks=1, dense_units=1)), SHAPE, 4)
+    two = network_cost(Configuration(NetworkConfig(blocks=2, dense_units=1)), SHAPE, 4)
     dense = 6 * (32 * 64 * 32 - 16 * 32 * 64)
     assert two.flops - one.flops == pytest.approx(6 * 25 * 32 * 64 * 32 * 64 - dense)
 
 
 def test_the_course_network_is_forecast_near_what_was_measured() -> None:
     """82-91 images/s of CPU time were measured where a core does 180 GFLOP/s (FACTS of the project)."""
-    rate = 1 / seconds_per_image(network_cost(NetworkConfig(), SHAPE, 4), 32, flops_per_s=180e9)
+    rate = 1 / seconds_per_image(network_cost(Configuration(), SHAPE, 4), 32, flops_per_s=180e9)
     assert 60 < rate < 120
 
 
 def test_half_the_speed_takes_twice_as_long() -> None:
-    cost = network_cost(NetworkConfig(), SHAPE, 4)
+    cost = network_cost(Configuration(), SHAPE, 4)
     slow = seconds_per_image(cost, 32, flops_per_s=90e9)
     assert slow == pytest.approx(2 * seconds_per_image(cost, 32, flops_per_s=180e9))
 
