@@ -11,8 +11,8 @@ from search_spaces.space import load_space, shipped_spaces
 from seti_model.config import Configuration, field_types
 
 
-def test_four_spaces_are_shipped():
-    assert shipped_spaces() == ("baseline", "extended", "quickstart", "wide")
+def test_the_spaces_that_are_shipped():
+    assert shipped_spaces() == ("baseline", "course", "extended", "quickstart", "wide")
 
 
 @pytest.mark.parametrize("name", shipped_spaces())
