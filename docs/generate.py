@@ -22,7 +22,7 @@ from seti_model import config
 
 FOLDER = Path(__file__).parent
 TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", tuple: "list", Mapping: "object"}
-CONFIGURATION = typing.get_type_hints(config.Configuration)
+CONFIGURATION = config.SECTIONS
 HEADER = ("| key | type | default | meaning |", "|---|---|---|---|")
 
 

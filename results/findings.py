@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from results.audit import Audit, audit
+from results.difference import Contrast, contrasts
 from results.files import write_atomically
 from results.finals import (
     DetectionRow,
@@ -102,6 +103,11 @@ class Findings:
     def audit(self) -> Audit:
         """What the rungs say about stopping early."""
         return audit(self.state)
+
+    @cached_property
+    def contrasts(self) -> tuple[Contrast, ...]:
+        """The best trial with and the best without each choice of preparation and family."""
+        return contrasts(self.state)
 
     @cached_property
     def importance(self) -> Importance | None:

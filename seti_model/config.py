@@ -348,7 +348,7 @@ class Configuration:
             if name not in fields and section != of_own:
                 raise ConfigError(f"{name!r} is no field of the configuration; known: {', '.join(sorted(fields))}")
             sections.setdefault(section, {})[key] = typed_value(name, value, fields.get(name, type(value)))
-        made: dict[str, Any] = {name: kind(**sections.get(name, {})) for name, kind in _SECTIONS.items()}
+        made: dict[str, Any] = {name: kind(**sections.get(name, {})) for name, kind in SECTIONS.items()}
         return cls(**made, own=sections.get(of_own or "", {}))
 
     def to_mapping(self) -> dict[str, Value]:
@@ -358,7 +358,7 @@ class Configuration:
         """
         values = {
             f"{section}.{key}": value
-            for section in _SECTIONS
+            for section in SECTIONS
             if self._counts(section)
             for key, value in vars(getattr(self, section)).items()
             if section != "network" or self._is_of_network(key)
@@ -376,13 +376,13 @@ class Configuration:
         return self.network.family == COURSE or key in ("family", "standardise")
 
 
-_SECTIONS: Mapping[str, Any] = {name: kind for name, kind in get_type_hints(Configuration).items() if name != "own"}
+SECTIONS: Mapping[str, Any] = {name: kind for name, kind in get_type_hints(Configuration).items() if name != "own"}
 
 
 def field_types() -> Mapping[str, type]:
     """Return the type of every field by its full name, e.g. `{"training.batch_size": int, ...}`."""
     return types.MappingProxyType(
-        {f"{section}.{name}": hint for section, cls in _SECTIONS.items() for name, hint in get_type_hints(cls).items()}
+        {f"{section}.{name}": hint for section, cls in SECTIONS.items() for name, hint in get_type_hints(cls).items()}
     )
 
 

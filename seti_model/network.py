@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from seti_model.config import COURSE, Configuration
+from seti_model.data.prepare import prepared_form
 from seti_model.errors import ConfigError
 from seti_model.networks import course, drift, small
 from seti_model.own import load_own, require_same_source
@@ -69,6 +70,24 @@ def build_network(
     # Apart from the dense layer, so that the loss is computed from logits and cannot overflow.
     layers.append(keras.layers.Activation("softmax", dtype="float32", name="probabilities"))
     return keras.Sequential(layers, name="seti_cnn")
+
+
+def summary(configuration: Configuration, shape: Shape, n_classes: int) -> str:
+    """Return the layers of a network with their shapes and parameters, as text.
+
+    Args:
+        configuration: Of the network and the preparation.
+        shape: Of an image before it is prepared.
+        n_classes: Number of classes.
+
+    Raises:
+        ConfigError: As `build_network`.
+    """
+    prepared, _ = prepared_form(shape, configuration.preparation)
+    lines: list[str] = []
+    network = build_network(configuration, prepared, n_classes, seed=0, pixels=PixelScale())
+    network.summary(line_length=100, print_fn=lines.append, expand_nested=True)
+    return "\n".join(lines)
 
 
 def named_weights(network: keras.Model) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
 from seti_model.errors import ConfigError
 from seti_model.own import completed, own_fields, search_too
+from seti_model.runtime import prepare_process
 from tune.loop.next_work import Terms
 from tune.single import Single, epoch_rows, export_best, recorded_single, run_single
 
@@ -56,7 +57,7 @@ def train_one(wanted: Wanted, *, cores: int) -> None:
         KeyboardInterrupt: Ctrl-C, after the command that continues was printed.
     """
     out = wanted.out
-    single = _single(wanted, cores)
+    single = _single(wanted, cores, _recorded(out, go_on=wanted.go_on))
     dataset = Dataset.open(Path(single.data.path or ""))
     with Recorder(out.absolute()) as recorder:
         _require_same(out, recorder.state, single, dataset.digest)
@@ -70,9 +71,23 @@ def train_one(wanted: Wanted, *, cores: int) -> None:
     _finish(out, dataset, trial, single)
 
 
-def _single(wanted: Wanted, cores: int) -> Single:
+def summary_of(wanted: Wanted, *, cores: int) -> str:
+    """Return the layers of the network that is asked for, with their shapes and parameters; nothing is written.
+
+    Raises:
+        ConfigError, StudyError, DatasetError: As `train_one`.
+    """
+    single = _single(wanted, cores, _recorded(wanted.out, go_on=True) if wanted.go_on else None)
+    dataset = Dataset.open(Path(single.data.path or ""))
+    prepare_process(single.terms.threads)
+    from seti_model.network import summary
+
+    configuration = Configuration.from_mapping(single.terms.configuration)
+    return summary(configuration, dataset.image_shape, len(dataset.class_names))
+
+
+def _single(wanted: Wanted, cores: int, recorded: StudyRecord | None) -> Single:
     """Return what is to be trained: what was asked for and, where a training is continued, what it has recorded."""
-    recorded = _recorded(wanted.out, go_on=wanted.go_on)
     known = recorded or StudyRecord()
     path = wanted.data.absolute() if wanted.data is not None else known.data.path
     if path is None:

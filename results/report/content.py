@@ -8,7 +8,7 @@ from functools import partial
 from results.audit import Audit, ExemptTrials
 from results.finals import Role, Tested
 from results.findings import MIN_COMPLETED, Findings, is_current
-from results.log.state import RunState
+from results.log.state import RunState, TrialState
 from results.predictions import read_examples
 from results.report import parts, plots
 from results.report.sentences import (
@@ -26,6 +26,7 @@ from results.schema import to_json
 from results.tables.leaderboard import parameter_types
 from results.tables.status import duration
 from results.tables.table import short_name
+from results.tables.ties import objective
 
 
 def report(found: Findings) -> parts.Document:
@@ -38,6 +39,7 @@ def report(found: Findings) -> parts.Document:
         parts.Section("result", "Result", _result(found)),
         parts.Section("leaderboard", "Leaderboard", _leaderboard(found)),
         parts.Section("curves", "Learning curves", _curves(found)),
+        parts.Section("difference", "What made the difference", _difference(found)),
         parts.Section("parameters", "Parameters", _parameters(found)),
         parts.Section("stopping", "Early stopping", _stopping(found.state, found.audit)),
         parts.Section("costs", "Costs", _costs(found)),
@@ -97,6 +99,31 @@ def _curves(found: Findings) -> list[parts.Part]:
         SEARCH_PICTURE, caption, lambda figures, path: figures.search_overview(state, path, title=found.title)
     )
     return [picture, curves, *([parts.Beside(steps)] if steps else [])]
+
+
+def _difference(found: Findings) -> list[parts.Part]:
+    if not found.contrasts:
+        return []
+
+    def reached(trial: TrialState, value: str) -> str:
+        return f"{value}: {objective(trial):.4f}, trial {trial.started.trial}"
+
+    rows: list[list[parts.Cell]] = [
+        [
+            one.what,
+            reached(one.best, one.chosen),
+            reached(one.without, one.other),
+            None if one.difference is None else parts.Number(one.difference.estimate, "+.4f"),
+        ]
+        for one in found.contrasts
+    ]
+    words = (
+        "The best trial with a choice and the best without it, on the same validation images. The last line keeps the "
+        "baseline's preparation and family: what the other parameters alone gained. Each is the best of several "
+        "trials, and the search tried some choices more often than others."
+    )
+    heads = ["choice", "best with it", "best without it", "difference (95 % interval)"]
+    return [parts.Text(words), parts.Table("Best trials with and without a choice", heads, rows)]
 
 
 def _parameters(found: Findings) -> list[parts.Part]:

@@ -44,7 +44,8 @@ def write_inputs(folder: Path) -> None:
         (folder / "my_images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / "my_images" / "ab"[i % 2] / f"{i}.png")
     for page in PAGES:
-        for name, content in re.findall(r"```toml\n# ([a-z-]+\.toml)\n(.*?)```", text(page), flags=re.DOTALL):
+        printed = r"```(?:toml|python)\n# ([a-z_-]+\.(?:toml|py))\n(.*?)```"
+        for name, content in re.findall(printed, text(page), flags=re.DOTALL):
             (folder / name).write_text(content, encoding="utf-8")
     # `make search` takes minutes; what it leaves is stood in for by the run of the README's study.
     (folder / "runs").mkdir()
@@ -88,6 +89,18 @@ def test_the_readme_runs_as_written(tmp_path: Path) -> None:
     assert (tmp_path / "predictions.csv").read_text().count("\n") == 61
 
 
+def test_the_page_on_a_network_of_ones_own_runs_as_written(tmp_path: Path) -> None:
+    said = run_pages(tmp_path, [DOCS / "your-own-network.md"])
+    assert "dense_2 (Dense)" in said["train"]
+    assert "identical" in said["retrain"]
+    board = pd.read_csv(tmp_path / "runs" / "families" / "leaderboard.csv")
+    own = board[board["network.family"] == "my_networks:Strips"]
+    assert len(own) >= 2
+    assert own["Strips.hidden"].notna().all()
+    assert board[board["network.family"] == "course"]["Strips.hidden"].isna().all()
+    assert (tmp_path / "classes.csv").read_text().count("\n") == 49
+
+
 @pytest.mark.slow
 def test_every_page_runs_as_written_after_the_readme(tmp_path: Path) -> None:
     said = run_pages(tmp_path, PAGES)
@@ -107,7 +120,7 @@ def test_the_index_names_every_page() -> None:
 def test_a_block_is_run_or_marked(page: Path) -> None:
     """A command line of ours outside a console block would be tested by nobody; `text` is the mark."""
     languages = re.findall(r"^```([a-z]*)\n.*?^```$", text(page), flags=re.MULTILINE | re.DOTALL)
-    assert set(languages) <= {"console", "text", "toml"}
+    assert set(languages) <= {"console", "python", "text", "toml"}
     assert all(command.split()[0] in ("make", ".venv/bin/seti-tune") for command in commands(page))
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait
 TRAIN_EPILOG = """examples:
   seti-tune train --data data/course                                      the course network, into runs/train
   seti-tune train --data data/wide --set training.epochs=3 --set network.filters_1=16 --out runs/small
+  seti-tune train --data data/course --set network.family=drift --summary what another family looks like
   seti-tune train --continue                                              go on from the last checkpoint
   seti-tune train --continue --set training.epochs=20                     prolong a finished training
   seti-tune train --data data/new --init-from runs/train/model.keras --set training.frozen_blocks=1 --out runs/new
@@ -68,6 +69,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--init-from", type=Path, metavar="MODEL", help="start from the weights of a model.keras, its .json beside it"
     )
+    train.add_argument("--summary", action="store_true", help="print layers, shapes and parameters, and train nothing")
     train.add_argument("--continue", dest="go_on", action="store_true", help="continue the training in DIR")
 
 
@@ -104,20 +106,21 @@ def _add_test_and_threads(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from tune.train import Wanted, train_one  # which needs NumPy
+    from tune.train import Wanted, summary_of, train_one  # which needs NumPy
 
-    train_one(
-        Wanted(
-            out=args.out,
-            data=args.data,
-            settings=tuple(args.settings),
-            seed=args.seed,
-            threads=args.threads,
-            init_from=args.init_from,
-            go_on=args.go_on,
-        ),
-        cores=_cores(),
+    wanted = Wanted(
+        out=args.out,
+        data=args.data,
+        settings=tuple(args.settings),
+        seed=args.seed,
+        threads=args.threads,
+        init_from=args.init_from,
+        go_on=args.go_on,
     )
+    if args.summary:
+        print(summary_of(wanted, cores=_cores()))
+    else:
+        train_one(wanted, cores=_cores())
     return 0
 
 
