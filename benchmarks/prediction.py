@@ -30,6 +30,7 @@ NETWORKS: Mapping[str, Mapping[str, Any]] = {
         "network.dense_units": 128,
         "network.standardise": True,
     },
+    "drift, preparation included": {"network.family": "drift"},
 }
 WAYS = {"ours": "ExportedModel.predict", "call": "stock Keras model(x)", "predict": "stock Keras model.predict"}
 
@@ -102,17 +103,19 @@ def _prepared(network: str, way: str) -> Callable[[Any], Any]:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     from seti_model.config import Configuration
+    from seti_model.data.prepare import prepare, prepared_form
     from seti_model.exported import ExportedModel
     from seti_model.network import PixelScale, build_network
 
     configuration = Configuration.from_mapping(NETWORKS[network])
-    stock = build_network(configuration.network, (64, 128, 1), 4, seed=1, pixels=PixelScale(0.5, 0.2))
+    shape, _ = prepared_form((64, 128, 1), configuration.preparation)
+    stock = build_network(configuration, shape, 4, seed=1, pixels=PixelScale(0.5, 0.2))
     if way == "ours":
-        model = ExportedModel(stock, configuration, (64, 128, 1), ("a", "b", "c", "d"), "", "")
+        model = ExportedModel(configuration, (64, 128, 1), ("a", "b", "c", "d"), "", "", network=stock)
         return lambda images: model.predict(images, batch=len(images))
     if way == "call":
-        return lambda images: np.asarray(stock(images, training=False))
-    return lambda images: stock.predict(images, batch_size=len(images), verbose=0)
+        return lambda images: np.asarray(stock(prepare(images, configuration.preparation), training=False))
+    return lambda images: stock.predict(prepare(images, configuration.preparation), batch_size=len(images), verbose=0)
 
 
 if __name__ == "__main__":
