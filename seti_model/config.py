@@ -65,11 +65,6 @@ class NetworkConfig:
         return {f"network.{name}": getattr(self, name) for name in names}
 
     @property
-    def section(self) -> str:
-        """The section with the fields of the family: its name, or the name of its class."""
-        return "network" if self.family == COURSE else self.family.partition(":")[2] or self.family
-
-    @property
     def is_own(self) -> bool:
         """Whether the network is the user's."""
         return ":" in self.family
@@ -80,8 +75,8 @@ class NetworkConfig:
                 f"network.family: {self.family!r} is unknown; choose one of {', '.join((COURSE, *FAMILIES))}, or "
                 "your own as module:Class"
             )
-        if self.is_own and self.section in get_type_hints(Configuration):
-            raise ConfigError(f"network.family: a class cannot be called {self.section!r}; give it another name")
+        if self.is_own:
+            _require_free(self.family, "network.family: a class")
         _within("network.blocks", self.blocks, 1, MAX_BLOCKS)
         for block in range(1, MAX_BLOCKS + 1):
             _within(f"network.filters_{block}", getattr(self, f"filters_{block}"), 1, 4096)
@@ -204,20 +199,28 @@ _MADE_FOR: Mapping[str, Mapping[str, Value]] = types.MappingProxyType(
 class PrepareConfig:
     """What is done to images before the network sees them: nothing, in the course."""
 
-    steps: str = ""  # in their order, separated by commas: align, crop, grey, resize, sigma_clip
+    steps: str = ""  # in their order, separated by commas: align, crop, grey, resize, sigma_clip, one's own
+    source: str = ""  # SHA-256 of the modules of steps of one's own; recorded, not to be set
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the steps, in their order."""
         return tuple(name.strip() for name in self.steps.split(",")) if self.steps.strip() else ()
 
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The names of the user's steps, `module:function`."""
+        return tuple(name for name in self.names if ":" in name)
+
     def __post_init__(self) -> None:
         for name in self.names:
-            if name not in STEPS or self.names.count(name) > 1:
+            if (name not in STEPS and not _OWN.fullmatch(name)) or self.names.count(name) > 1:
                 raise ConfigError(
                     f"prepare.steps: {name!r} in {self.steps!r} is unknown or there twice; choose some of "
-                    f"{', '.join(STEPS)}, each once"
+                    f"{', '.join(STEPS)} or your own as module:function, each once"
                 )
+        for name in self.own:
+            _require_free(name, "prepare.steps: a function")
 
 
 @dataclass(frozen=True)
@@ -270,14 +273,18 @@ class SigmaClipConfig:
 
 @dataclass(frozen=True)
 class Preparation:
-    """The steps of one configuration in their order, each with the fields it is given."""
+    """The steps of one configuration in their order, each with the fields it is given.
+
+    `source` is the digest of the modules of steps of one's own, empty without any.
+    """
 
     steps: tuple[tuple[str, Mapping[str, Value]], ...] = ()
+    source: str = ""
 
     @property
     def has_operations(self) -> bool:
         """Whether TensorFlow has operations for all of them, so that a SavedModel can begin with raw pixels."""
-        return not any(name in WITHOUT_OPERATIONS for name, _ in self.steps)
+        return not any(name in WITHOUT_OPERATIONS or name not in STEPS for name, _ in self.steps)
 
     @property
     def mirrors_rest(self) -> bool:
@@ -296,7 +303,7 @@ STEPS: Mapping[str, type | None] = types.MappingProxyType(
 class Configuration:
     """One point of the space, complete: every field has a value. The default is the baseline.
 
-    `own` are the fields of a network of one's own; they are checked by its class, where the network is built.
+    `own` are the fields of a network and of steps of one's own by full name; they are checked where these are used.
     """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -314,8 +321,23 @@ class Configuration:
     @property
     def preparation(self) -> Preparation:
         """What is done to images, with the fields of the steps in use."""
-        names = self.prepare.names
-        return Preparation(tuple((name, vars(getattr(self, name)) if STEPS[name] else {}) for name in names))
+        return Preparation(tuple((name, self._settings(name)) for name in self.prepare.names), self.prepare.source)
+
+    @property
+    def own_sources(self) -> dict[str, tuple[str, ...]]:
+        """What is the user's, by the digest of its modules."""
+        network = {self.network.source: (self.network.family,)} if self.network.is_own else {}
+        return network | ({self.prepare.source: self.prepare.own} if self.prepare.own else {})
+
+    def own_fields(self, name: str) -> dict[str, Value]:
+        """Return the fields of what is the user's, `module:name`, without the prefix."""
+        prefix = f"{section_of(name)}."
+        return {key.removeprefix(prefix): value for key, value in self.own.items() if key.startswith(prefix)}
+
+    def _settings(self, step: str) -> Mapping[str, Value]:
+        if step not in STEPS:
+            return self.own_fields(step)
+        return vars(getattr(self, step)) if STEPS[step] else {}
 
     def __post_init__(self) -> None:
         if self.network.family == "drift" and not self.preparation.mirrors_rest:
@@ -341,15 +363,19 @@ class Configuration:
         """
         sections: dict[str, dict[str, Value]] = {}
         fields = field_types()
-        family = values.get("network.family")
-        of_own = _section_of_own(family)
-        for name, value in {**_MADE_FOR.get(str(family), {}), **values}.items():
+        values = {**_MADE_FOR.get(str(values.get("network.family")), {}), **values}
+        theirs = _sections_of_own(values)
+        own: dict[str, Value] = {}
+        for name, value in values.items():
             section, _, key = name.partition(".")
-            if name not in fields and section != of_own:
+            if section in theirs:
+                own[name] = typed_value(name, value, type(value))
+                continue
+            if name not in fields:
                 raise ConfigError(f"{name!r} is no field of the configuration; known: {', '.join(sorted(fields))}")
-            sections.setdefault(section, {})[key] = typed_value(name, value, fields.get(name, type(value)))
+            sections.setdefault(section, {})[key] = typed_value(name, value, fields[name])
         made: dict[str, Any] = {name: kind(**sections.get(name, {})) for name, kind in SECTIONS.items()}
-        return cls(**made, own=sections.get(of_own or "", {}))
+        return cls(**made, own=own)
 
     def to_mapping(self) -> dict[str, Value]:
         """Return every field that counts by its full name, in the order of declaration.
@@ -361,19 +387,19 @@ class Configuration:
             for section in SECTIONS
             if self._counts(section)
             for key, value in vars(getattr(self, section)).items()
-            if section != "network" or self._is_of_network(key)
+            if self._is_in_use(section, key)
         }
-        return values | {f"{self.network.section}.{key}": value for key, value in self.own.items()}
+        return values | dict(self.own)
 
     def _counts(self, section: str) -> bool:
         if section in STEPS:
             return section in self.prepare.names
         return section not in FAMILIES or section == self.network.family
 
-    def _is_of_network(self, key: str) -> bool:
+    def _is_in_use(self, section: str, key: str) -> bool:
         if key == "source":
-            return self.network.is_own
-        return self.network.family == COURSE or key in ("family", "standardise")
+            return bool(self.prepare.own) if section == "prepare" else self.network.is_own
+        return section != "network" or self.network.family == COURSE or key in ("family", "standardise")
 
 
 SECTIONS: Mapping[str, Any] = {name: kind for name, kind in get_type_hints(Configuration).items() if name != "own"}
@@ -386,8 +412,20 @@ def field_types() -> Mapping[str, type]:
     )
 
 
-def _section_of_own(family: object) -> str | None:
-    return NetworkConfig(family=family).section if isinstance(family, str) and ":" in family else None
+def section_of(name: str) -> str:
+    """Return the section with the fields of a network or step of one's own, `module:name`."""
+    return name.partition(":")[2]
+
+
+def _sections_of_own(values: Mapping[str, object]) -> set[str]:
+    """Return the sections that are the user's."""
+    family, steps = str(values.get("network.family", "")), str(values.get("prepare.steps", ""))
+    return {section_of(name.strip()) for name in (family, *steps.split(",")) if _OWN.fullmatch(name.strip())}
+
+
+def _require_free(name: str, what: str) -> None:
+    if section_of(name) in get_type_hints(Configuration):
+        raise ConfigError(f"{what} cannot be called {section_of(name)!r}; give it another name")
 
 
 def may_be_prolonged(values: Mapping[str, object]) -> bool:

@@ -18,7 +18,7 @@ from seti_model.config import COURSE, Configuration
 from seti_model.data.prepare import prepared_form
 from seti_model.errors import ConfigError
 from seti_model.networks import course, drift, small
-from seti_model.own import load_own, require_same_source
+from seti_model.own import load_network, require_same_source
 
 Shape = tuple[int, int, int]  # n_time, n_freq, channels
 # (hyperparameters, shape, classes, seed, precision) -> a model that returns logits.
@@ -126,8 +126,8 @@ def _middle(configuration: Configuration, shape: Shape, n_classes: int, seed: in
     if not network.is_own:
         fields = network if network.family == COURSE else getattr(configuration, network.family)
         return BUILDERS[network.family](fields, shape, n_classes, seed=seed, precision=precision)
-    require_same_source(network)
-    own = load_own(network.family, configuration.own)
+    require_same_source([network.family], network.source)
+    own = load_network(network.family, configuration.own_fields(network.family))
     with _fresh_names_and_seeds(seed):
         model = own.build(shape, n_classes, seed=seed, precision=precision)
         if not isinstance(model, keras.Model):

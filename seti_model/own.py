@@ -1,6 +1,7 @@
-"""A network of one's own: a frozen dataclass of hyperparameters in a module of the user's, with a method `build`.
+"""What a user writes beside a study: a network, as a frozen dataclass with a method `build`, and steps of preparation.
 
-The module is found as Python finds modules; where a study or a training is started, its folder is among the places.
+A step is a function `images, *, field=default -> images`. Both are named `module:name`, and their fields `name.field`.
+A module is found as Python finds modules; where a study or a training is started, its folder is among the places.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from seti_model.config import Configuration, NetworkConfig, Value, typed_value
+from seti_model.config import Configuration, Value, section_of, typed_value
 from seti_model.errors import ConfigError
 
 TYPES = (bool, int, float, str)
@@ -26,85 +27,123 @@ def search_too(folder: Path) -> None:
         sys.path.append(str(folder))
 
 
-def own_fields(family: str) -> Mapping[str, type]:
-    """Return the type of every field of a network of one's own by its full name, e.g. `{"Spiral.turns": int}`.
+def own_fields(name: str) -> Mapping[str, type]:
+    """Return the type of every field of a network or step by its full name, e.g. `{"Spiral.turns": int}`.
 
     Raises:
-        ConfigError: The class is not there, or is no dataclass of such fields with a method `build`.
+        ConfigError: It is not there, is neither such a class nor such a function, or a field is of another type.
     """
-    section, cls = NetworkConfig(family=family).section, _class(family)
-    hints = get_type_hints(cls)
-    fields = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-    for name, kind in fields.items():
-        if kind not in TYPES:
-            raise ConfigError(
-                f"{family}: field {name!r} is of type {kind}; a hyperparameter is one of bool, int, float, str"
-            )
-    return {f"{section}.{name}": kind for name, kind in fields.items()}
+    return {f"{section_of(name)}.{field}": kind for field, (kind, _) in _declared(name).items()}
 
 
 def completed(configuration: Configuration) -> Configuration:
-    """Return a configuration with all fields of a network of one's own and the digest of its source.
+    """Return a configuration with all fields of what is the user's, and the digests of its modules.
 
     Raises:
-        ConfigError: The class is not there or refuses the fields.
+        ConfigError: Something of it is not there or refuses its fields.
     """
-    network = configuration.network
-    if not network.is_own:
-        return configuration
-    made = load_own(network.family, configuration.own)
-    own = {field.name: getattr(made, field.name) for field in dataclasses.fields(made)}
-    named = dataclasses.replace(network, source=source_digest(network.family))
-    return dataclasses.replace(configuration, network=named, own=own)
+    network, prepare = configuration.network, configuration.prepare
+    own: dict[str, Value] = {}
+    if network.is_own:
+        made = load_network(network.family, configuration.own_fields(network.family))
+        own |= {name: getattr(made, name.partition(".")[2]) for name in own_fields(network.family)}
+        network = dataclasses.replace(network, source=source_digest([network.family]))
+    for name in prepare.own:
+        given = _typed(name, configuration.own_fields(name))
+        own |= {f"{section_of(name)}.{f}": given.get(f, default) for f, (_, default) in _declared(name).items()}
+    if prepare.own:
+        prepare = dataclasses.replace(prepare, source=source_digest(prepare.own))
+    return dataclasses.replace(configuration, network=network, prepare=prepare, own=own)
 
 
-def load_own(family: str, fields: Mapping[str, Value]) -> Any:
+def load_network(family: str, fields: Mapping[str, Value]) -> Any:
     """Return the user's dataclass made with these fields.
 
     Raises:
         ConfigError: The class is not there or refuses them.
     """
-    known, cls = own_fields(family), _class(family)
-    for name in fields:
-        if f"{cls.__name__}.{name}" not in known:
-            raise ConfigError(
-                f"{cls.__name__}.{name} is no field of {family}; known: {', '.join(sorted(known)) or 'none'}"
-            )
-    typed = {name: typed_value(full := f"{cls.__name__}.{name}", fields[name], known[full]) for name in fields}
+    typed = _typed(family, fields)
+    cls: Any = _found(family)
+    if not (hasattr(cls, "__dataclass_fields__") and callable(getattr(cls, "build", None))):
+        raise ConfigError(f"{family}: is no dataclass with a method build; write it as one")
     try:
         return cls(**typed)
     except Exception as error:  # whatever the user's checks raise
         raise ConfigError(f"{family}: refuses {typed}: {error}") from error
 
 
-def source_digest(family: str) -> str:
-    """Return the SHA-256, hex, of the file that the class is defined in."""
-    return hashlib.sha256(Path(inspect.getfile(_class(family))).read_bytes()).hexdigest()
-
-
-def require_same_source(network: NetworkConfig) -> None:
-    """Refuse to build a network whose module has changed since its configuration was recorded.
+def load_step(name: str) -> Callable[..., Any]:
+    """Return the user's function.
 
     Raises:
-        ConfigError: It has, or the module is not there.
+        ConfigError: It is not there, or is none.
     """
-    digest = source_digest(network.family)
-    if network.source and network.source != digest:
+    found: Callable[..., Any] = _found(name)
+    if not inspect.isfunction(found):
+        raise ConfigError(f"{name}: is no function; a step is a function from images to images")
+    return found
+
+
+def source_digest(names: Sequence[str]) -> str:
+    """Return the SHA-256, hex, over the files of the modules that these names begin with."""
+    sha = hashlib.sha256()
+    for name in names:
+        _found(name)  # an error that explains itself where it is not there
+        sha.update(Path(importlib.import_module(name.partition(":")[0]).__file__ or "").read_bytes())
+    return sha.hexdigest()
+
+
+def require_same_source(names: Sequence[str], recorded: str) -> None:
+    """Refuse to use what has changed since a configuration was recorded.
+
+    Raises:
+        ConfigError: A file has changed, or is not there.
+    """
+    digest = source_digest(names)
+    if recorded and recorded != digest:
         raise ConfigError(
-            f"{network.family}: its file has digest {digest[:12]}, the configuration was made with "
-            f"{network.source[:12]}; restore the file, or begin anew with the changed one"
+            f"{', '.join(names)}: the source has digest {digest[:12]}, the configuration was made with "
+            f"{recorded[:12]}; restore the file, or begin anew with the changed one"
         )
 
 
-def _class(family: str) -> Any:
-    module, _, name = family.partition(":")
+def _typed(name: str, fields: Mapping[str, Value]) -> dict[str, Value]:
+    known = own_fields(name)
+    for field in fields:
+        if f"{section_of(name)}.{field}" not in known:
+            raise ConfigError(
+                f"{section_of(name)}.{field} is no field of {name}; known: {', '.join(sorted(known)) or 'none'}"
+            )
+    return {field: typed_value(full := f"{section_of(name)}.{field}", fields[field], known[full]) for field in fields}
+
+
+def _declared(name: str) -> dict[str, tuple[type, Any]]:
+    """Return type and default of every field: of a dataclass, or of a function's keywords after its `*`."""
+    found = _found(name)
     try:
-        found = getattr(importlib.import_module(module), name)
+        fields: dict[str, tuple[Any, Any]]
+        hints = get_type_hints(found)
+        if dataclasses.is_dataclass(found):
+            fields = {f.name: (hints.get(f.name), f.default) for f in dataclasses.fields(found)}
+        else:
+            keywords = [p for p in inspect.signature(found).parameters.values() if p.kind is p.KEYWORD_ONLY]
+            fields = {p.name: (hints.get(p.name), p.default) for p in keywords}
+    except (NameError, TypeError, ValueError) as error:
+        raise ConfigError(f"{name}: no fields can be read ({error}); write a dataclass or function") from error
+    for field, (kind, default) in fields.items():
+        if kind not in TYPES or not isinstance(default, TYPES):
+            raise ConfigError(
+                f"{name}: field {field!r} is {kind} = {default!r}; a field is a bool, int, float or str with a default"
+            )
+    return fields
+
+
+def _found(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # whatever a user's module does when it is imported
         raise ConfigError(
-            f"network.family = {family!r}: {type(error).__name__}: {error}; correct it, or put the module beside the "
-            "study file"
+            f"{name!r}: {type(error).__name__}: {error}; correct it, or put the module into the folder of the study "
+            "file, or into the one you are in"
         ) from error
-    if not (dataclasses.is_dataclass(found) and callable(getattr(found, "build", None))):
-        raise ConfigError(f"network.family = {family!r}: {name} is no dataclass with a method build; write it as one")
-    return found

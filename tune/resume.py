@@ -136,15 +136,16 @@ def check_continuation(study: Study, state: RunState, run: Path) -> SpaceWidened
 
 
 def _require_same_sources(state: RunState, run: Path) -> None:
-    """Refuse to go on with a network of one's own whose file is another one than the trials so far had."""
+    """Refuse to go on where a module of the user's is another one than the trials so far had."""
     for trial in state.trials.values():
-        configuration = trial.started.configuration
-        family, source = str(configuration.get("network.family", "")), configuration.get("network.source")
-        if source and source != source_digest(family):
-            raise StudyError(
-                f"{run}: trial {trial.started.trial} was trained with another file of {family}; restore it, or choose "
-                "another folder with --run"
-            )
+        if not any(trial.started.configuration.get(field) for field in ("network.source", "prepare.source")):
+            continue
+        for source, names in Configuration.from_mapping(trial.started.configuration).own_sources.items():
+            if source != source_digest(names):
+                raise StudyError(
+                    f"{run}: trial {trial.started.trial} was trained with another file of {', '.join(names)}; restore "
+                    "it, or choose another folder with --run"
+                )
 
 
 def check_digest(run: Path, state: RunState, digest: str | None) -> None:

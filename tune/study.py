@@ -257,19 +257,23 @@ def _check_draws(path: Path, study: Study) -> None:
             ) from error
 
 
-_GIVEN: Mapping[str, str] = {EPOCHS: "[study] max_epochs", "network.source": "the module itself"}
+_GIVEN: Mapping[str, str] = {
+    EPOCHS: "[study] max_epochs",
+    "network.source": "the module itself",
+    "prepare.source": "the module itself",
+}
 
 
 def _fields(study: Study) -> dict[str, type]:
-    """Return the type of every field that the study may name, those of networks of one's own too."""
+    """Return the type of every field that the study may name, those of the user's networks and steps too."""
     search_too(study.home)
-    families = {study.fixed.get("network.family")}
+    named = {str(study.fixed.get(field, "")) for field in ("network.family", "prepare.steps")}
     for parameter in study.space.parameters:
-        if parameter.name == "network.family" and isinstance(parameter, Categorical):
-            families |= set(parameter.choices)
+        if parameter.name in ("network.family", "prepare.steps") and isinstance(parameter, Categorical):
+            named |= set(map(str, parameter.choices))
     fields = dict(field_types())
-    for family in sorted(str(family) for family in families if ":" in str(family)):
-        fields |= own_fields(family)
+    for name in sorted({part.strip() for text in named for part in text.split(",") if ":" in part}):
+        fields |= own_fields(name)
     return fields
 
 

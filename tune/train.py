@@ -108,7 +108,7 @@ def _single(wanted: Wanted, cores: int, recorded: StudyRecord | None) -> Single:
         ),
         seed=_first(wanted.seed, recorded and recorded.study.seed, 1),
         init_digest=None if init_from is None else read_description(Path(init_from)).weights_digest,
-        folder=folder if configuration.network.is_own else None,
+        folder=folder if configuration.own_sources else None,
         data=DataSection(path=str(path)),
     )
 
@@ -192,8 +192,10 @@ class _Monitor:
 def _with_settings(known: Mapping[str, Value], settings: Sequence[str]) -> dict[str, object]:
     """Return known fields with those that were typed, each of the type of its field."""
     texts = [setting.partition("=") for setting in settings]
-    family = str({**known, **{name: text for name, _, text in texts}}.get("network.family", ""))
-    types, values = {**field_types(), **(own_fields(family) if ":" in family else {})}, dict[str, object](known)
+    together = {**known, **{name: text for name, _, text in texts}}
+    types, values = dict(field_types()), dict[str, object](known)
+    for text in (str(together.get("network.family", "")), *str(together.get("prepare.steps", "")).split(",")):
+        types |= own_fields(text.strip()) if ":" in text else {}
     for setting, (name, equals, text) in zip(settings, texts, strict=True):
         if not equals:
             raise ConfigError(f"--set {setting}: expected FIELD=VALUE, for example training.epochs=3")

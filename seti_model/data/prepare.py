@@ -25,6 +25,7 @@ from seti_model.data.align import align
 from seti_model.data.dataset import Split, TrainingData
 from seti_model.errors import ConfigError, DatasetError
 from seti_model.files import written_whole
+from seti_model.own import load_step, require_same_source
 
 Prepared = npt.NDArray[Any]  # uint8 or float32
 Shape = tuple[int, int, int]  # n_time, n_freq, channels
@@ -37,10 +38,11 @@ def prepare(images: Prepared, preparation: Preparation) -> Prepared:
     """Return images as a network with this preparation expects them; those given, where there are no steps.
 
     Raises:
-        ConfigError: A step that these images do not allow.
+        ConfigError: A step that these images do not allow, or one of the user's that is not there, has changed or
+            returns something else than images.
     """
     for name, settings in preparation.steps:
-        images = STEPS[name](images, **settings)
+        images = STEPS[name](images, **settings) if name in STEPS else _by_own(name, images, preparation)
     return images
 
 
@@ -103,8 +105,20 @@ def _drop_oldest(folder: Path, newest: Path) -> None:
 
 
 def _digest(data: str, preparation: Preparation) -> str:
-    text = json.dumps([VERSION, data, [[name, dict(settings)] for name, settings in preparation.steps]], sort_keys=True)
+    steps = [[name, dict(settings)] for name, settings in preparation.steps]
+    text = json.dumps([VERSION, data, steps, *([preparation.source] if preparation.source else [])], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _by_own(name: str, images: Prepared, preparation: Preparation) -> Prepared:
+    """Return what the user's function makes of images: uint8, else float32."""
+    require_same_source([own for own, _ in preparation.steps if own not in STEPS], preparation.source)
+    made = np.asarray(load_step(name)(images, **dict(preparation.steps)[name]))
+    if made.ndim != 4 or len(made) != len(images):
+        raise ConfigError(
+            f"prepare.steps: {name!r} made {made.shape} of {images.shape}; return (n, n_time, n_freq, channels)"
+        )
+    return made if made.dtype == np.uint8 else made.astype(np.float32)
 
 
 def resize(images: Prepared, *, n_time: int, n_freq: int) -> Prepared:

@@ -1,5 +1,6 @@
 """A network of the user's own, with kinds of layers and graphs that none of ours has."""
 
+import dataclasses
 import json
 import os
 import random
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from seti_model.config import Configuration
-from seti_model.errors import ConfigError
-from seti_model.exported import as_model, export_model, load_model
+from seti_model.config import Configuration, Preparation
+from seti_model.data.prepare import prepare
+from seti_model.errors import ConfigError, ModelError
+from seti_model.exported import as_model, export_model, export_saved_model, load_model
 from seti_model.network import PixelScale, build_network, named_weights
 from seti_model.own import completed, own_fields, search_too, source_digest
 from seti_model.training.kernels import FusedAdam, Graph
@@ -89,6 +91,23 @@ class NoNumbers:
 
 class NoDataclass:
     pass
+"""
+
+
+STEPS = """
+def halved(images, *, by: int = 2):
+    return images / by
+
+def bare(images, *, by):
+    return images
+
+def flat(images):
+    return images.mean(axis=(1, 2, 3))
+
+class Value:
+    pass
+
+VALUE = Value()
 """
 
 
@@ -197,7 +216,60 @@ def test_the_exported_model_opens_and_predicts_without_its_module(module, stripe
     np.testing.assert_array_equal(np.load(tmp_path / "said.npy"), ours)
     configuration = load_model(tmp_path / "model.keras").configuration.to_mapping()
     assert configuration["Mixed.units"] == 6
-    assert configuration["network.source"] == source_digest(OWN["network.family"])
+    assert configuration["network.source"] == source_digest([OWN["network.family"]])
+
+
+def test_a_step_of_ones_own_is_part_of_the_preparation_and_of_its_digest(module, striped_data, tmp_path):
+    (module.parent / "own_steps.py").write_text(STEPS)
+    plain = {"network.filters_1": 2, "network.filters_2": 2, "network.dense_units": 4, "training.epochs": 1}
+    values = {**plain, "prepare.steps": "own_steps:halved, crop", "crop.n_time": 8, "crop.n_freq": 12}
+    configuration = completed(Configuration.from_mapping(values))
+    assert configuration.to_mapping()["halved.by"] == 2
+    images = striped_data.train.images
+    prepared = prepare(images, configuration.preparation)
+    assert prepared.dtype == np.float32
+    np.testing.assert_array_equal(prepared, images[:, 4:12, 2:14].astype(np.float32) / 2)
+    data = dataclasses.replace(striped_data, prepared_in=tmp_path)
+    first = train(configuration, data, seed=1)
+    other = completed(Configuration.from_mapping({**values, "halved.by": 4}))
+    assert train(other, data, seed=1).last_weights_digest != first.last_weights_digest
+    assert sum(path.is_dir() for path in tmp_path.iterdir()) == 2
+    with pytest.raises(ModelError, match=r"prepare\.steps = 'own_steps:halved, crop' is no operation of TensorFlow"):
+        export_saved_model(first.best, tmp_path / "saved")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prepare.steps": "own_steps:nothing"}, r"'own_steps:nothing': AttributeError"),
+        ({"prepare.steps": "own_steps:halved", "halved.off": 3}, r"halved\.off is no field of .*; known: halved\.by"),
+        ({"prepare.steps": "own_steps:halved", "halved.by": "x"}, r"halved\.by: 'x' is of type str, expected int"),
+        (
+            {"prepare.steps": "own_steps:bare"},
+            r"own_steps:bare: field 'by' is None = <class 'inspect\._empty'>",
+        ),
+        ({"prepare.steps": "own_steps:crop"}, r"prepare\.steps: a function cannot be called 'crop'; give it another"),
+        (
+            {"prepare.steps": "cropped"},
+            r"'cropped' in 'cropped' is unknown or there twice; .* or your own",
+        ),
+    ],
+)
+def test_a_step_that_cannot_be_used_is_refused(module, values, message):
+    (module.parent / "own_steps.py").write_text(STEPS)
+    with pytest.raises(ConfigError, match=message):
+        completed(Configuration.from_mapping(values))
+
+
+def test_a_step_that_returns_no_images_is_refused(module):
+    (module.parent / "own_steps.py").write_text(STEPS)
+    for name, message in (
+        ("flat", r"'own_steps:flat' made \(2,\) of \(2, 4, 4, 1\); return"),
+        ("VALUE", "is no function"),
+    ):
+        preparation = Preparation(((f"own_steps:{name}", {}),))
+        with pytest.raises(ConfigError, match=message):
+            prepare(np.zeros((2, 4, 4, 1), np.uint8), preparation)
 
 
 def test_a_configuration_holds_all_fields_and_the_digest_of_the_source(module):
@@ -211,10 +283,16 @@ def test_a_configuration_holds_all_fields_and_the_digest_of_the_source(module):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"network.family": "nowhere:Net"}, r"network\.family = 'nowhere:Net': ModuleNotFoundError: .* put the module"),
+        ({"network.family": "nowhere:Net"}, r"'nowhere:Net': ModuleNotFoundError: .* put the module"),
         ({"network.family": "own_networks:Nothing"}, r"'own_networks:Nothing': AttributeError"),
-        ({"network.family": "own_networks:NoDataclass"}, r"NoDataclass is no dataclass with a method build"),
-        ({"network.family": "own_networks:NoNumbers"}, r"field 'widths' is of type <class 'tuple'>; a hyperparameter"),
+        (
+            {"network.family": "own_networks:NoDataclass"},
+            r"own_networks:NoDataclass: is no dataclass with a method build",
+        ),
+        (
+            {"network.family": "own_networks:NoNumbers"},
+            r"field 'widths' is <class 'tuple'> = \(1, 2\); a field is a bool",
+        ),
         ({"Mixed.unit": 3}, r"Mixed\.unit is no field of own_networks:Mixed; known: Mixed\.dropout, Mixed\.noise"),
         ({"Mixed.units": 2.5}, r"Mixed\.units: 2\.5 is of type float, expected int"),
         ({"Mixed.units": 0}, r"own_networks:Mixed: refuses \{'units': 0\}: units: 0 is less than 1"),
@@ -240,7 +318,7 @@ def test_what_is_no_classifier_is_refused_when_it_is_built(module, name, message
 
 def test_a_changed_source_is_noticed(module):
     configuration = Configuration.from_mapping({**OWN, "network.source": "0" * 64})
-    with pytest.raises(ConfigError, match=r"its file has digest .*, the configuration was made with 000000000000; res"):
+    with pytest.raises(ConfigError, match=r"the source has digest .*, the configuration was made with 000000000000; r"):
         build_network(configuration, (16, 16, 1), 3, seed=1, pixels=PixelScale())
 
 

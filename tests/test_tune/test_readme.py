@@ -89,7 +89,7 @@ def test_the_readme_runs_as_written(tmp_path: Path) -> None:
     assert (tmp_path / "predictions.csv").read_text().count("\n") == 61
 
 
-def test_the_page_on_a_network_of_ones_own_runs_as_written(tmp_path: Path) -> None:
+def test_the_page_on_a_network_and_a_step_of_ones_own_runs_as_written(tmp_path: Path) -> None:
     said = run_pages(tmp_path, [DOCS / "your-own-network.md"])
     assert "dense_2 (Dense)" in said["train"]
     assert "identical" in said["retrain"]
@@ -98,7 +98,25 @@ def test_the_page_on_a_network_of_ones_own_runs_as_written(tmp_path: Path) -> No
     assert len(own) >= 2
     assert own["Strips.hidden"].notna().all()
     assert board[board["network.family"] == "course"]["Strips.hidden"].isna().all()
+    assert board["stretch.softness"].nunique() > 1
     assert (tmp_path / "classes.csv").read_text().count("\n") == 49
+    # Without its step, or with another one, the model says what is missing.
+    model = [
+        sys.executable,
+        "-m",
+        "tune.cli.main",
+        "evaluate",
+        str(tmp_path / "runs" / "families" / "final" / "model.keras"),
+    ]
+    module = tmp_path / "my_steps.py"
+    module.write_text(module.read_text() + "\n")
+    for folder, message in ((tmp_path, "the source has digest"), (tmp_path / "data", "ModuleNotFoundError")):
+        done = subprocess.run(
+            [*model, tmp_path / "data" / "lines"], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2, done.stderr
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

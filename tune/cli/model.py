@@ -19,6 +19,7 @@ from results.stats.metrics import classification_metrics, report_text
 from seti_model.data.dataset import DATASET_FILE, Dataset
 from seti_model.data.importers import Unlabelled, read_unlabelled
 from seti_model.errors import DatasetError, ModelError
+from seti_model.own import search_too
 from seti_model.runtime import prepare_process
 from tune.test_split import report_use, unlock_test
 
@@ -196,6 +197,8 @@ def _load(args: argparse.Namespace) -> ExportedModel:
     prepare_process(_cores() if args.threads is None else args.threads)
     from seti_model.exported import load_model
 
+    for folder in (args.model.parent, Path()):  # where a step of the user's own may lie
+        search_too(folder.absolute())
     return load_model(args.model)
 
 
