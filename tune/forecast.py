@@ -12,8 +12,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from results.schema import Value
-from seti_model.config import Configuration, DriftConfig, NetworkConfig, SmallConfig
-from seti_model.data.prepare import prepared_form
+from seti_model.config import Configuration, DriftConfig, NetworkConfig, Preparation, SmallConfig
+from seti_model.data.prepare import prepare, prepared_form
 from tune.loop.asha import is_exempt, rung_epochs
 from tune.study import DRAWS, Study
 
@@ -25,6 +25,7 @@ SECONDS_PER_PARAMETER_BYTE = 0.9e-9
 SHARED_MEMORY = 1.3  # two trainings on two cores share the way to memory: 126 images/s each where one alone has 160
 START_S = 40.0  # Ray, TensorFlow in each worker, predicting the test split
 WORKER_BYTES = 600e6  # a process with TensorFlow and nothing trained
+TIMED_IMAGES = 16  # that are prepared to see how long it takes
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a study will cost; `hours` with stopping and without, None where nothing is known of the trainable."""
+    """What a study will cost; `hours` with stopping and without, None where nothing is known of the trainable.
+
+    `prepare_ms` is what one image costs in the dearest preparation, done once for each choice.
+    """
 
     rungs: tuple[int, ...]
     epochs: tuple[int, int]
     hours: tuple[float, float] | None
     memory_gb: float | None
     disk_gb: float | None
+    prepare_ms: float = 0.0
 
 
 def network_cost(configuration: Configuration, shape: tuple[int, int, int], n_classes: int) -> Cost | None:
@@ -157,17 +162,32 @@ def forecast(
         seconds_per_image(cost, c.training.batch_size, flops_per_s=flops_per_s)
         for cost, c in zip(costs, configurations, strict=True)
     ]
+    per_image = _preparing_seconds({c.prepare.steps: c.preparation for c in configurations}, shape)
     finals = study.retrainings * study.study.max_epochs
     passes = [_training_images(c, *counts) * t for c, t in zip(configurations, images, strict=True)]
     per_epoch = statistics.mean(passes) / study.resources.cpus_per_trial * (SHARED_MEMORY if concurrent > 1 else 1.0)
-    hours = tuple(((e + finals) * per_epoch / concurrent + START_S) / 3600 for e in epochs)
+    once = START_S + sum(per_image) * sum(counts)
+    hours = tuple(((e + finals) * per_epoch / concurrent + once) / 3600 for e in epochs)
     largest = max(costs, key=lambda cost: cost.parameters)
     batch = max(c.training.batch_size for c in configurations)
     # At its peak, while a checkpoint is written: weights, gradients, both moments, the best weights and copies.
     worker = WORKER_BYTES + 9 * 4 * largest.parameters + 6 * batch * max(c.activation_bytes for c in costs)
     kept = 4 * statistics.mean(c.parameters for c in costs) * (study.study.trials + study.retrainings)
     being_written = 2 * 4 * 4 * largest.parameters * concurrent
-    return Forecast(rungs, epochs, (hours[0], hours[1]), worker * concurrent / 1e9, (kept + being_written) / 1e9)
+    gigabytes = worker * concurrent / 1e9, (kept + being_written) / 1e9
+    return Forecast(rungs, epochs, (hours[0], hours[1]), *gigabytes, 1000 * max(per_image))
+
+
+def _preparing_seconds(preparations: Mapping[str, Preparation], shape: tuple[int, int, int]) -> list[float]:
+    """Time each preparation on a few images; return seconds an image on one thread."""
+    rng = np.random.default_rng(0)
+    images, found = rng.integers(0, 256, (TIMED_IMAGES, *shape), dtype=np.uint8), []
+    with threadpool_limits(1):
+        for preparation in preparations.values():
+            start = time.perf_counter()
+            prepare(images, preparation)
+            found.append((time.perf_counter() - start) / TIMED_IMAGES if preparation.steps else 0.0)
+    return found
 
 
 def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
@@ -186,6 +206,8 @@ def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
             f", {_duration(plan.hours[0])} to {_duration(plan.hours[1])}; {plan.memory_gb:.1f} GB of memory, "
             f"{plan.disk_gb:.1f} GB on disk (estimates, good to a factor of two)"
         )
+    if plan.prepare_ms:
+        lines.append(f"preparing an image takes {plan.prepare_ms:.2g} ms of one core, once for each choice")
     return "\n".join(lines)
 
 

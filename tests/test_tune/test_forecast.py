@@ -1,9 +1,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from seti_model.config import Configuration, NetworkConfig
+from seti_model.data.prepare import prepared_form
+from seti_model.network import PixelScale, build_network
 from tune.forecast import forecast, forecast_text, measure_flops, network_cost, seconds_per_image
 from tune.study import load_study
 
@@ -30,6 +33,17 @@ def test_the_course_network_is_forecast_near_what_was_measured() -> None:
     assert 60 < rate < 120
 
 
+@pytest.mark.parametrize("family", ["drift", "small"])
+def test_the_weights_of_a_family_are_counted_nearly_all(family: str) -> None:
+    configuration = Configuration.from_mapping({"network.family": family})
+    shape, _ = prepared_form(SHAPE, configuration.preparation)
+    counted = network_cost(configuration, shape, 4)
+    network = build_network(configuration, shape, 4, seed=1, pixels=PixelScale())
+    trained = sum(int(np.prod(weight.shape)) for weight in network.trainable_variables)
+    assert counted is not None
+    assert counted.parameters == pytest.approx(trained, rel=0.1)
+
+
 def test_half_the_speed_takes_twice_as_long() -> None:
     cost = network_cost(Configuration(), SHAPE, 4)
     slow = seconds_per_image(cost, 32, flops_per_s=90e9)
@@ -44,16 +58,18 @@ def test_the_forecast_counts_epochs_rungs_and_disk() -> None:
     study = load_study("course")
     plan = forecast(study, shape=SHAPE, n_classes=4, counts=(3200, 800), concurrent=2, flops_per_s=180e9)
     assert plan.rungs == (4,)
-    assert plan.epochs == (4 * 12 + 36 * 4 + 12 * 8, 40 * 12), "trials 0, 10, 20 and 30 run whole"
+    assert plan.epochs == (3 * 12 + 21 * 4 + 7 * 8, 24 * 12), "trials 0, 10 and 20 run whole"
     assert plan.hours is not None
     assert plan.disk_gb is not None
-    assert 1 < plan.hours[0] < plan.hours[1] < 24
-    assert 2 < plan.disk_gb < 20
+    assert 0.3 < plan.hours[0] < plan.hours[1] < 4
+    assert 1 < plan.disk_gb < 20
     assert plan.memory_gb is not None
     assert 3 < plan.memory_gb < 6, "a worker with the course network takes up to 2.25 GB"
     text = forecast_text(study, plan, 2)
     assert "ASHA decides after epochs 4; 1 in 3 goes on, the baseline (trial 0) always, 1 in 10 trials too\n" in text
-    assert "288 to 480 epochs" in text
+    assert "176 to 288 epochs" in text
+    assert 0.2 < plan.prepare_ms < 50
+    assert "preparing an image takes" in text
 
 
 def test_nothing_is_forecast_of_an_unknown_trainable(quick_study: Callable[..., Path]) -> None:
