@@ -21,7 +21,7 @@ THE_REST = "all other parameters"
 class Contrast:
     """The best trial with a choice and the best without it; stopped trials count with what they reached.
 
-    `difference` is None where one of the two does not tell which validation images it had right.
+    `difference` is None where both are the same trial, or one does not tell which validation images it had right.
     """
 
     what: str
@@ -51,7 +51,7 @@ def contrasts(state: RunState) -> tuple[Contrast, ...]:
     if found and baseline is not None:
         as_baseline = [_value(baseline, field) for field in CHOICES.values()]
         same = _best(t for t in trials if [_value(t, field) for field in CHOICES.values()] == as_baseline) or baseline
-        differ = paired_difference(same, baseline, n)
+        differ = None if same is baseline else paired_difference(same, baseline, n)
         found.append(Contrast(THE_REST, "the best", same, "the baseline's", baseline, differ))
     return tuple(found)
 

@@ -67,3 +67,34 @@ def test_array_outside_the_heap_is_an_equal_writable_copy():
     assert array[0, 0] == 0
     assert np.array_equal(copy[1:], array[1:])
     assert outside_heap(np.empty((0, 3))).shape == (0, 3)
+
+
+FIFTY_GRAPHS = """
+import gc, json
+import numpy as np, psutil
+from seti_model.runtime import prepare_process
+prepare_process(1)
+from seti_model.config import Configuration
+from seti_model.data.dataset import Split, TrainingData
+from seti_model.training.train import train
+rng = np.random.default_rng(0)
+split = Split(rng.integers(0, 256, (64, 64, 64, 1), dtype=np.uint8), rng.integers(0, 4, 64).astype(np.int8))
+data = TrainingData(split, split, ("a", "b", "c", "d"), "d" * 64)
+resident = []
+for number in range(50):
+    small = {"network.family": "small", "small.dense_1": 1500 + 8 * number, "small.convolutions": number % 3}
+    values = small if number % 2 else {"network.family": "drift", "drift.features": 8 + number}
+    train(Configuration.from_mapping({**values, "training.epochs": 1}), data, seed=1)
+    gc.collect()
+    resident.append(psutil.Process().memory_info().rss / 1e6)
+print(json.dumps(resident))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told to give memory back")
+def test_fifty_networks_of_other_families_leave_4_mb_each_behind_at_most():
+    """Every second one has 2.4 million weights or more: a leak of whole models would be 25 x 29 MB."""
+    done = subprocess.run([sys.executable, "-c", FIFTY_GRAPHS], capture_output=True, text=True, check=True, timeout=590)
+    resident = json.loads(done.stdout)
+    assert resident[-1] - resident[9] < 40 * 4, resident
