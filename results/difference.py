@@ -13,7 +13,8 @@ from results.log.state import RunState, TrialState
 from results.stats.intervals import PairedDifference
 from results.tables.ties import objective, paired_difference, validation_images
 
-CHOICES = {"preparation": "prepare.steps", "family": "network.family"}
+# By name the field and its value where a configuration does not have it, as those of before did not.
+CHOICES = {"preparation": ("prepare.steps", "none"), "family": ("network.family", "course")}
 THE_REST = "all other parameters"
 
 
@@ -35,6 +36,7 @@ class Contrast:
 def contrasts(state: RunState) -> tuple[Contrast, ...]:
     """Return a contrast for preparation and family, where they vary, and one for all other parameters.
 
+    A trial without a choice has the other one of the best trial, if there is such a trial.
     The last one compares the best trial that has the baseline's preparation and family with the baseline itself.
     """
     trials = [trial for trial in state.search_trials() if trial.best is not None]
@@ -42,15 +44,16 @@ def contrasts(state: RunState) -> tuple[Contrast, ...]:
     if best is None:
         return ()
     n, found = validation_images(state), []
-    for what, field in CHOICES.items():
-        chosen = _value(best, field)
-        without = _best(trial for trial in trials if _value(trial, field) != chosen)
+    for what in CHOICES:
+        chosen = _choices(best)
+        others = [trial for trial in trials if _choices(trial)[what] != chosen[what]]
+        alike = [trial for trial in others if _choices(trial) | {what: ""} == chosen | {what: ""}]
+        without = _best(alike or others)
         if without is not None:
             differ = paired_difference(best, without, n)
-            found.append(Contrast(what, chosen, best, _value(without, field), without, differ))
+            found.append(Contrast(what, chosen[what], best, _choices(without)[what], without, differ))
     if found and baseline is not None:
-        as_baseline = [_value(baseline, field) for field in CHOICES.values()]
-        same = _best(t for t in trials if [_value(t, field) for field in CHOICES.values()] == as_baseline) or baseline
+        same = _best(trial for trial in trials if _choices(trial) == _choices(baseline)) or baseline
         differ = None if same is baseline else paired_difference(same, baseline, n)
         found.append(Contrast(THE_REST, "the best", same, "the baseline's", baseline, differ))
     return tuple(found)
@@ -61,5 +64,6 @@ def _best(trials: Iterable[TrialState]) -> TrialState | None:
     return max(trials, key=objective, default=None)
 
 
-def _value(trial: TrialState, field: str) -> str:
-    return str(trial.started.configuration.get(field, "") or "none")
+def _choices(trial: TrialState) -> dict[str, str]:
+    configuration = trial.started.configuration
+    return {what: str(configuration.get(field) or default) for what, (field, default) in CHOICES.items()}

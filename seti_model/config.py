@@ -54,17 +54,6 @@ class NetworkConfig:
         return (self.filters_1, self.filters_2, self.filters_3, self.filters_4)[: self.blocks]
 
     @property
-    def form(self) -> dict[str, Value]:
-        """The fields, by full name, in which two networks must agree for the weights of one to fit the other.
-
-        Of another family only what stands here; whether the shapes of its layers agree is seen when it is built.
-        """
-        names = ["family", "standardise"]
-        if self.family == COURSE:
-            names += ["blocks", *(f"filters_{block + 1}" for block in range(self.blocks)), "kernel", "dense_units"]
-        return {f"network.{name}": getattr(self, name) for name in names}
-
-    @property
     def is_own(self) -> bool:
         """Whether the network is the user's."""
         return ":" in self.family
@@ -324,6 +313,21 @@ class Configuration:
         return Preparation(tuple((name, self._settings(name)) for name in self.prepare.names), self.prepare.source)
 
     @property
+    def form(self) -> dict[str, Value]:
+        """The fields, by full name, in which two networks must agree for the weights of one to fit the other.
+
+        Of a network of one's own only what is common to all; whether its layers agree is seen when it is built.
+        """
+        names = ["network.family", "network.standardise"]
+        if self.network.family == COURSE:
+            filters = (f"filters_{block + 1}" for block in range(self.network.blocks))
+            names += [f"network.{name}" for name in ("blocks", *filters, "kernel", "dense_units")]
+        values = self.to_mapping()
+        family = f"{self.network.family}."
+        names += [name for name in values if name.startswith(family) and name != f"{family}dropout"]
+        return {name: values[name] for name in names}
+
+    @property
     def own_sources(self) -> dict[str, tuple[str, ...]]:
         """What is the user's, by the digest of its modules."""
         network = {self.network.source: (self.network.family,)} if self.network.is_own else {}
@@ -340,9 +344,11 @@ class Configuration:
         return vars(getattr(self, step)) if STEPS[step] else {}
 
     def __post_init__(self) -> None:
-        if self.network.family == "drift" and not self.preparation.mirrors_rest:
+        is_aligned = self.prepare.names[-1:] == ("align",) and self.align.shift == WHOLE
+        if self.network.family == "drift" and not is_aligned:
             raise ConfigError(
-                "network.family='drift' reads the rest of each shift; set prepare.steps='align' and align.shift='whole'"
+                "network.family='drift' reads the rest of each shift; let align be the last of prepare.steps, and set "
+                "align.shift='whole'"
             )
         if self.network.family == "drift" and self.network.standardise:
             raise ConfigError("network.family='drift' knows the scale of its images; set network.standardise=false")

@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from seti_model.config import NetworkConfig
+from seti_model.config import Configuration, NetworkConfig
 from seti_model.data.dataset import Images
 from seti_model.data.prepare import prepare, prepared_form
 from seti_model.description import Description, describe, description_path, read_description
 from seti_model.errors import ModelError
 from seti_model.files import UNREADABLE, written_whole
 from seti_model.network import PixelScale, build_network, named_layers, named_weights
+from seti_model.own import load_network
 from seti_model.prepare_ops import prepare_op
 from seti_model.training.arrays import Arrays, digest_arrays
 from seti_model.training.kernels import Graph
@@ -78,7 +79,7 @@ def as_model(trained: TrainedNetwork) -> ExportedModel:
     """Return a trained network ready to predict, as `load_model` returns it after an export."""
     shape, _ = prepared_form(trained.shape, trained.configuration.preparation)
     pixels = PixelScale(trained.pixel_mean, trained.pixel_deviation)
-    network = build_network(trained.configuration, shape, len(trained.class_names), seed=0, pixels=pixels)
+    network = build_network(trained.configuration, shape, len(trained.class_names), seed=trained.seed, pixels=pixels)
     for name, weight in named_weights(network).items():
         weight.assign(trained.weights[name])
     return ExportedModel(
@@ -144,9 +145,10 @@ def load_model(path: Path) -> ExportedModel:
     """
     description = read_description(path)
     try:
-        network = keras.models.load_model(path, compile=False, safe_mode=True)
+        network = _read_network(path, description.configuration)
     except UNREADABLE as error:
-        raise ModelError(f"{path}: cannot be read as a Keras model ({error}); export it again") from error
+        why = str(error).strip().split("\n")[0][:300]
+        raise ModelError(f"{path}: cannot be read as a Keras model ({why}); export it again") from error
     digest = digest_arrays(weight_values(network).items())
     if digest != description.weights_digest:
         raise ModelError(
@@ -154,6 +156,18 @@ def load_model(path: Path) -> ExportedModel:
             f"{description.weights_digest[:12]}; keep the two files of one export together"
         )
     return ExportedModel(**vars(description), network=network)
+
+
+def _read_network(path: Path, configuration: Configuration) -> keras.Model:
+    """Read a `.keras` file; layers of the user's own are looked for in the module of the network."""
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except UNREADABLE:
+        family = configuration.network.family
+        if not configuration.network.is_own:
+            raise
+        load_network(family, configuration.own_fields(family))
+        return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one answer; compare digests

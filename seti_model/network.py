@@ -6,6 +6,7 @@ The family makes the middle, from scaled pixels to logits. Around it stand the s
 from __future__ import annotations
 
 import random
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
     "drift": drift.build,
     "small": small.build,
 }
+
+
+GRAPHS = (keras.Sequential, type(keras.Model(some := keras.Input((1,)), some)))  # models whose layers are known
+OURS = ("pixels", "rescale", "standardise", "probabilities")  # the layers around a network
 
 
 @dataclass(frozen=True)
@@ -93,18 +98,23 @@ def summary(configuration: Configuration, shape: Shape, n_classes: int) -> str:
 def named_weights(network: keras.Model) -> dict[str, Any]:
     """Return every weight, moving statistics included, as a Keras variable by `<layer>/<variable>`.
 
-    The layers of a model within a model are called `<model>/<layer>`.
+    The layers of a model within a model are called `<model>/<layer>`; of several weights of one name in a layer, as in
+    a bidirectional one, the later ones are numbered, since their paths change when a model is loaded.
     """
     found: dict[str, Any] = {}
     for name, layer in named_layers(network):
         for weight in layer.weights:
             plain = f"{name}/{weight.name}"
-            found[plain if plain not in found else f"{name}/{weight.path}"] = weight
+            again = sum(known == plain or known.startswith(f"{plain}_again") for known in found)
+            found[f"{plain}_again{again}" if again else plain] = weight
     return found
 
 
 def named_layers(network: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """Yield the layers of a network, those of models within it by `<model>/<layer>`, each once."""
+    """Yield the layers of a network, those of graphs within it by `<model>/<layer>`, each once.
+
+    A model within it that is a class of its own counts as one layer, as it does for `keras.models.clone_model`.
+    """
     seen: set[int] = set()
 
     def walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.layers.Layer]]:
@@ -112,7 +122,7 @@ def named_layers(network: keras.Model) -> Iterator[tuple[str, keras.layers.Layer
             if id(layer) in seen:
                 continue
             seen.add(id(layer))
-            if isinstance(layer, keras.Model) and hasattr(layer, "layers"):
+            if isinstance(layer, GRAPHS):
                 yield from walk(layer, f"{prefix}{layer.name}/")
             else:
                 yield f"{prefix}{layer.name}", layer
@@ -129,17 +139,36 @@ def _middle(configuration: Configuration, shape: Shape, n_classes: int, seed: in
     require_same_source([network.family], network.source)
     own = load_network(network.family, configuration.own_fields(network.family))
     with _fresh_names_and_seeds(seed):
-        model = own.build(shape, n_classes, seed=seed, precision=precision)
-        if not isinstance(model, keras.Model):
-            raise ConfigError(f"{network.family}: build returned {type(model).__name__}, expected a keras.Model")
-        if not model.built:
-            model.build((None, *shape))
-    if tuple(model.output_shape) != (None, n_classes):
+        try:
+            model = own.build(shape, n_classes, seed=seed, precision=precision)
+            if isinstance(model, keras.Sequential) and not model.built:
+                model.build((None, *shape))
+        except Exception as error:  # whatever the user's code raises
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            raise ConfigError(
+                f"{network.family}: build raised {type(error).__name__}: {error} ({last.filename}:{last.lineno})"
+            ) from error
+    if not isinstance(model, GRAPHS):
         raise ConfigError(
-            f"{network.family}: its model returns {model.output_shape}, expected logits (None, {n_classes}); end it "
-            "with a dense layer of as many units as there are classes"
+            f"{network.family}: build returned {type(model).__name__}, expected a keras.Model(inputs, outputs) or "
+            "keras.Sequential"
         )
+    _require_logits(network.family, model, n_classes)
     return model
+
+
+def _require_logits(family: str, model: keras.Model, n_classes: int) -> None:
+    is_named = not isinstance(model, keras.Sequential) and isinstance(model.output, dict)
+    if is_named or model.output_shape != (None, n_classes):
+        raise ConfigError(
+            f"{family}: its model returns {model.output_shape}, expected logits (None, {n_classes}); end it with a "
+            "dense layer of as many units as there are classes"
+        )
+    last = model.layers[-1]
+    if isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) is keras.activations.softmax:
+        raise ConfigError(f"{family}: its model ends with a softmax, which is added for it; return logits")
+    if model.name in OURS:
+        raise ConfigError(f"{family}: its model is called {model.name!r} as a layer around it is; give it another name")
 
 
 @contextmanager

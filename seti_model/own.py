@@ -13,6 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_type_hints
 
 from seti_model.config import Configuration, Value, section_of, typed_value
@@ -46,7 +47,8 @@ def completed(configuration: Configuration) -> Configuration:
     own: dict[str, Value] = {}
     if network.is_own:
         made = load_network(network.family, configuration.own_fields(network.family))
-        own |= {name: getattr(made, name.partition(".")[2]) for name in own_fields(network.family)}
+        for name, kind in own_fields(network.family).items():
+            own[name] = typed_value(name, getattr(made, name.partition(".")[2]), kind)
         network = dataclasses.replace(network, source=source_digest([network.family]))
     for name in prepare.own:
         given = _typed(name, configuration.own_fields(name))
@@ -85,11 +87,18 @@ def load_step(name: str) -> Callable[..., Any]:
 
 
 def source_digest(names: Sequence[str]) -> str:
-    """Return the SHA-256, hex, over the files of the modules that these names begin with."""
+    """Return the SHA-256, hex, over the files of the modules that these names begin with.
+
+    Raises:
+        ConfigError: Something is not there, or its file was changed after this process has read it.
+    """
     sha = hashlib.sha256()
     for name in names:
-        _found(name)  # an error that explains itself where it is not there
-        sha.update(Path(importlib.import_module(name.partition(":")[0]).__file__ or "").read_bytes())
+        module = _imported(name)
+        now = _file_digest(module)
+        if now != _read[module.__name__]:
+            raise ConfigError(f"{module.__file__}: was changed while it is in use; restore it, or start a new process")
+        sha.update(now)
     return sha.hexdigest()
 
 
@@ -139,11 +148,32 @@ def _declared(name: str) -> dict[str, tuple[type, Any]]:
 
 
 def _found(name: str) -> Any:
-    module, _, attribute = name.partition(":")
+    module, attribute = _imported(name), name.partition(":")[2]
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever a user's module does when it is imported
+        return getattr(module, attribute)
+    except AttributeError as error:
+        raise ConfigError(
+            f"{name!r}: there is no {attribute} in {module.__file__}; correct the name, or rename your module if "
+            "this is another one"
+        ) from error
+
+
+_read: dict[str, bytes] = {}  # digests of modules' files when they were imported, which happens once in a process
+
+
+def _imported(name: str) -> ModuleType:
+    module = name.partition(":")[0]
+    try:
+        found = importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # whatever a user's module does when it is imported
         raise ConfigError(
             f"{name!r}: {type(error).__name__}: {error}; correct it, or put the module into the folder of the study "
             "file, or into the one you are in"
         ) from error
+    _read.setdefault(found.__name__, _file_digest(found))
+    return found
+
+
+def _file_digest(module: ModuleType) -> bytes:
+    file = module.__file__
+    return hashlib.sha256(Path(file).read_bytes() if file else b"").digest()

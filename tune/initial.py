@@ -63,8 +63,8 @@ def _require_same(run: Path, began_with: str | None, now: Description | None) ->
 
 def _require_form(source: Path, description: Description, study: Study) -> None:
     """Refuse here what otherwise every trial would fail for."""
-    ours = Configuration.from_mapping(study.configuration({})).network.form
-    for name, earlier in description.configuration.network.form.items():
+    ours = Configuration.from_mapping(study.configuration({})).form
+    for name, earlier in description.configuration.form.items():
         if ours.get(name) != earlier:
             raise StudyError(
                 f"{source}: made with {name}={earlier!r}, the study has {ours.get(name)!r}; set it under [fixed], "

@@ -15,7 +15,7 @@ from results.schema import SchemaError, Value, read
 from results.study import NETWORK, SECTIONS, AshaSection, FinalsSection, SearchSection, StudyRecord
 from search_spaces.parameters import Categorical
 from search_spaces.space import Space, load_space
-from seti_model.config import COURSE, EPOCHS, MAX_BLOCKS, Configuration, field_types
+from seti_model.config import COURSE, EPOCHS, FAMILIES, MAX_BLOCKS, STEPS, Configuration, field_types
 from seti_model.errors import ConfigError
 from seti_model.own import completed, own_fields, search_too
 from tune.checks import check_places
@@ -238,6 +238,7 @@ def _check_parameters(path: Path, study: Study) -> None:
         study.space.check_fields({name: kind for name, kind in _fields(study).items() if name not in _GIVEN})
         for name in set(_GIVEN) & set(study.fixed):
             raise StudyError(f"{path}: [fixed] {name!r} is set by {_GIVEN[name]}; remove it")
+        _check_fixed(path, study)
         study.configuration({})
         _check_draws(path, study)
     elif study.baseline:
@@ -264,17 +265,35 @@ _GIVEN: Mapping[str, str] = {
 }
 
 
+def _named(study: Study) -> set[str]:
+    """Return the families and steps that any trial of a study may have."""
+    texts = {str(study.fixed.get(field, "")) for field in ("network.family", "prepare.steps")}
+    for parameter in study.space.parameters:
+        if parameter.name in ("network.family", "prepare.steps") and isinstance(parameter, Categorical):
+            texts |= set(map(str, parameter.choices))
+    named = {part.strip() for text in texts for part in text.split(",")}
+    return named | ({"align"} if named & set(FAMILIES) else set())
+
+
 def _fields(study: Study) -> dict[str, type]:
     """Return the type of every field that the study may name, those of the user's networks and steps too."""
     search_too(study.home)
-    named = {str(study.fixed.get(field, "")) for field in ("network.family", "prepare.steps")}
-    for parameter in study.space.parameters:
-        if parameter.name in ("network.family", "prepare.steps") and isinstance(parameter, Categorical):
-            named |= set(map(str, parameter.choices))
     fields = dict(field_types())
-    for name in sorted({part.strip() for text in named for part in text.split(",") if ":" in part}):
+    for name in sorted(name for name in _named(study) if ":" in name):
         fields |= own_fields(name)
     return fields
+
+
+def _check_fixed(path: Path, study: Study) -> None:
+    """Refuse a fixed value that no trial could use."""
+    named = _named(study)
+    for name in study.fixed:
+        section = name.partition(".")[0]
+        if section in (*FAMILIES, *STEPS) and section not in named:
+            raise StudyError(
+                f"{path}: [fixed] {name!r} has no meaning, since no trial has {section!r} in network.family or "
+                "prepare.steps; remove it, or name that too"
+            )
 
 
 def _check_start(path: Path, study: Study) -> None:
@@ -291,8 +310,9 @@ def _check_start(path: Path, study: Study) -> None:
                 f"{path}: {frozen!r} keeps blocks as an earlier model has them; name one with [study] init_from"
             )
         return
-    network = Configuration.from_mapping(study.configuration({})).network
-    for name in network.form:
+    configuration = Configuration.from_mapping(study.configuration({}))
+    network = configuration.network
+    for name in configuration.form:
         if name in varied:
             raise StudyError(
                 f"{path}: space {study.space.name!r} varies {name!r}, but the weights of [study] init_from fit one "

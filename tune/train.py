@@ -95,6 +95,7 @@ def _single(wanted: Wanted, cores: int, recorded: StudyRecord | None) -> Single:
     folder = Path(known.folder or "").absolute()
     search_too(folder)
     configuration = completed(Configuration.from_mapping(_with_settings(known.fixed, wanted.settings)))
+    _require_in_use(configuration, wanted.settings)
     init_from = wanted.init_from.absolute() if wanted.init_from is not None else known.study.init_from
     epochs = configuration.training.epochs
     return Single(
@@ -111,6 +112,16 @@ def _single(wanted: Wanted, cores: int, recorded: StudyRecord | None) -> Single:
         folder=folder if configuration.own_sources else None,
         data=DataSection(path=str(path)),
     )
+
+
+def _require_in_use(configuration: Configuration, settings: Sequence[str]) -> None:
+    """Refuse what was typed for another family or for a step that is not in use."""
+    names = [setting.partition("=")[0] for setting in settings]
+    for name in (name for name in names if name not in configuration.to_mapping()):
+        raise ConfigError(
+            f"--set {name}: has no meaning with network.family={configuration.network.family!r} and prepare.steps="
+            f"{configuration.prepare.steps!r}; leave it out, or set these too"
+        )
 
 
 def _recorded(out: Path, *, go_on: bool) -> StudyRecord | None:

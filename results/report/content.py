@@ -8,6 +8,7 @@ from functools import partial
 from results.audit import Audit, ExemptTrials
 from results.finals import Role, Tested
 from results.findings import MIN_COMPLETED, Findings, is_current
+from results.log.records import Status
 from results.log.state import RunState, TrialState
 from results.predictions import read_examples
 from results.report import parts, plots
@@ -106,7 +107,8 @@ def _difference(found: Findings) -> list[parts.Part]:
         return []
 
     def reached(trial: TrialState, value: str) -> str:
-        return f"{value}: {objective(trial):.4f}, trial {trial.started.trial}"
+        stopped = "" if trial.status == Status.COMPLETED else f", {trial.status} after epoch {max(trial.epochs)}"
+        return f"{value}: {objective(trial):.4f}, trial {trial.started.trial}{stopped}"
 
     rows: list[list[parts.Cell]] = [
         [
@@ -118,9 +120,10 @@ def _difference(found: Findings) -> list[parts.Part]:
         for one in found.contrasts
     ]
     words = (
-        "The best trial with a choice and the best without it, on the same validation images. The last line keeps the "
-        "baseline's preparation and family: what the other parameters alone gained. Each is the best of several "
-        "trials, and the search tried some choices more often than others."
+        "The best trial with a choice and the best without it, on the same validation images. They differ in other "
+        "parameters too, in preparation and family both only where no two trials differ in one of them alone. The last "
+        "line keeps those of the baseline: what the other parameters alone gained. Each is the best of several trials, "
+        "and the search tried some choices more often than others."
     )
     heads = ["choice", "best with it", "best without it", "difference (95 % interval)"]
     return [parts.Text(words), parts.Table("Best trials with and without a choice", heads, rows)]

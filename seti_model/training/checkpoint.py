@@ -131,6 +131,7 @@ def _best_network(path: Path, record: Mapping[str, Any]) -> TrainedNetwork:
         weights=_read_verified(path, _BEST, record),
         digest=record["files"][_BEST],
         init_digest=identity["init_digest"],
+        seed=identity["seed"],
     )
 
 

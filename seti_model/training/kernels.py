@@ -49,14 +49,12 @@ class Graph:
 
     def __init__(self, network: keras.Model) -> None:
         self.network = network
-        names = {id(layer): name for name, layer in named_layers(network)}
-        self.norms = {
-            names[id(layer)]: layer for _, layer in named_layers(network) if _is_ours(layer, BatchNormalization)
-        }
-        drops = {id(layer) for _, layer in named_layers(network) if _is_ours(layer, Dropout)}
-        of_drops = {id(v) for _, layer in named_layers(network) if id(layer) in drops for v in layer.variables}
-        weights = {id(weight) for weight in network.weights}
-        self.states = [v for v in network.variables if id(v) not in weights | of_drops]
+        layers = dict(named_layers(network))
+        names = {id(layer): name for name, layer in layers.items()}
+        self.norms = {name: layer for name, layer in layers.items() if _is_ours(layer, BatchNormalization)}
+        drops = [layer for layer in layers.values() if _is_ours(layer, Dropout)]
+        known = {id(variable) for variable in (*network.weights, *(v for layer in drops for v in layer.variables))}
+        self.states = [variable for variable in network.variables if id(variable) not in known]
         self._normalise: Normalise = _unchanged
         self._drop: Drop = _unchanged
 
@@ -90,7 +88,7 @@ class Graph:
             return _drop(layer, values, tf.stack([tf.constant(own, tf.int64), step]))
 
         logits = self._logits(pixels, _by_batch_into(statistics), drop, training=True)
-        return logits, _pooled(statistics), list(self._graph.losses)
+        return logits, _pooled(statistics), [tf.cast(loss, tf.float32) for loss in self._graph.losses]
 
     def batch_moments(self, pixels: tf.Tensor) -> dict[str, Moments]:
         """Return the statistics of one batch: earlier layers normalised by the same batch, without dropout.
@@ -114,7 +112,7 @@ class Graph:
         """Return logits float32 (n, n_classes) for pixel values 0..255."""
         self._normalise, self._drop = normalise, drop
         try:
-            return self._graph(tf.cast(pixels, tf.float32), training=training)
+            return tf.cast(self._graph(tf.cast(pixels, tf.float32), training=training), tf.float32)
         finally:
             self._normalise, self._drop = _unchanged, _unchanged
 
@@ -124,6 +122,7 @@ class _Handed(keras.layers.Layer):  # type: ignore[misc]  # Keras is untyped
 
     def __init__(self, layer: keras.layers.Layer, calculate: Callable[[tf.Tensor], tf.Tensor]) -> None:
         super().__init__(name=layer.name, dtype=layer.dtype_policy, autocast=False)
+        self.supports_masking = True
         self._calculate = calculate
 
     def call(self, values: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None) -> tf.Tensor:
@@ -193,7 +192,13 @@ def _is_ours(layer: Any, kind: type[BatchNormalization] | type[Dropout]) -> bool
     """Whether a layer is one that we calculate: not a class derived from it, nor an unusual form of it."""
     if type(layer) is not kind:
         return False
-    return layer.axis == -1 if isinstance(layer, BatchNormalization) else layer.noise_shape is None
+    if layer.compute_dtype == "float64" or layer.activity_regularizer is not None:
+        return False
+    if isinstance(layer, Dropout):
+        return layer.noise_shape is None
+    last = -1 if layer.input_spec is None else layer.input_spec.ndim - 1
+    usual = not (layer.renorm or layer.synchronized or layer.gamma_regularizer or layer.beta_regularizer)
+    return usual and layer.axis in (-1, last)
 
 
 def _by_batch_into(statistics: dict[str, list[Moments]]) -> Normalise:

@@ -82,6 +82,7 @@ class TrainedNetwork:
     weights: Arrays  # by `<layer>/<variable>`
     digest: str  # SHA-256 of the weights, hex
     init_digest: str | None = None  # of the weights it was trained from; None if from scratch
+    seed: int = 0  # of the training: a network of one's own may draw constants from it
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one answer; compare digests

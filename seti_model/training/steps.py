@@ -24,6 +24,7 @@ class TrainingSteps:
 
     def __init__(self, graph: Graph, optimizer: FusedAdam, *, seed: int, pixels: tf.DType) -> None:
         trainable = [variable.value for variable in graph.network.trainable_variables]
+        constrained = [variable for variable in graph.network.trainable_variables if variable.constraint is not None]
         images = _image_spec(graph.network, pixels)
 
         def train_batch(pixels: tf.Tensor, labels: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
@@ -35,6 +36,8 @@ class TrainingSteps:
                 total = tf.add_n([loss, *others]) if others else loss
             gradients = tape.gradient(total, trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             optimizer.apply([tf.convert_to_tensor(gradient) for gradient in gradients], step)
+            for variable in constrained:
+                variable.value.assign(variable.constraint(variable.value))
             _follow(graph, moments)
             correct = tf.equal(tf.argmax(logits, axis=1, output_type=tf.int32), labels)
             return tf.stack([loss, tf.reduce_sum(tf.cast(correct, tf.float32))])

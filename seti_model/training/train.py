@@ -226,6 +226,7 @@ class _Training:
             weights=kept,
             digest=digest_arrays(kept.items()),
             init_digest=self._identity.init_digest,
+            seed=self._identity.seed,
         )
 
     def _correct(self, probabilities: npt.NDArray[np.float32]) -> tuple[bool, ...]:

@@ -42,6 +42,34 @@ def test_each_choice_is_compared_with_the_best_trial_without_it(hand: Any) -> No
     assert family.difference.difference == pytest.approx(0.1)
 
 
+def test_a_trial_that_differs_in_one_choice_alone_is_preferred(hand: Any) -> None:
+    state = run(
+        hand,
+        (30, "", "course", "completed"),
+        (26, "", "drift", "completed"),
+        (38, "align", "drift", "completed"),
+        (32, "align", "course", "completed"),
+    )
+    preparation, family, rest = contrasts(state)
+    assert preparation.without.started.trial == 1
+    assert family.without.started.trial == 3
+    assert rest.best is rest.without
+    assert rest.difference is None
+
+
+def test_trials_of_before_there_were_families_are_of_the_course_without_preparation(hand: Any) -> None:
+    state = RunState()
+    state.apply(hand.study(validation_images=N))
+    for number, values in enumerate(({}, {}, {"network.family": "course", "prepare.steps": ""})):
+        for event in hand.trial(number, [0.5 + number / 8], configuration=values):
+            state.apply(event)
+    assert contrasts(state) == ()
+    for event in hand.trial(3, [0.9], configuration={"network.family": "small", "prepare.steps": "align"}):
+        state.apply(event)
+    assert [one.other for one in contrasts(state)] == ["none", "course", "the baseline's"]
+    assert contrasts(state)[-1].best.started.trial == 2
+
+
 def test_what_does_not_vary_has_no_contrast(hand: Any) -> None:
     state = run(hand, (24, "align", "course", "completed"), (30, "align", "small", "completed"))
     assert [one.what for one in contrasts(state)] == ["family", "all other parameters"]

@@ -18,7 +18,7 @@ def test_default_is_the_course_network():
 def test_every_field_has_a_name_a_type_and_a_value_of_that_type():
     values = {}
     for family in ("drift", "small", "course"):
-        every = {"prepare.steps": "align,crop,grey,resize,sigma_clip", "network.family": family}
+        every = {"prepare.steps": "crop,grey,resize,sigma_clip,align", "network.family": family}
         values |= Configuration.from_mapping(every).to_mapping()
     assert values.keys() == field_types().keys() - {"network.source", "prepare.source"}
     assert all(type(value) is field_types()[name] for name, value in values.items())

@@ -26,6 +26,7 @@ from seti_model.training.train import Checkpoints, train
 MODULE = '''
 from dataclasses import dataclass
 import keras
+import numpy as np
 
 @dataclass(frozen=True)
 class Mixed:
@@ -91,6 +92,36 @@ class NoNumbers:
 
 class NoDataclass:
     pass
+
+@dataclass(frozen=True)
+class Raises:
+    def build(self, shape, n_classes, *, seed, precision):
+        raise RuntimeError("no such thing")
+
+@dataclass(frozen=True)
+class Softmaxed:
+    def build(self, shape, n_classes, *, seed, precision):
+        return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(n_classes, "softmax")])
+
+@dataclass(frozen=True)
+class Rescale:
+    def build(self, shape, n_classes, *, seed, precision):
+        return keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(n_classes)], name="rescale")
+
+@dataclass(frozen=True)
+class Both:
+    # Two weights of one name in a layer, a constraint, a regulariser of activities, and constants from the seed.
+    def build(self, shape, n_classes, *, seed, precision):
+        layers = keras.layers
+        pixels = keras.Input(shape)
+        rows = layers.Reshape((shape[0], shape[1] * shape[2]))(pixels)
+        drawn = np.random.default_rng(seed).normal(size=(shape[1] * shape[2], 6)).astype("float32")
+        rows = keras.ops.matmul(rows, drawn)
+        read = layers.Bidirectional(layers.LSTM(3))(rows)
+        kept = layers.Dense(8, kernel_constraint=keras.constraints.MaxNorm(0.1), name="kept", dtype=precision)(read)
+        kept = layers.BatchNormalization(dtype=precision)(layers.Dropout(0.1, dtype=precision)(kept))
+        kept = layers.Dense(4, activity_regularizer="l2", dtype=precision)(kept)
+        return keras.Model(pixels, layers.Dense(n_classes, dtype=precision)(kept))
 """
 
 
@@ -241,7 +272,7 @@ def test_a_step_of_ones_own_is_part_of_the_preparation_and_of_its_digest(module,
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"prepare.steps": "own_steps:nothing"}, r"'own_steps:nothing': AttributeError"),
+        ({"prepare.steps": "own_steps:nothing"}, r"'own_steps:nothing': there is no nothing in .*own_steps\.py"),
         ({"prepare.steps": "own_steps:halved", "halved.off": 3}, r"halved\.off is no field of .*; known: halved\.by"),
         ({"prepare.steps": "own_steps:halved", "halved.by": "x"}, r"halved\.by: 'x' is of type str, expected int"),
         (
@@ -272,6 +303,30 @@ def test_a_step_that_returns_no_images_is_refused(module):
             prepare(np.zeros((2, 4, 4, 1), np.uint8), preparation)
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_names_constants_constraints_and_regularisers_survive_training_and_export(
+    module, striped_data, tmp_path, precision
+):
+    values = {**OWN, "network.family": "own_networks:Both", "training.epochs": 2, "training.precision": precision}
+    result = train(completed(Configuration.from_mapping(values)), striped_data, seed=5)
+    export_model(result.best, tmp_path / "model.keras")
+    predicted = load_model(tmp_path / "model.keras").predict(striped_data.validation.images)
+    np.testing.assert_array_equal(predicted, result.validation_probabilities)
+    kernel = next(w for name, w in result.best.weights.items() if name.endswith("kept/kernel"))
+    assert np.linalg.norm(kernel, axis=0).max() < 0.1 + 1e-5
+
+
+def test_a_module_that_is_changed_while_it_is_in_use_is_refused(tmp_path):
+    file = tmp_path / "edited_networks.py"
+    file.write_text(MODULE)
+    search_too(tmp_path)
+    configuration = Configuration.from_mapping({"network.family": "edited_networks:Mixed"})
+    completed(configuration)
+    file.write_text(MODULE.replace("units: int = 6", "units: int = 7"))
+    with pytest.raises(ConfigError, match=r"edited_networks\.py: was changed while it is in use; restore"):
+        completed(configuration)
+
+
 def test_a_configuration_holds_all_fields_and_the_digest_of_the_source(module):
     values = configured(Mixed__units=9).to_mapping()
     assert (values["Mixed.units"], values["Mixed.dropout"]) == (9, 0.2)
@@ -284,7 +339,7 @@ def test_a_configuration_holds_all_fields_and_the_digest_of_the_source(module):
     ("values", "message"),
     [
         ({"network.family": "nowhere:Net"}, r"'nowhere:Net': ModuleNotFoundError: .* put the module"),
-        ({"network.family": "own_networks:Nothing"}, r"'own_networks:Nothing': AttributeError"),
+        ({"network.family": "own_networks:Nothing"}, r"there is no Nothing in .*own_networks\.py; correct"),
         (
             {"network.family": "own_networks:NoDataclass"},
             r"own_networks:NoDataclass: is no dataclass with a method build",
@@ -308,6 +363,9 @@ def test_a_network_that_cannot_be_used_is_refused_when_it_is_named(module, value
     [
         ("NoLogits", r"its model returns \(None, 16, 16, 3\), expected logits \(None, 3\); end it with a dense layer"),
         ("NoModel", r"own_networks:NoModel: build returned list, expected a keras\.Model"),
+        ("Raises", r"own_networks:Raises: build raised RuntimeError: no such thing \(.*own_networks\.py:\d+\)"),
+        ("Softmaxed", r"its model ends with a softmax, which is added for it; return logits"),
+        ("Rescale", r"its model is called 'rescale' as a layer around it is; give it another name"),
     ],
 )
 def test_what_is_no_classifier_is_refused_when_it_is_built(module, name, message):
