@@ -219,6 +219,8 @@ def _check(place: Path, study: Study) -> None:
         raise StudyError(f'{place}: [data] is missing; add path = "DATASET" or simulate = "course"')
     _check_parameters(place, study)
     _check_start(place, study)
+    if study.is_network:
+        _check_draws(place, study)
 
 
 def _named_space(place: Path, name: str) -> Space:
@@ -240,7 +242,6 @@ def _check_parameters(path: Path, study: Study) -> None:
             raise StudyError(f"{path}: [fixed] {name!r} is set by {_GIVEN[name]}; remove it")
         _check_fixed(path, study)
         study.configuration({})
-        _check_draws(path, study)
     elif study.baseline:
         study.space.validate(study.baseline)
 

@@ -162,10 +162,10 @@ def test_a_family_made_for_aligned_images_has_them_unless_told_otherwise():
             {"network.family": "course2"},
             r"network\.family: 'course2' is unknown; choose one of course, drift, small, or",
         ),
-        ({"network.family": "drift", "prepare.steps": ""}, r"'drift' reads the rest of each shift; set prepare\.steps"),
+        ({"network.family": "drift", "prepare.steps": ""}, r"'drift' reads the rest of each shift; let align be"),
         (
             {"network.family": "drift", "align.shift": "fraction"},
-            r"set prepare\.steps='align' and align\.shift='whole'",
+            r"be the last of prepare\.steps, and set align\.shift='whole'",
         ),
         ({"network.family": "drift", "network.standardise": True}, r"knows the scale of its images; set network\.st"),
         ({"network.family": "own:training"}, r"a class cannot be called 'training'; give it another name"),

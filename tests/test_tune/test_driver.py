@@ -202,7 +202,7 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path) -> None:
     command = [*SEARCH, "course", "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0
-    assert "40 trials of at most 12 epochs" in done.stdout
+    assert "24 trials of at most 12 epochs" in done.stdout
     assert "ASHA decides after epochs 4; 1 in 3 goes on, the baseline (trial 0) always" in done.stdout
     assert "GB of memory" in done.stdout
     assert "GB on disk" in done.stdout
