@@ -17,7 +17,7 @@ from msgspec import Meta
 from results.commands import command
 from results.schema import Value
 
-NETWORK = "tune.trial:train_network"  # the course network, as logs and receipts name it wherever its code lies
+NETWORK = "tune.trial:train_network"  # ours, as logs and receipts name it wherever its code lies
 MAY_CHANGE = object()  # marks a key that may have another value when a run goes on
 
 Natural = Annotated[int, Meta(ge=1)]

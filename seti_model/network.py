@@ -30,7 +30,11 @@ BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
 }
 
 
-GRAPHS = (keras.Sequential, type(keras.Model(some := keras.Input((1,)), some)))  # models whose layers are known
+_NOTHING = keras.Input((1,))
+GRAPHS = (
+    keras.Sequential,
+    type(keras.Model(_NOTHING, _NOTHING)),
+)  # whose layers are known; Keras does not name the second
 OURS = ("pixels", "rescale", "standardise", "probabilities")  # the layers around a network
 
 

@@ -43,7 +43,7 @@ class Study(StudyRecord):
 
     @property
     def is_network(self) -> bool:
-        """Whether the trainable is ours, the course network."""
+        """Whether the trainable is ours, which trains a Keras network of any family."""
         return self.study.trainable == NETWORK
 
     @property

@@ -8,6 +8,7 @@ import keras
 
 from seti_model.config import NetworkConfig
 from seti_model.errors import ConfigError
+from seti_model.networks.layers import dense, drawn
 from seti_model.runtime import derive_seed
 
 BATCH_NORM_EPSILON = 1e-3  # Keras's default, as in the course
@@ -27,13 +28,13 @@ def build(
         layers += _block(config, block, filters, seed, precision)
     layers += [
         keras.layers.Flatten(dtype=precision, name="flatten"),
-        _dense("dense", config.dense_units, seed, precision),
+        dense("dense", config.dense_units, seed, precision=precision),
         _batch_norm(config, "dense", precision),
         keras.layers.ReLU(dtype=precision, name="dense_relu"),
         keras.layers.Dropout(
             config.dense_dropout, seed=derive_seed(seed, "dense", "dropout"), dtype=precision, name="dense_dropout"
         ),
-        _dense("logits", n_classes, seed, "float32"),
+        dense("logits", n_classes, seed),
     ]
     return keras.Sequential([keras.Input(shape), *layers])
 
@@ -45,7 +46,7 @@ def _block(config: NetworkConfig, block: int, filters: int, seed: int, precision
             filters,
             config.kernel,
             padding="same",
-            kernel_initializer=keras.initializers.GlorotUniform(seed=derive_seed(seed, name)),
+            kernel_initializer=drawn(seed, name),
             dtype=precision,
             name=f"{name}_conv",
         ),
@@ -56,11 +57,6 @@ def _block(config: NetworkConfig, block: int, filters: int, seed: int, precision
             config.conv_dropout, seed=derive_seed(seed, name, "dropout"), dtype=precision, name=f"{name}_dropout"
         ),
     ]
-
-
-def _dense(name: str, units: int, seed: int, precision: str) -> Any:
-    initializer = keras.initializers.GlorotUniform(seed=derive_seed(seed, name))
-    return keras.layers.Dense(units, kernel_initializer=initializer, dtype=precision, name=name)
 
 
 def _batch_norm(config: NetworkConfig, name: str, precision: str) -> Any:

@@ -22,6 +22,7 @@ from keras import ops
 from seti_model.config import DriftConfig
 from seti_model.data.align import DEVIATION, MIDDLE, row_times
 from seti_model.errors import ConfigError
+from seti_model.networks.layers import dense, drawn
 from seti_model.runtime import derive_seed
 
 PER_PIXEL = 8  # places of evidence
@@ -88,11 +89,11 @@ def build(
     head = keras.layers.Concatenate(dtype="float32", name="compared")(
         [ops.softmax(curvatures), 0.1 * ops.log_softmax(curvatures), seen]
     )
-    head = _dense("dense", config.dense_units, seed, "relu")(head)
+    head = dense("dense", config.dense_units, seed, activation="relu")(head)
     head = keras.layers.Dropout(config.dropout, seed=derive_seed(seed, "dropout"), dtype="float32", name="dropout")(
         head
     )
-    network = keras.Model(inputs, _dense("logits", n_classes, seed)(head), name="drift")
+    network = keras.Model(inputs, dense("logits", n_classes, seed)(head), name="drift")
     network.get_layer("curves").kernel.assign(kernel)
     network.get_layer("profile").kernel.assign(profiles())
     return network
@@ -132,12 +133,9 @@ def _evidence(config: DriftConfig, pixels: Any, seed: int, precision: str) -> tu
             name=name,
         )
 
-    def drawn(name: str) -> Any:
-        return keras.initializers.GlorotUniform(seed=derive_seed(seed, name))
-
     matched = convolution("profile", PER_PIXEL, 2 * REACH + 1, "zeros")(pixels)
-    features = convolution("row_1", config.features, 2 * SEEN + 1, drawn("row_1"), "relu")(pixels)
-    features = convolution("row_2", config.features, 1, drawn("row_2"), "relu")(features)
+    features = convolution("row_1", config.features, 2 * SEEN + 1, drawn(seed, "row_1"), "relu")(pixels)
+    features = convolution("row_2", config.features, 1, drawn(seed, "row_2"), "relu")(features)
     correction = convolution("correction", PER_PIXEL, 1, "zeros")(features)
     evidence = keras.layers.Add(dtype="float32", name="evidence")([matched, correction])
     return evidence, ops.cast(features, "float32")
@@ -165,11 +163,6 @@ def _shifted(rows: Any, rest: Any, reach: int, *, origin: float) -> Any:
     distance = np.arange(rows.shape[2], dtype=np.float32)[:, None] - steps  # (places, steps)
     weights = ops.relu(1.0 - ops.abs(ops.subtract(distance, PER_PIXEL * rest[..., None])))
     return ops.sum(rows[..., None] * weights, axis=2)
-
-
-def _dense(name: str, units: int, seed: int, activation: str | None = None) -> Any:
-    initializer = keras.initializers.GlorotUniform(seed=derive_seed(seed, name))
-    return keras.layers.Dense(units, activation, kernel_initializer=initializer, dtype="float32", name=name)
 
 
 def _grid(largest: float, step: float) -> npt.NDArray[np.float64]:

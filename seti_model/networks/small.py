@@ -6,11 +6,10 @@ convolution it is a network of two dense layers, which learns within seconds.
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from seti_model.config import SmallConfig
+from seti_model.networks.layers import dense, drawn
 from seti_model.runtime import derive_seed
 
 ROWS = 4  # that the first convolution sees, and that a pooling makes one
@@ -21,10 +20,6 @@ def build(
     config: SmallConfig, shape: tuple[int, int, int], n_classes: int, *, seed: int, precision: str
 ) -> keras.Sequential:
     """Build convolutions that pool along time as long as there are rows, two dense layers, and the logits."""
-
-    def start(name: str) -> Any:
-        return keras.initializers.GlorotUniform(seed=derive_seed(seed, name))
-
     n_time, layers = shape[0], []
     for block in range(1, config.convolutions + 1):
         name, rows = f"block_{block}", min(ROWS, n_time)
@@ -33,7 +28,7 @@ def build(
                 config.filters,
                 (rows, config.kernel),
                 padding="same",
-                kernel_initializer=start(name),
+                kernel_initializer=drawn(seed, name),
                 dtype=precision,
                 name=f"{name}_conv",
             ),
@@ -44,9 +39,13 @@ def build(
         n_time //= rows
     layers += [
         keras.layers.Flatten(dtype=precision, name="flatten"),
-        keras.layers.Dense(config.dense_1, "relu", kernel_initializer=start("1"), dtype=precision, name="dense_1"),
+        keras.layers.Dense(
+            config.dense_1, "relu", kernel_initializer=drawn(seed, "1"), dtype=precision, name="dense_1"
+        ),
         keras.layers.Dropout(config.dropout, seed=derive_seed(seed, "dropout"), dtype=precision, name="dropout"),
-        keras.layers.Dense(config.dense_2, "relu", kernel_initializer=start("2"), dtype=precision, name="dense_2"),
-        keras.layers.Dense(n_classes, kernel_initializer=start("logits"), dtype="float32", name="logits"),
+        keras.layers.Dense(
+            config.dense_2, "relu", kernel_initializer=drawn(seed, "2"), dtype=precision, name="dense_2"
+        ),
+        dense("logits", n_classes, seed),
     ]
     return keras.Sequential([keras.Input(shape), *layers])
