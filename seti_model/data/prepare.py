@@ -6,7 +6,7 @@ same scale of 0..255 where a step gives fractions. Each image is prepared by its
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
 import json
 import os
@@ -23,14 +23,16 @@ from PIL import Image
 from seti_model.config import Preparation
 from seti_model.data.align import align
 from seti_model.data.dataset import Split, TrainingData
-from seti_model.errors import ConfigError, DatasetError
-from seti_model.files import written_whole
+from seti_model.data.shared import shared_rows
+from seti_model.errors import ConfigError
 from seti_model.own import load_step, require_same_source
 
 Prepared = npt.NDArray[Any]  # uint8 or float32
 Shape = tuple[int, int, int]  # n_time, n_freq, channels
 VERSION = 1  # of what the steps compute
 KEPT = 16  # choices of preparation whose images stay on the disk
+DIGITS = 32  # of the digest, in the name of the folder of a choice
+PART = 256  # images prepared at a time, by one of those who need them
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
 
 
@@ -78,28 +80,26 @@ def prepare_data(data: TrainingData, preparation: Preparation) -> TrainingData:
 def _kept(
     folder: Path, digest: str, splits: Mapping[str, Split], preparation: Preparation
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return prepared images from below `folder`, made and put there by the first who asks; the others wait for it."""
-    home = folder / digest[:32]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{home.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not home.is_dir():
-                with written_whole(home, DatasetError, "free some space") as temporary:
-                    temporary.mkdir()
-                    for name, split in splits.items():
-                        np.save(temporary / f"{name}.npy", prepare(split.images, preparation), allow_pickle=False)
-                _drop_oldest(folder, home)
-            os.utime(home)  # in use, so not among the oldest that another process removes
-        # A plain array over the file: the pages are shared by all who read it.
-        return {name: np.asarray(np.load(home / f"{name}.npy", mmap_mode="r")) for name in splits}
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{home}: cannot be used ({error}); delete it and start the same command again") from error
+    """Return prepared images from below `folder`, made and put there by all who ask for them at the same time."""
+    home = folder / digest[:DIGITS]
+    images = {
+        name: shared_rows(home / f"{name}.npy", len(split.images), _preparing(split, preparation), part=PART)
+        for name, split in splits.items()
+    }
+    with contextlib.suppress(OSError):
+        os.utime(home)  # in use, so not among the oldest that another process removes
+    _drop_oldest(folder, home)
+    return images
+
+
+def _preparing(split: Split, preparation: Preparation) -> Callable[[int, int], Prepared]:
+    return lambda first, last: prepare(split.images[first:last], preparation)
 
 
 def _drop_oldest(folder: Path, newest: Path) -> None:
     """Keep the `KEPT` choices that were used last; who still reads a file that is removed reads on."""
-    homes = sorted((h for h in folder.iterdir() if h.is_dir() and h != newest), key=lambda h: h.stat().st_mtime)
+    others = (home for home in folder.glob("?" * DIGITS) if home != newest)
+    homes = sorted(others, key=lambda home: home.stat().st_mtime)
     for home in homes[: -(KEPT - 1)]:
         shutil.rmtree(home, ignore_errors=True)
 

@@ -160,7 +160,7 @@ def test_what_is_kept_and_damaged_says_what_to_do(data, tmp_path):
     )
     prepare_data(shared, preparation)
     next(tmp_path.glob("*/train.npy")).write_bytes(b"nothing")
-    with pytest.raises(DatasetError, match=r"cannot be used .* delete it and start the same command again"):
+    with pytest.raises(DatasetError, match=r"cannot be used .* delete .* and start the same command again"):
         prepare_data(shared, preparation)
 
 
