@@ -69,15 +69,30 @@ class DataSection:
     validation: Natural = 800  # images to simulate
     test: Natural = 800  # images to simulate
     seed: int = 1  # equal seeds, equal images
+    fresh: bool = False  # with `simulate`: each epoch trains on new images, simulated beside it from seed and epoch
+    # with `path` and `simulate`: so many simulated images join the training split of the data set at `path`
+    simulate_beside: Count = 0
 
     def __post_init__(self) -> None:
-        if self.path is not None and self.simulate is not None:
-            raise ValueError("has both path and simulate; keep one of them")
+        if self.path is not None and self.simulate is not None and not self.simulate_beside:
+            raise ValueError("has both path and simulate; keep one of them, or say simulate_beside = N")
+        if self.simulate_beside and (self.path is None or self.simulate is None):
+            raise ValueError("simulate_beside: expected both path and simulate, or leave it out")
+        if self.fresh and (self.simulate is None or self.path is not None):
+            raise ValueError("fresh: expected simulate and no path, or leave it out")
 
-    def simulation_command(self, out: Path) -> str:
-        """Return the command that simulates this data set into `out`."""
+    @property
+    def recipe(self) -> str | None:
+        """The recipe of validation and test images, where these are simulated."""
+        return self.simulate if self.path is None else None
+
+    def simulation_command(self, out: Path, folder: Path) -> str:
+        """Return the command that simulates this data set into `out`; `folder` is that of the study file."""
+        if self.path is not None:
+            beside = {"beside": folder / self.path, "train": self.simulate_beside, "seed": self.seed}
+            return command("data", "simulate", out, preset=self.simulate, **beside)
         counts = {name: getattr(self, name) for name in ("train", "validation", "test", "seed")}
-        return command("data", "simulate", out, preset=self.simulate, **counts)
+        return command("data", "simulate", out, preset=self.simulate, **counts, fresh=self.fresh)
 
 
 @dataclass(frozen=True)

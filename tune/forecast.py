@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from results.schema import Value
 from seti_model.config import Configuration, DriftConfig, NetworkConfig, Preparation, SmallConfig
 from seti_model.data.prepare import prepare, prepared_form
+from seti_model.data.simulator import PRESETS, Series
 from tune.loop.asha import is_exempt, rung_epochs
 from tune.study import DRAWS, Study
 
@@ -38,10 +40,22 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Images:
+    """What is known of a data set beforehand; `fresh`: the training images of later epochs are simulated."""
+
+    shape: tuple[int, int, int]  # n_time, n_freq, channels
+    n_classes: int
+    train: int
+    validation: int
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
 class Forecast:
     """What a study will cost; `hours` with stopping and without, None where nothing is known of the trainable.
 
-    `prepare_ms` is what one image costs in the dearest preparation, done once for each choice.
+    `prepare_ms` is what one image costs in the dearest preparation, done once for each choice; `simulate_ms` what it
+    costs to simulate one of the `simulated` images that epochs after the first need, done once for all trials.
     """
 
     rungs: tuple[int, ...]
@@ -50,6 +64,8 @@ class Forecast:
     memory_gb: float | None
     disk_gb: float | None
     prepare_ms: float = 0.0
+    simulate_ms: float = 0.0
+    simulated: int = 0
 
 
 def network_cost(configuration: Configuration, shape: tuple[int, int, int], n_classes: int) -> Cost | None:
@@ -128,45 +144,43 @@ def measure_flops() -> float:
     return float(2 * 768**3 / min(times))
 
 
-def forecast(
-    study: Study,
-    *,
-    shape: tuple[int, int, int] | None,
-    n_classes: int,
-    counts: tuple[int, int],
-    concurrent: int,
-    flops_per_s: float,
-) -> Forecast:
+def forecast(study: Study, images: Images | None, *, concurrent: int, flops_per_s: float) -> Forecast:
     """Forecast a study from draws of its space.
 
     Args:
         study: The study.
-        shape: (n_time, n_freq, channels) of an image; None where there is no data.
-        n_classes: Number of classes.
-        counts: Images of the training and of the validation split.
+        images: Those of its training and validation split; None where there is no data.
         concurrent: Trials that run at once.
         flops_per_s: What one core does, from `measure_flops`.
     """
     rungs = rung_epochs(study.asha.grace_epochs, study.asha.reduction_factor, study.study.max_epochs)
     epochs = (_epochs_with_stopping(study, rungs), study.study.trials * study.study.max_epochs)
-    if not study.is_network or shape is None or study.resources.gpus_per_trial > 0:
+    if not study.is_network or images is None or study.resources.gpus_per_trial > 0:
         return Forecast(rungs, epochs, None, None, None)
     rng = random.Random(0)  # noqa: S311 - draws for an estimate
     points: list[Mapping[str, Value]] = [study.space.sample(rng) for _ in range(DRAWS)]
     configurations = [Configuration.from_mapping(study.configuration(p)) for p in points]
-    found = [network_cost(c, prepared_form(shape, c.preparation)[0], n_classes) for c in configurations]
+    found = [network_cost(c, prepared_form(images.shape, c.preparation)[0], images.n_classes) for c in configurations]
     costs = [cost for cost in found if cost is not None]
     if len(costs) < len(found):
         return Forecast(rungs, epochs, None, None, None)
-    images = [
+    training = [
         seconds_per_image(cost, c.training.batch_size, flops_per_s=flops_per_s)
         for cost, c in zip(costs, configurations, strict=True)
     ]
-    per_image = _preparing_seconds({c.prepare.steps: c.preparation for c in configurations}, shape)
+    per_image = _preparing_seconds({c.prepare.steps: c.preparation for c in configurations}, images.shape)
+    simulated = (study.study.max_epochs - 1) * images.train if images.fresh else 0
+    simulating = _simulating_seconds() if simulated else 0.0
     finals = study.retrainings * study.study.max_epochs
-    passes = [_training_images(c, *counts) * t for c, t in zip(configurations, images, strict=True)]
-    per_epoch = statistics.mean(passes) / study.resources.cpus_per_trial * (SHARED_MEMORY if concurrent > 1 else 1.0)
-    once = START_S + sum(per_image) * sum(counts)
+    passes = [_passed(c, images) * seconds for c, seconds in zip(configurations, training, strict=True)]
+    each_epoch = images.train * max(per_image) if images.fresh else 0.0  # further images are prepared by every trial
+    per_epoch = (
+        (statistics.mean(passes) + each_epoch)
+        / study.resources.cpus_per_trial
+        * (SHARED_MEMORY if concurrent > 1 else 1.0)
+    )
+    once = START_S + sum(per_image) * (images.train + images.validation)
+    once += simulating * simulated
     hours = tuple(((e + finals) * per_epoch / concurrent + once) / 3600 for e in epochs)
     largest = max(costs, key=lambda cost: cost.parameters)
     batch = max(c.training.batch_size for c in configurations)
@@ -174,8 +188,10 @@ def forecast(
     worker = WORKER_BYTES + 9 * 4 * largest.parameters + 6 * batch * max(c.activation_bytes for c in costs)
     kept = 4 * statistics.mean(c.parameters for c in costs) * (study.study.trials + study.retrainings)
     being_written = 2 * 4 * 4 * largest.parameters * concurrent
-    gigabytes = worker * concurrent / 1e9, (kept + being_written) / 1e9
-    return Forecast(rungs, epochs, (hours[0], hours[1]), *gigabytes, 1000 * max(per_image))
+    on_disk = simulated * math.prod(images.shape)
+    milliseconds = 1000 * max(per_image), 1000 * simulating
+    memory_gb, disk_gb = worker * concurrent / 1e9, (kept + being_written + on_disk) / 1e9
+    return Forecast(rungs, epochs, (hours[0], hours[1]), memory_gb, disk_gb, *milliseconds, simulated)
 
 
 def _preparing_seconds(preparations: Mapping[str, Preparation], shape: tuple[int, int, int]) -> list[float]:
@@ -188,6 +204,13 @@ def _preparing_seconds(preparations: Mapping[str, Preparation], shape: tuple[int
             prepare(images, preparation)
             found.append((time.perf_counter() - start) / TIMED_IMAGES if preparation.steps else 0.0)
     return found
+
+
+def _simulating_seconds() -> float:
+    """Time the simulation of an image on one thread."""
+    start = time.perf_counter()
+    Series(PRESETS["course"], seed=0).images(0, TIMED_IMAGES)
+    return (time.perf_counter() - start) / TIMED_IMAGES
 
 
 def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
@@ -208,14 +231,19 @@ def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
         )
     if plan.prepare_ms:
         lines.append(f"preparing an image takes {plan.prepare_ms:.2g} ms of one core, once for each choice")
+    if plan.simulated:
+        lines.append(
+            f"simulating an image takes {plan.simulate_ms:.2g} ms of one core; epochs after the first need "
+            f"{plan.simulated}, made once for all trials"
+        )
     return "\n".join(lines)
 
 
-def _training_images(configuration: Configuration, n_train: int, n_validation: int) -> float:
+def _passed(configuration: Configuration, images: Images) -> float:
     """Images of an epoch; predicting one, in validation or for statistics, costs a third of training with it."""
     training = configuration.training
-    recomputed = min(n_train, training.recalibration_batches * training.batch_size)
-    return n_train + (n_validation + recomputed) / 3
+    recomputed = min(images.train, training.recalibration_batches * training.batch_size)
+    return images.train + (images.validation + recomputed) / 3
 
 
 def _epochs_with_stopping(study: Study, rungs: tuple[int, ...]) -> int:

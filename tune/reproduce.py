@@ -167,7 +167,7 @@ def _way_to_data(receipt: Receipt, path: Path | None) -> str:
     if data.simulate is None:
         return "put it back, or say where it is now with --data PATH"
     out = path or Path("data") / receipt.study
-    return f"make it again with `{data.simulation_command(out)}`" + (
+    return f"make it again with `{data.simulation_command(out, Path(receipt.folder or ''))}`" + (
         "" if path else f" and give it with --data {shlex.quote(str(out))}"
     )
 

@@ -87,7 +87,7 @@ def _reproduce(state: RunState, delivered: Tested) -> list[parts.Part]:
 
 
 def _limits(state: RunState, delivered: Tested) -> list[str]:
-    recipe = state.study.data.simulate
+    recipe = state.study.data.recipe
     if recipe is not None:
         first = (
             f"Trained and tested on images simulated with the recipe {recipe!r}: the figures hold "
@@ -110,10 +110,16 @@ def _limits(state: RunState, delivered: Tested) -> list[str]:
 
 
 def _data(data: DataSection) -> str:
-    if data.simulate is None:
-        return f"Data set `{data.path}`."
-    counts = f"{data.train} train, {data.validation} validation, {data.test} test"
-    return f"Simulated with the recipe {data.simulate!r}, seed {data.seed}: {counts} images."
+    recipe = f"with the recipe {data.simulate!r}, seed {data.seed}"
+    if data.recipe is None:
+        more = (
+            f"; {data.simulate_beside} images simulated {recipe} in its training split" if data.simulate_beside else ""
+        )
+        return f"Data set `{data.path}`{more}."
+    counts = (
+        f"{data.train} train{' in each epoch' if data.fresh else ''}, {data.validation} validation, {data.test} test"
+    )
+    return f"Simulated {recipe}: {counts} images."
 
 
 def _where(study: StudyRecord) -> list[str]:

@@ -237,9 +237,7 @@ def _how_sure(found: Findings) -> tuple[str, list[str]]:
 def _published(state: RunState) -> list[str]:
     """Name the published band where images were simulated as the course's were: nothing proves it of other images."""
     band = f"{PUBLISHED_LOW:.2f} to {PUBLISHED_HIGH:.2f}"
-    return (
-        [f"Published, on the course's 800 validation images: {band}."] if state.study.data.simulate == "course" else []
-    )
+    return [f"Published, on the course's 800 validation images: {band}."] if state.study.data.recipe == "course" else []
 
 
 # Parts of sentences -------------------------------------------------------------------------------------------

@@ -49,6 +49,15 @@ class _DatasetFile(JsonFile, frozen=True, kw_only=True):
     counts: dict[str, int]  # images, by split
     digest: str
     origin: dict[str, Any]
+    fresh: Fresh | None = None
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """From what the training images of further epochs are simulated; the training split is the first epoch's."""
+
+    seed: int
+    physics: Mapping[str, Any]  # the fields of `simulator.Physics`
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,8 @@ class TrainingData:
     validation: Split
     class_names: tuple[str, ...]
     digest: str  # SHA-256 of the whole data set, hex
-    prepared_in: Path | None = None  # a folder in which trainings share prepared images; None: each makes its own
+    prepared_in: Path | None = None  # a folder in which trainings share images that are made; None: each makes its own
+    fresh: Fresh | None = None  # None: every epoch sees the same images
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,7 @@ class Dataset:
     origin: Mapping[str, Any]  # how it was made, in free form
     digest: str  # SHA-256, hex, as recorded; `verify` recomputes it
     _splits: Mapping[str, SplitData] = field(repr=False)
+    fresh: Fresh | None = None  # from what further training images are simulated
     _is_unlocked: bool = False
 
     @classmethod
@@ -140,7 +151,7 @@ class Dataset:
                     "make the data set again"
                 )
         check_splits(str(path), splits, names)
-        return cls(path, names, meta.origin, meta.digest, splits)
+        return cls(path, names, meta.origin, meta.digest, splits, meta.fresh)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -195,7 +206,23 @@ class Dataset:
     def training_data(self, *, prepared_in: Path | None = None) -> TrainingData:
         """Return training and validation split, without the test split; prepared images are kept in `prepared_in`."""
         train, validation = self._plain("train"), self._plain("validation")
-        return TrainingData(train, validation, self.class_names, self.digest, prepared_in)
+        return TrainingData(train, validation, self.class_names, self.digest, prepared_in, self.fresh)
+
+    def with_training_images(self, path: Path, more: Split, origin: Mapping[str, Any]) -> Dataset:
+        """Write a copy to the new folder `path` with further images in the training split, each a group of its own.
+
+        Raises:
+            DatasetError: As for `write_dataset`.
+        """
+        train = self._splits["train"]
+        groups = None if train.groups is None else [*train.groups, *(f"added {i + 1}" for i in range(len(more.labels)))]
+        larger = SplitData(
+            np.concatenate([train.images, more.images]),
+            np.concatenate([train.labels, more.labels]),
+            groups=None if groups is None else np.array(groups, np.str_),
+        )
+        splits = {**self._splits, "train": larger}
+        return write_dataset(path, splits, self.class_names, {**self.origin, **origin}, self.fresh)
 
     def _plain(self, name: str) -> Split:
         # A memmap is pickled byte by byte, so every trial would get a copy; a plain array over the same file is
@@ -209,7 +236,7 @@ class Dataset:
         Raises:
             DatasetError: Pixels, labels, names or groups have changed since the data set was written.
         """
-        found = compute_digest(self._splits, self.class_names)
+        found = compute_digest(self._splits, self.class_names, self.fresh)
         if found != self.digest:
             raise DatasetError(
                 f"{self.path}: digest {found[:12]}…, but {DATASET_FILE} says {self.digest[:12]}…; "
@@ -228,7 +255,11 @@ def require_new(path: Path) -> None:
 
 
 def write_dataset(
-    path: Path | str, splits: Mapping[str, SplitData], class_names: Sequence[str], origin: Mapping[str, Any]
+    path: Path | str,
+    splits: Mapping[str, SplitData],
+    class_names: Sequence[str],
+    origin: Mapping[str, Any],
+    fresh: Fresh | None = None,
 ) -> Dataset:
     """Write a data set to the new folder `path`, whole or not at all, and open it.
 
@@ -251,8 +282,9 @@ def write_dataset(
         channels=images.shape[3],
         class_names=tuple(class_names),
         counts={name: len(data.labels) for name, data in splits.items()},
-        digest=compute_digest(splits, class_names),
+        digest=compute_digest(splits, class_names, fresh),
         origin={**origin, **notes},
+        fresh=fresh,
     )
     text = json.dumps(msgspec.to_builtins(meta), indent=2, allow_nan=False)
     with written_whole(path, DatasetError, "free some space or choose another folder") as temporary:
@@ -297,8 +329,8 @@ def check_splits(place: str, splits: Mapping[str, SplitData], class_names: tuple
     _check_groups(place, splits)
 
 
-def compute_digest(splits: Mapping[str, SplitData], class_names: Sequence[str]) -> str:
-    """Return the SHA-256 (hex) over class names and, split by split, pixels, labels and groups."""
+def compute_digest(splits: Mapping[str, SplitData], class_names: Sequence[str], fresh: Fresh | None = None) -> str:
+    """Return the SHA-256 (hex) over class names, split by split pixels, labels and groups, and images to come."""
     digest = hashlib.sha256(json.dumps(list(class_names)).encode())
     for name in sorted(splits):
         data = splits[name]
@@ -307,6 +339,8 @@ def compute_digest(splits: Mapping[str, SplitData], class_names: Sequence[str]) 
         for start in range(0, len(data.images), _ROWS):
             digest.update(np.ascontiguousarray(data.images[start : start + _ROWS]).data)
         digest.update(np.ascontiguousarray(data.labels).data)
+    if fresh is not None:
+        digest.update(json.dumps([fresh.seed, fresh.physics], sort_keys=True).encode())
     return digest.hexdigest()
 
 

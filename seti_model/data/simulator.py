@@ -22,7 +22,17 @@ import pandas as pd
 from PIL import Image
 from scipy import fft
 
-from seti_model.data.dataset import SPLITS, Dataset, Images, Labels, SplitData, require_new, write_dataset
+from seti_model.data.dataset import (
+    SPLITS,
+    Dataset,
+    Fresh,
+    Images,
+    Labels,
+    Split,
+    SplitData,
+    require_new,
+    write_dataset,
+)
 from seti_model.errors import DatasetError
 
 Power = npt.NDArray[np.float32]  # (256, 512): time rows, centred frequency channels; linear units
@@ -70,18 +80,14 @@ def simulate(
     Raises:
         DatasetError: An unknown preset or split, or a negative count or seed.
     """
-    physics = _resolve(physics)
-    if split not in SPLITS:
-        raise DatasetError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
-    if n < 0 or seed < 0:
-        raise DatasetError(f"simulation of {n} images with seed {seed}: neither may be negative; correct them")
-    labels = _balanced_labels(n, seed, split)
+    series = Series(_resolve(physics), seed, split)
+    if n < 0:
+        raise DatasetError(f"simulation of {n} images: the number may not be negative; correct it")
+    labels = series.labels(0, n)
     images = np.empty((n, *SHAPE, 1), np.uint8)
 
     def make(index: int) -> Signal:
-        rng = _generator(seed, split, 0, index)
-        signal = draw_signal(physics, int(labels[index]), rng)
-        images[index, :, :, 0] = to_pixels(noisy_power(signal, rng, physics=physics))
+        images[index, :, :, 0], signal = series.image(index, int(labels[index]))
         return signal
 
     signals = _run(make, n, threads, on_image)
@@ -96,9 +102,18 @@ def simulate_dataset(
     counts: Mapping[str, int],
     seed: int,
     *,
+    fresh: bool = False,
     on_image: Callable[[], None] = lambda: None,
 ) -> Dataset:
     """Simulate every split of `counts` (split name to number of images) and write the data set to `path`.
+
+    Args:
+        path: Folder to be made.
+        preset: Name of the physics.
+        counts: Images by split.
+        seed: As for `simulate`.
+        fresh: Whether each epoch of a training gets further images, of which the training split is the first epoch's.
+        on_image: Called after each image.
 
     Raises:
         DatasetError: As for `simulate` and `write_dataset`.
@@ -110,7 +125,35 @@ def simulate_dataset(
         made = simulate(physics, n, seed, split=split, on_image=on_image)
         splits[split] = SplitData(made.images, made.labels, truth=made.truth)
     origin = {"simulated": preset, "seed": seed, "physics": dataclasses.asdict(physics)}
-    return write_dataset(path, splits, class_names=CLASS_NAMES, origin=origin)
+    further = Fresh(seed, dataclasses.asdict(physics)) if fresh else None
+    return write_dataset(path, splits, class_names=CLASS_NAMES, origin=origin, fresh=further)
+
+
+def simulate_beside(
+    path: Path,
+    dataset: Dataset,
+    preset: str,
+    n: int,
+    seed: int,
+    *,
+    on_image: Callable[[], None] = lambda: None,
+) -> Dataset:
+    """Write a data set like `dataset` to `path`, with `n` simulated images more in its training split.
+
+    Raises:
+        DatasetError: It has other classes or another shape than simulated images, or as for `simulate_dataset`.
+    """
+    absent = [name for name in CLASS_NAMES if name not in dataset.class_names]
+    if absent or dataset.image_shape != (*SHAPE, 1):
+        found = f"the classes {', '.join(dataset.class_names)} and images of {dataset.image_shape}"
+        raise DatasetError(
+            f"{dataset.path}: has {found}; simulated images are {', '.join(CLASS_NAMES)} of {(*SHAPE, 1)}, import it so"
+        )
+    require_new(path)
+    made = simulate(preset, n, seed, on_image=on_image)
+    labels = np.array([dataset.class_names.index(name) for name in CLASS_NAMES], np.int8)[made.labels]
+    origin = {"simulated_beside": {"preset": preset, "images": n, "seed": seed}}
+    return dataset.with_training_images(path, Split(made.images, labels), origin)
 
 
 @dataclass(frozen=True)
@@ -144,6 +187,48 @@ PRESETS: Mapping[str, Physics] = MappingProxyType(
         "wide": Physics(drift_derivative_rad_per_sample3=(0.015 / 1e6 / 1024, 0.04 / 1e6 / 1024)),
     }
 )
+
+
+@dataclass(frozen=True)
+class Series:
+    """Images without end, the first of which are those of a split; each is a function of these fields and its index."""
+
+    physics: Physics
+    seed: int
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        """Refuse what no images come from.
+
+        Raises:
+            DatasetError: An unknown split or a negative seed.
+        """
+        if self.split not in SPLITS:
+            raise DatasetError(f"split {self.split!r} is unknown; choose one of {', '.join(SPLITS)}")
+        if self.seed < 0:
+            raise DatasetError(f"simulation with seed {self.seed}: it may not be negative; correct it")
+
+    def labels(self, first: int, last: int) -> Labels:
+        """Return the labels of images `first` to `last` - 1: every four in a row, from 0, hold each class once."""
+        n = len(CLASS_NAMES)
+        blocks = range(first // n, -(-last // n))
+        labels = [self._generator(1, block).permutation(n) for block in blocks]
+        return np.concatenate([*labels, np.empty(0)])[first % n :][: last - first].astype(np.int8)
+
+    def image(self, index: int, label: int) -> tuple[npt.NDArray[np.uint8], Signal]:
+        """Return the pixels (64, 128) of one image of class `label`, and its signal."""
+        rng = self._generator(0, index)
+        signal = draw_signal(self.physics, label, rng)
+        return to_pixels(noisy_power(signal, rng, physics=self.physics)), signal
+
+    def images(self, first: int, last: int) -> Images:
+        """Return images `first` to `last` - 1, (n, 64, 128, 1), made one after another."""
+        images = [self.image(first + row, int(label))[0] for row, label in enumerate(self.labels(first, last))]
+        return np.stack(images)[..., None]
+
+    def _generator(self, purpose: int, index: int) -> np.random.Generator:
+        key = (SPLITS.index(self.split), purpose, index)
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
 
 
 @dataclass(frozen=True)
@@ -259,17 +344,6 @@ def _run(make: Callable[[int], Signal], n: int, threads: int | None, on_image: C
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return signals
-
-
-def _generator(seed: int, split: str, purpose: int, index: int) -> np.random.Generator:
-    key = (SPLITS.index(split), purpose, index)
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-
-
-def _balanced_labels(n: int, seed: int, split: str) -> Labels:
-    classes = len(CLASS_NAMES)
-    blocks = [_generator(seed, split, 1, block).permutation(classes) for block in range(-(-n // classes))]
-    return np.concatenate([*blocks, np.empty(0)])[:n].astype(np.int8)
 
 
 def _tone(signal: Signal, rng: np.random.Generator | None) -> npt.NDArray[np.float32]:

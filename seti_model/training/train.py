@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -15,6 +16,7 @@ import psutil
 
 from seti_model.config import Configuration
 from seti_model.data.dataset import TrainingData
+from seti_model.data.fresh import TrainingImages
 from seti_model.data.prepare import prepare_data
 from seti_model.errors import CheckpointError
 from seti_model.exported import load_initial
@@ -92,19 +94,20 @@ def train(
     release_memory()  # of a training that ended in an exception, now that its traceback is gone
     training = _Training(configuration, data, seed, init_from)
     trim_heap()  # a network needs its size three times while it is built
-    if resume_from is not None:
-        training.resume(resume_from)
-    stop = False
-    while training.epochs_done < configuration.training.epochs and not stop:
-        epoch = training.run_epoch()
-        if checkpoints is not None and (
-            epoch.epoch in (configuration.training.epochs, *checkpoints.epochs)
-            or training.checkpoint_is_due(checkpoints.share)
-        ):
-            epoch = training.save(checkpoints.folder)
-        stop = on_epoch is not None and on_epoch(epoch)
-        if checkpoints is not None and epoch.checkpoint is not None:
-            prune_checkpoints(epoch.checkpoint.path, checkpoints.keep)
+    with contextlib.closing(training):
+        if resume_from is not None:
+            training.resume(resume_from)
+        stop = False
+        while training.epochs_done < configuration.training.epochs and not stop:
+            epoch = training.run_epoch()
+            if checkpoints is not None and (
+                epoch.epoch in (configuration.training.epochs, *checkpoints.epochs)
+                or training.checkpoint_is_due(checkpoints.share)
+            ):
+                epoch = training.save(checkpoints.folder)
+            stop = on_epoch is not None and on_epoch(epoch)
+            if checkpoints is not None and epoch.checkpoint is not None:
+                prune_checkpoints(epoch.checkpoint.path, checkpoints.keep)
     result = training.result()
     del training
     release_memory()
@@ -118,8 +121,10 @@ class _Training:
         threads = process_setup().threads
         start = time.perf_counter()
         self._shape = data.train.images.shape[1:]  # before they are prepared
-        data = prepare_data(data, configuration.preparation)
+        stored, data = data, prepare_data(data, configuration.preparation)
         self._configuration, self._data = configuration, data
+        epochs = configuration.training.epochs
+        self._images = TrainingImages(stored, data.train, configuration.preparation, epochs=epochs)
         initial = None if init_from is None else load_initial(init_from)
         self._session = Session(configuration, data, seed=seed, initial=initial)
         self._build_seconds = time.perf_counter() - start
@@ -151,8 +156,10 @@ class _Training:
 
     def run_epoch(self) -> EpochResult:
         epoch = self.epochs_done + 1
+        start = time.perf_counter()
+        images = self._images.epoch(epoch)  # of data without end perhaps still in the making
         times = [time.perf_counter()]
-        train_loss, train_accuracy = self._session.run_epoch(epoch)
+        train_loss, train_accuracy = self._session.run_epoch(epoch, images)
         times.append(time.perf_counter())
         moments = self._session.statistics()
         times.append(time.perf_counter())
@@ -172,7 +179,7 @@ class _Training:
             train_accuracy=train_accuracy,
             validation_loss=validation.loss,
             validation_accuracy=validation.accuracy,
-            seconds=time.perf_counter() - times[0],
+            seconds=time.perf_counter() - start,
             train_seconds=train_seconds,
             recalibration_seconds=recalibration_seconds,
             validation_seconds=validation_seconds,
@@ -189,6 +196,9 @@ class _Training:
         self._build_seconds = 0.0
         self._history.append(result)
         return result
+
+    def close(self) -> None:
+        self._images.close()
 
     def checkpoint_is_due(self, share: float) -> bool:
         """Whether the last checkpoint cost at most `share` of the time since; the first one is always due."""

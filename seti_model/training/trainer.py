@@ -60,13 +60,16 @@ class Session:
         self._steps = TrainingSteps(self._graph, self._optimizer, seed=seed, pixels=pixels)
         self._infer = compile_inference(self._graph, pixels)
 
-    def run_epoch(self, epoch: int) -> tuple[float, float]:
+    def run_epoch(self, epoch: int, train: Split) -> tuple[float, float]:
         """Train one epoch (from 1); return the mean loss and the accuracy over its images as they were trained.
+
+        Args:
+            epoch: From 1.
+            train: Its images, prepared; as many in every epoch.
 
         Raises:
             Diverged: The loss of a batch is not finite; noticed at the latest when the next batch has been run.
         """
-        train = self._data.train
         order = epoch_order(len(train.labels), seed=self._seed, epoch=epoch)
         totals = np.zeros(2)
         pending: tuple[int, int, tf.Tensor] | None = None

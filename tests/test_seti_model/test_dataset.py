@@ -150,6 +150,7 @@ def test_training_data_lacks_the_test_split(written):
         "class_names",
         "digest",
         "prepared_in",
+        "fresh",
     }
     assert type(data.train) is Split
     assert (len(data.train.labels), len(data.validation.labels)) == (6, 4)

@@ -9,18 +9,23 @@ import time
 import matplotlib
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from seti_model.data.dataset import Dataset
+from seti_model.data.dataset import Dataset, SplitData, write_dataset
 from seti_model.data.simulator import (
     CLASS_NAMES,
     PRESETS,
+    SHAPE,
     Physics,
+    Series,
     Signal,
     jet_palette,
     noise_free_power,
     noisy_power,
     simulate,
+    simulate_beside,
     simulate_dataset,
     to_pixels,
 )
@@ -216,10 +221,78 @@ def test_unknown_split_is_refused():
         simulate("course", 1, 1, split="dev")
 
 
-@pytest.mark.parametrize(("n", "seed"), [(-1, 1), (1, -1)])
-def test_negative_count_or_seed_is_refused(n, seed):
-    with pytest.raises(DatasetError, match=rf"simulation of {n} images with seed {seed}: neither may be negative"):
+@pytest.mark.parametrize(
+    ("n", "seed", "message"),
+    [
+        (-1, 1, "simulation of -1 images: the number may not be negative"),
+        (1, -1, "with seed -1: it may not be negative"),
+    ],
+)
+def test_negative_count_or_seed_is_refused(n, seed, message):
+    with pytest.raises(DatasetError, match=message):
         simulate("course", n, seed)
+
+
+@given(first=st.integers(0, 40), n=st.integers(0, 40))
+def test_labels_of_any_part_of_a_series_are_those_of_the_whole(first, n):
+    series = Series(PRESETS["course"], seed=3)
+    whole = series.labels(0, 80)
+    assert series.labels(first, first + n).tolist() == whole[first : first + n].tolist()
+    assert all(sorted(whole[block : block + 4]) == [0, 1, 2, 3] for block in range(0, 80, 4))
+
+
+def test_a_series_goes_on_where_a_split_ends():
+    split = simulate("wide", 12, seed=5)
+    series = Series(PRESETS["wide"], seed=5)
+    assert np.array_equal(series.images(0, 12), split.images)
+    assert np.array_equal(series.images(7, 10), split.images[7:10])
+    assert series.labels(0, 12).tolist() == split.labels.tolist()
+
+
+@pytest.fixture
+def real(tmp_path):
+    """A data set as people import it: the same classes in another order, one split of it in groups."""
+    rng = np.random.default_rng(0)
+    splits = {
+        name: SplitData(
+            rng.integers(0, 256, (n, *SHAPE, 1), np.uint8),
+            np.resize(np.arange(4), n).astype(np.int8),
+            groups=np.array([f"{name} {i // 2}" for i in range(n)]),
+        )
+        for name, n in {"train": 12, "validation": 8, "test": 4}.items()
+    }
+    return write_dataset(tmp_path / "real", splits, sorted(CLASS_NAMES), {"imported": "here"})
+
+
+def test_simulated_images_join_the_training_split_alone(tmp_path, real):
+    mixed = simulate_beside(tmp_path / "mixed", real, "challenge", 8, seed=2)
+    assert mixed.class_names == real.class_names
+    assert mixed.digest != real.digest
+    assert mixed.origin["imported"] == "here"
+    assert mixed.origin["simulated_beside"] == {"preset": "challenge", "images": 8, "seed": 2}
+    train, alone = mixed.split("train"), simulate("challenge", 8, seed=2)
+    assert np.array_equal(train.images[:12], real.split("train").images)
+    assert np.array_equal(train.images[12:], alone.images)
+    assert [mixed.class_names[i] for i in train.labels[12:]] == [CLASS_NAMES[i] for i in alone.labels]
+    assert len(set(train.groups[12:])) == 8
+    for name in ("validation", "test"):
+        assert np.array_equal(mixed.unlocked().split(name).images, real.unlocked().split(name).images)
+    mixed.verify()
+
+
+def test_images_of_other_classes_or_shapes_are_not_mixed_with_simulated_ones(tmp_path, real):
+    splits = {name: real.split(name) for name in ("train", "validation")}
+    other = write_dataset(tmp_path / "other", splits, ("a", "b", "noise", "squiggle"), {})
+    with pytest.raises(DatasetError, match=r"other: has the classes a, b, noise, squiggle and images of \(64, "):
+        simulate_beside(tmp_path / "mixed", other, "course", 4, seed=1)
+    small = {
+        name: dataclasses.replace(split, images=np.ascontiguousarray(split.images[:, :32]))
+        for name, split in splits.items()
+    }
+    other = write_dataset(tmp_path / "small", small, CLASS_NAMES, {})
+    with pytest.raises(DatasetError, match=r"images of \(32, 128, 1\); simulated images are squiggle, .* import it so"):
+        simulate_beside(tmp_path / "mixed", other, "course", 4, seed=1)
+    assert not (tmp_path / "mixed").exists()
 
 
 def test_existing_target_is_refused_before_anything_is_simulated(tmp_path):

@@ -69,6 +69,29 @@ def test_simulate_without_test_images_makes_no_test_split(tmp_path):
     assert set(Dataset.open(tmp_path / "d").splits) == {"train", "validation"}
 
 
+def test_data_without_end_say_so_and_are_other_data(tmp_path, capsys):
+    counts = ("--train", 4, "--validation", 4, "--test", 0, "--seed", 1)
+    run("simulate", tmp_path / "plain", *counts)
+    assert "new images" not in capsys.readouterr().out
+    run("simulate", tmp_path / "fresh", *counts, "--fresh")
+    assert "each epoch of a training gets 4 new images, simulated beside it" in capsys.readouterr().out
+    assert Dataset.open(tmp_path / "plain").digest != Dataset.open(tmp_path / "fresh").digest
+
+
+def test_simulated_images_join_those_of_a_data_set(tmp_path, csv_pair):
+    run(
+        "import", tmp_path / "real", "--train", *csv_pair("train", 12, 1), "--validation", *csv_pair("val", 8, 2),
+        "--class-names", "course",
+    )  # fmt: skip
+    counts = sizes(Dataset.open(tmp_path / "real"))
+    run("simulate", tmp_path / "mixed", "--preset", "challenge", "--train", 8, "--beside", tmp_path / "real")
+    assert sizes(Dataset.open(tmp_path / "mixed")) == [counts[0] + 8, *counts[1:]]
+    with pytest.raises(
+        DatasetError, match=r"--beside adds training images; leave --fresh, --validation and --test out"
+    ):
+        run("simulate", tmp_path / "more", "--beside", tmp_path / "real", "--test", 8)
+
+
 def test_describe_prints_counts_ranges_and_digest_and_draws_examples(tmp_path, capsys):
     run("simulate", tmp_path / "d", "--train", 8, "--validation", 4, "--test", 4)
     capsys.readouterr()

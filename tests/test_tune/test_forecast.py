@@ -7,7 +7,7 @@ import pytest
 from seti_model.config import Configuration, NetworkConfig
 from seti_model.data.prepare import prepared_form
 from seti_model.network import PixelScale, build_network
-from tune.forecast import forecast, forecast_text, measure_flops, network_cost, seconds_per_image
+from tune.forecast import Images, forecast, forecast_text, measure_flops, network_cost, seconds_per_image
 from tune.study import load_study
 
 SHAPE = (64, 128, 1)
@@ -56,7 +56,7 @@ def test_a_core_is_timed_in_gflops() -> None:
 
 def test_the_forecast_counts_epochs_rungs_and_disk() -> None:
     study = load_study("course")
-    plan = forecast(study, shape=SHAPE, n_classes=4, counts=(3200, 800), concurrent=2, flops_per_s=180e9)
+    plan = forecast(study, Images(SHAPE, 4, 3200, 800), concurrent=2, flops_per_s=180e9)
     assert plan.rungs == (4,)
     assert plan.epochs == (3 * 12 + 21 * 4 + 7 * 8, 24 * 12), "trials 0, 10 and 20 run whole"
     assert plan.hours is not None
@@ -74,7 +74,7 @@ def test_the_forecast_counts_epochs_rungs_and_disk() -> None:
 
 def test_nothing_is_forecast_of_an_unknown_trainable(quick_study: Callable[..., Path]) -> None:
     study = load_study(quick_study())
-    plan = forecast(study, shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
+    plan = forecast(study, None, concurrent=1, flops_per_s=1e9)
     assert plan.hours is None
     assert forecast_text(study, plan, 1).endswith("forecast: 41 to 108 epochs"), "two whole trials"
 
@@ -97,7 +97,7 @@ def test_the_trials_that_always_go_on_are_named(
     study = quick_study(trials=trials)
     study.write_text(study.read_text().replace("[asha]", f"[asha]\nexempt_fraction = {fraction}"))
     loaded = load_study(study)
-    plan = forecast(loaded, shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
+    plan = forecast(loaded, None, concurrent=1, flops_per_s=1e9)
     assert f"ASHA decides after epochs 1, 3; 1 in 3 goes on, {words}\n" in forecast_text(loaded, plan, 1)
     assert plan.epochs[0] <= plan.epochs[1]
     assert (plan.epochs[0] == plan.epochs[1]) is (fraction == 1)
@@ -107,7 +107,7 @@ def test_without_a_baseline_the_exempt_trials_alone_always_go_on(quick_study: Ca
     study = quick_study()
     study.write_text(study.read_text().replace("[baseline]\nx = 0.9\n", ""))
     loaded = load_study(study)
-    plan = forecast(loaded, shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
+    plan = forecast(loaded, None, concurrent=1, flops_per_s=1e9)
     assert "1 in 3 goes on, 1 in 10 trials always\n" in forecast_text(loaded, plan, 1)
     assert plan.epochs[0] == round(9 + 11 * 1 + 11 / 3 * 2 + 11 / 9 * 6)
 
@@ -117,5 +117,5 @@ def test_whole_trials_are_in_the_lower_bound(quick_study: Callable[..., Path], f
     """Of 40 trials the baseline and floor(39 f) run 9 epochs, of the others a third go on at each of two rungs."""
     study = quick_study(trials=40)
     study.write_text(study.read_text().replace("[asha]", f"[asha]\nexempt_fraction = {fraction}"))
-    plan = forecast(load_study(study), shape=None, n_classes=0, counts=(0, 0), concurrent=1, flops_per_s=1e9)
+    plan = forecast(load_study(study), None, concurrent=1, flops_per_s=1e9)
     assert plan.epochs[0] == round(whole * 9 + (40 - whole) * (1 + 2 / 3 + 6 / 9))

@@ -13,7 +13,7 @@ import numpy as np
 
 from seti_model.data.dataset import NOTES, Dataset, SplitData, remarks, require_new, write_dataset
 from seti_model.data.importers import COURSE_CLASS_NAMES, COURSE_USUAL_NAMES, read_csv, read_folder, read_npz
-from seti_model.data.simulator import simulate_dataset
+from seti_model.data.simulator import simulate_beside, simulate_dataset
 from seti_model.data.splits import carve_test, split_by_fractions
 from seti_model.errors import DatasetError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wai
     import numpy.typing as npt
 
 _PROGRESS_S = 2.0
+COUNTS = {"train": 3200, "validation": 800, "test": 800}  # images that are simulated
 _Read = tuple[dict[str, SplitData], tuple[str, ...], dict[str, Any]]  # splits, class names, origin
 
 
@@ -34,11 +35,18 @@ def add_data(data: argparse.ArgumentParser) -> None:
 
 def simulate(args: argparse.Namespace) -> int:
     """Simulate a data set and describe its splits."""
-    counts = {"train": args.train, "validation": args.validation, "test": args.test}
-    if args.test == 0:
+    if args.beside is not None and (args.fresh or args.validation is not None or args.test is not None):
+        raise DatasetError("data simulate: --beside adds training images; leave --fresh, --validation and --test out")
+    counts = {split: getattr(args, split) for split in COUNTS}
+    counts = {split: COUNTS[split] if n is None else n for split, n in counts.items()}
+    if counts["test"] == 0:
         del counts["test"]
-    progress = _Progress(sum(counts.values()))
-    dataset = simulate_dataset(args.out, args.preset, counts, args.seed, on_image=progress.step)
+    progress = _Progress(counts["train"] if args.beside else sum(counts.values()))
+    if args.beside is None:
+        dataset = simulate_dataset(args.out, args.preset, counts, args.seed, fresh=args.fresh, on_image=progress.step)
+    else:
+        beside = Dataset.open(args.beside)
+        dataset = simulate_beside(args.out, beside, args.preset, counts["train"], args.seed, on_image=progress.step)
     progress.finish()
     _print_summary(dataset)
     return 0
@@ -86,12 +94,21 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         help="course: the public course set; challenge: the harder official one; wide: course with a larger drift "
         "derivative, where a search has something to find (default: %(default)s)",
     )
-    for split, n in (("train", 3200), ("validation", 800), ("test", 800)):
-        parser.add_argument(
-            f"--{split}", type=int, default=n, metavar="N", help="number of images (default: %(default)s)"
-        )
+    for split, n in COUNTS.items():
+        parser.add_argument(f"--{split}", type=int, metavar="N", help=f"number of images (default: {n})")
     parser.add_argument(
         "--seed", type=int, default=1, metavar="N", help="equal seeds, equal images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--fresh",
+        action="store_true",
+        help="each epoch of a training gets new images, made beside it; the training split is the first epoch's",
+    )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="DATASET",
+        help="add the training images to those of this data set; its validation and test images stay alone",
     )
     parser.set_defaults(run=simulate)
 
@@ -239,6 +256,8 @@ def _print_summary(dataset: Dataset) -> None:
     for name in dataset.class_names:
         print("  ".join([f"{name:<{width}}", *(f"{count[name]:>10}" for count in counts.values())]))
     print("  ".join([f"{'total':<{width}}", *(f"{sum(count.values()):>10}" for count in counts.values())]))
+    if dataset.fresh is not None:
+        print(f"each epoch of a training gets {sum(counts['train'].values())} new images, simulated beside it")
     for remark in remarks(dataset.origin):
         print(remark)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.run_folder import LOG_NAME
 from seti_model.data.dataset import Dataset
-from tune.forecast import forecast, forecast_text, measure_flops
+from tune.forecast import Images, forecast, forecast_text, measure_flops
 from tune.process.child import Order
 from tune.process.supervisor import supervise
 from tune.ray_adapter.cluster import check_address, concurrency, local_cpus
@@ -108,7 +108,7 @@ def _search(options: argparse.Namespace) -> int:
     log = run / LOG_NAME
     is_new = not log.exists() or not log.stat().st_size
     if options.dry_run or (is_new and not options.quiet):
-        print(_plan(study, run, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
+        print(_plan(study, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
     if options.dry_run:
         return 0
     return _start(options, run, study=options.study, no_finals=options.no_finals)
@@ -137,18 +137,17 @@ def _start(options: argparse.Namespace, run: Path, **further: Any) -> int:
     return supervise(Order(run=str(run), view=view, **given, **further))
 
 
-def _plan(study: Study, run: Path, *, local: bool) -> str:
-    shape, n_classes, counts = None, 0, (0, 0)
-    if study.data.simulate is not None:
-        shape, n_classes, counts = (64, 128, 1), 4, (study.data.train, study.data.validation)
-    elif (path := study.dataset_path(run)) is not None:
-        data = Dataset.open(path)
-        shape, n_classes = data.image_shape, len(data.class_names)
-        counts = len(data.split("train").labels), len(data.split("validation").labels)
+def _plan(study: Study, *, local: bool) -> str:
+    images = None
+    if study.data.recipe is not None:
+        images = Images((64, 128, 1), 4, study.data.train, study.data.validation, study.data.fresh)
+    elif study.data.path is not None:
+        data = Dataset.open(study.home / study.data.path)
+        train, validation = (len(data.split(name).labels) for name in ("train", "validation"))
+        train += study.data.simulate_beside
+        images = Images(data.image_shape, len(data.class_names), train, validation, data.fresh is not None)
     concurrent = study.resources.max_concurrent or 1
     if local and not study.resources.gpus_per_trial:
         concurrent = concurrency(study.resources, local_cpus(), 0)
-    plan = forecast(
-        study, shape=shape, n_classes=n_classes, counts=counts, concurrent=concurrent, flops_per_s=measure_flops()
-    )
+    plan = forecast(study, images, concurrent=concurrent, flops_per_s=measure_flops())
     return forecast_text(study, plan, concurrent)

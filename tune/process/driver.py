@@ -21,7 +21,7 @@ from results.receipt import write_receipts
 from results.run_folder import PREPARED, RAY_FOLDER, SOURCE
 from results.tables.leaderboard import write_tables
 from seti_model.data.dataset import Dataset, TrainingData
-from seti_model.data.simulator import simulate_dataset
+from seti_model.data.simulator import simulate_beside, simulate_dataset
 from tune.derived import refresh
 from tune.errors import StudyError
 from tune.finals import conclude_finals, reopenings
@@ -233,15 +233,25 @@ def prepare_data(
     if path is None:
         return None, None
     if study.data.simulate is not None and not path.exists():
-        counts = {"train": study.data.train, "validation": study.data.validation, "test": study.data.test}
-        say(f"simulating {sum(counts.values())} images into {path}")
-        simulate_dataset(path, study.data.simulate, counts, study.data.seed, on_image=on_image)
+        _simulate(study, path, say=say, on_image=on_image)
     dataset = Dataset.open(path)
     if study.is_network and study.finals.enabled and "test" not in dataset.splits:
         raise StudyError(
             f"{path}: has no test split for the finals; import it with one, or set [finals] enabled = false"
         )
     return dataset.training_data(prepared_in=(run / PREPARED).absolute()), dataset.digest
+
+
+def _simulate(study: Study, path: Path, *, say: Callable[[str], None], on_image: Callable[[], None]) -> None:
+    data, preset = study.data, str(study.data.simulate)
+    if data.path is not None:
+        say(f"simulating {data.simulate_beside} training images beside those of {study.home / data.path} into {path}")
+        beside = Dataset.open(study.home / data.path)
+        simulate_beside(path, beside, preset, data.simulate_beside, data.seed, on_image=on_image)
+        return
+    counts = {"train": data.train, "validation": data.validation, "test": data.test}
+    say(f"simulating {sum(counts.values())} images into {path}")
+    simulate_dataset(path, preset, counts, data.seed, fresh=data.fresh, on_image=on_image)
 
 
 def check_data_is_there(study: Study, run: Path, state: RunState) -> None:
@@ -256,7 +266,7 @@ def check_data_is_there(study: Study, run: Path, state: RunState) -> None:
     if study.data.simulate is None:
         way = f"put it back, or say where it is now with `{command('resume', run, data='PATH')}`"
     else:
-        again = study.data.simulation_command(path)
+        again = study.data.simulation_command(path, study.home)
         way = f"put it back, or make it again with `{again}`; its digest is compared"
     raise StudyError(f"{path}: the data set of this run is not there any more; {way}")
 
