@@ -120,12 +120,11 @@ def compare(
         different: What `differences` says.
         expected: What `tolerance` says.
     """
-    different = tuple(different)
-    named = "; ".join(different)
     if (same := _sameness(receipt, done)) is not None:
-        return Answer(
-            Verdict.IDENTICAL, different, f"{Verdict.IDENTICAL}: {same}" + (f"; although {named}" if different else "")
-        )
+        although = f"; although {'; '.join(different)}" if different else ""
+        return Answer(Verdict.IDENTICAL, tuple(different), f"{Verdict.IDENTICAL}: {same}{although}")
+    different = tuple(different) or _not_bit_for_bit(receipt)
+    named = "; ".join(different)
     if isinstance(expected, str):
         is_within, limits = False, f"whether that is within tolerance cannot be said: {expected}"
     else:
@@ -138,6 +137,17 @@ def compare(
         word = Verdict.DIFFERS
         why = f", because {named}" if different else " although nothing recorded differs: please report it"
     return Answer(word, different, f"{word}{why}\n{_reached(receipt, done)}; {limits}")
+
+
+def _not_bit_for_bit(receipt: Receipt) -> tuple[str, ...]:
+    """Name what of the user's may be behind a difference that nothing recorded explains."""
+    texts = (str(receipt.configuration.get(name, "")) for name in ("network.family", "prepare.steps"))
+    own = [name.strip() for text in texts for name in text.split(",") if ":" in name]
+    return (
+        (f"{' and '.join(own)} cannot be trained bit for bit, something there is drawn without the seed",)
+        if own
+        else ()
+    )
 
 
 def _sameness(receipt: Receipt, done: Repetition) -> str | None:

@@ -161,6 +161,7 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
             learning_rate=result.learning_rate,
             seconds=result.seconds,
             build_seconds=result.build_seconds,
+            prepare_seconds=result.prepare_seconds,
             images_per_s=result.images_per_s,
             resident_mb=result.resident_mb,
             model_parameters=result.model_parameters,

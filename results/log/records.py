@@ -104,6 +104,7 @@ class Measured:
     learning_rate: float | None = None  # of the last batch
     seconds: float | None = None  # without the checkpoint
     build_seconds: float | None = None  # building the network; 0 but in the first epoch of an attempt
+    prepare_seconds: float | None = None  # preparing images, or waiting until others had; as `build_seconds`
     images_per_s: float | None = None  # while training
     resident_mb: float | None = None  # of the worker, millions of bytes
     model_parameters: int | None = None

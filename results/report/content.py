@@ -215,11 +215,14 @@ def _costs(found: Findings) -> list[parts.Part]:
     rows.append(row("all", (None, sum(c.epochs for c in costs)), total, sum(c.gpu_hours for c in costs), None))
     how = (
         "Core-hours are the seconds of recorded epochs times the threads of a trial, without starting workers, "
-        "building networks and epochs that never ended."
+        "preparing images, building networks and epochs that never ended."
         if total
         else "No epoch says how long it took."
     )
     ran = f"The drivers ran for {duration(found.state.spent_s)}."
+    prepared = sum(e.prepare_seconds or 0.0 for t in found.state.trials.values() for e in t.epochs.values())
+    if prepared >= 1:
+        ran += f" Preparing images took {duration(prepared)}, over all workers."
     return [parts.Text(f"{ran} {how}"), parts.Table("Costs by the outcome of trials", heads, rows)]
 
 

@@ -59,6 +59,7 @@ class EpochResult:
     weights_digest: str  # SHA-256, hex; the weights as training goes on with them
     best_weights_digest: str  # the weights kept: statistics recomputed, as validated and exported
     model_parameters: int
+    prepare_seconds: float = 0.0  # preparing images; 0 but in the first epoch of a call
     validation_correct: tuple[bool, ...] | None = None  # which images were right, (n_validation,); of a new best only
     checkpoint: CheckpointInfo | None = None
 

@@ -119,9 +119,11 @@ class _Training:
 
     def __init__(self, configuration: Configuration, data: TrainingData, seed: int, init_from: Path | None) -> None:
         threads = process_setup().threads
-        start = time.perf_counter()
         self._shape = data.train.images.shape[1:]  # before they are prepared
+        start = time.perf_counter()
         stored, data = data, prepare_data(data, configuration.preparation)
+        self._prepare_seconds = time.perf_counter() - start if configuration.preparation.steps else 0.0
+        start = time.perf_counter()
         self._configuration, self._data = configuration, data
         epochs = configuration.training.epochs
         self._images = TrainingImages(stored, data.train, configuration.preparation, epochs=epochs)
@@ -184,6 +186,7 @@ class _Training:
             recalibration_seconds=recalibration_seconds,
             validation_seconds=validation_seconds,
             build_seconds=self._build_seconds,
+            prepare_seconds=self._prepare_seconds,
             images_per_s=len(self._data.train.labels) / train_seconds,
             resident_mb=psutil.Process().memory_info().rss / 1e6,
             is_best=is_best,
@@ -193,7 +196,7 @@ class _Training:
             model_parameters=self._session.parameters,
             validation_correct=self._correct(validation.probabilities) if is_best else None,
         )
-        self._build_seconds = 0.0
+        self._build_seconds = self._prepare_seconds = 0.0
         self._history.append(result)
         return result
 

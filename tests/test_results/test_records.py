@@ -107,18 +107,25 @@ def test_a_required_field_may_be_none_and_comes_back() -> None:
     assert from_line(to_line(event)) == event
 
 
+def holds(now: object, before: object) -> bool:
+    """Whether all that was there is there still; keys may have come to it."""
+    if isinstance(before, dict):
+        return isinstance(now, dict) and all(key in now and holds(now[key], before[key]) for key in before)
+    return now == before
+
+
 def test_a_log_and_a_receipt_of_the_first_version_are_read_whole(tmp_path: Path) -> None:
     old = Path(__file__).with_name("log_of_version_1.jsonl")
     for line in old.read_text().splitlines():
         before = json.loads(line)
         before.get("study", {}).pop("export", None)  # nothing reads it any more
-        assert before.items() <= json.loads(to_line(from_line(line))).items()
+        assert holds(json.loads(to_line(from_line(line))), before)
     shutil.copy(old, tmp_path / LOG_NAME)
     state = load_run(tmp_path)
     assert [trial.status for trial in state.search_trials()] == ["completed", "stopped"]
     receipt = old.with_name("receipt_of_version_1.json")
     assert read_receipt(receipt) == receipt_of(state, (1, None))
-    assert receipt_of(state, (1, None)).to_text() == receipt.read_text()
+    assert holds(json.loads(receipt_of(state, (1, None)).to_text()), json.loads(receipt.read_text()))
     study = recorded_study(tmp_path)
     assert (study.is_network, study.study.space, study.home) == (True, "baseline", Path("/somewhere"))
 

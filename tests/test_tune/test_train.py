@@ -87,7 +87,7 @@ def test_a_training_of_before_there_was_a_preparation_goes_on(data, trained, tmp
     record = json.loads(checkpoint.read_text())
     del record["identity"]["configuration"]["prepare.steps"], record["digest"]
     checkpoint.write_text(json.dumps(record | {"digest": _digest_of(record)}))
-    assert "prepare" not in log.read_text() + checkpoint.read_text()
+    assert "prepare.steps" not in log.read_text() + checkpoint.read_text()
     assert main(["train", "--out", str(out), "--continue", "--set", "training.epochs=2"]) == 0
     rows, straight = (json.loads((folder / "history.json").read_text()) for folder in (out, trained))
     assert [row["weights_digest"] for row in rows] == [row["weights_digest"] for row in straight]
@@ -369,3 +369,26 @@ except SystemExit:
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         assert f"seti-tune {command} " in out.split("examples:")[1]
         assert out.endswith("heavy: []\n")
+
+
+def test_a_network_that_draws_without_the_seed_is_named_by_retrain(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "careless.py").write_text(
+        "import dataclasses, os\n"
+        "@dataclasses.dataclass(frozen=True)\n"
+        "class Net:\n"
+        "    def build(self, shape, n_classes, *, seed, precision):\n"
+        "        from keras import Input, Model, initializers, layers\n"
+        "        drawn = initializers.RandomNormal(seed=int.from_bytes(os.urandom(3), 'big'))\n"
+        "        pixels = Input(shape)\n"
+        "        flat = layers.Flatten()(layers.AveragePooling2D(8)(pixels))\n"
+        "        return Model(pixels, layers.Dense(n_classes, kernel_initializer=drawn)(flat))\n"
+    )
+    options = ["--out", "out", "--threads", "1", "--set", "network.family=careless:Net", "--set", "training.epochs=1"]
+    assert main(["train", "--data", str(data), *options]) == 0
+    capsys.readouterr()
+    assert main(["retrain", "out", "--out", "again"]) == 2
+    said = capsys.readouterr().out
+    assert (
+        "differs, because careless:Net cannot be trained bit for bit, something there is drawn without the seed" in said
+    )
