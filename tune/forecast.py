@@ -6,8 +6,10 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -27,7 +29,7 @@ SECONDS_PER_PARAMETER_BYTE = 0.9e-9
 SHARED_MEMORY = 1.3  # two trainings on two cores share the way to memory: 126 images/s each where one alone has 160
 START_S = 40.0  # Ray, TensorFlow in each worker, predicting the test split
 WORKER_BYTES = 600e6  # a process with TensorFlow and nothing trained
-TIMED_IMAGES = 16  # that are prepared to see how long it takes
+TIMED_IMAGES, TIMED_GOES = 16, 5  # images that are prepared, or simulated, to see how long it takes
 
 
 @dataclass(frozen=True)
@@ -134,14 +136,7 @@ def seconds_per_image(cost: Cost, batch_size: int, *, flops_per_s: float) -> flo
 def measure_flops() -> float:
     """Time float32 matrix products on one thread; return FLOP/s."""
     a = np.ones((768, 768), np.float32)
-    with threadpool_limits(1):
-        a @ a
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            a @ a
-            times.append(time.perf_counter() - start)
-    return float(2 * 768**3 / min(times))
+    return 2 * 768**3 / _quickest(lambda: a @ a)
 
 
 def forecast(study: Study, images: Images | None, *, concurrent: int, flops_per_s: float) -> Forecast:
@@ -196,21 +191,26 @@ def forecast(study: Study, images: Images | None, *, concurrent: int, flops_per_
 
 def _preparing_seconds(preparations: Mapping[str, Preparation], shape: tuple[int, int, int]) -> list[float]:
     """Time each preparation on a few images; return seconds an image on one thread."""
-    rng = np.random.default_rng(0)
-    images, found = rng.integers(0, 256, (TIMED_IMAGES, *shape), dtype=np.uint8), []
-    with threadpool_limits(1):
-        for preparation in preparations.values():
-            start = time.perf_counter()
-            prepare(images, preparation)
-            found.append((time.perf_counter() - start) / TIMED_IMAGES if preparation.steps else 0.0)
-    return found
+    images = np.random.default_rng(0).integers(0, 256, (TIMED_IMAGES, *shape), dtype=np.uint8)
+    return [
+        _quickest(partial(prepare, images, preparation)) / TIMED_IMAGES if preparation.steps else 0.0
+        for preparation in preparations.values()
+    ]
 
 
 def _simulating_seconds() -> float:
     """Time the simulation of an image on one thread."""
-    start = time.perf_counter()
-    Series(PRESETS["course"], seed=0).images(0, TIMED_IMAGES)
-    return (time.perf_counter() - start) / TIMED_IMAGES
+    return _quickest(partial(Series(PRESETS["course"], seed=0).images, 0, TIMED_IMAGES)) / TIMED_IMAGES
+
+
+def _quickest(work: Callable[[], object]) -> float:
+    """Return the seconds of the quickest of a few goes on one thread: the first one also sets up what is kept."""
+    with threadpool_limits(1):
+        times = [time.perf_counter()]
+        for _ in range(TIMED_GOES):
+            work()
+            times.append(time.perf_counter())
+    return min(now - before for before, now in pairwise(times))
 
 
 def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
@@ -230,7 +230,8 @@ def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
             f"{plan.disk_gb:.1f} GB on disk (estimates, good to a factor of two)"
         )
     if plan.prepare_ms:
-        lines.append(f"preparing an image takes {plan.prepare_ms:.2g} ms of one core, once for each choice")
+        how_often = "in every trial" if plan.simulated else "once for each choice"
+        lines.append(f"preparing an image takes {plan.prepare_ms:.2g} ms of one core, {how_often}")
     if plan.simulated:
         lines.append(
             f"simulating an image takes {plan.simulate_ms:.2g} ms of one core; epochs after the first need "
