@@ -119,6 +119,10 @@ class ResourcesSection:
     # a worker that has grown above it (10**6 bytes) is replaced; none: its share of the machine
     memory_mb: Annotated[Annotated[float, Meta(ge=1, le=FINITE)] | None, MAY_CHANGE] = None
 
+    def __post_init__(self) -> None:
+        if self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+            raise ValueError(f"gpus_per_trial: expected at most 1, or a whole number, found {self.gpus_per_trial:g}")
+
 
 @dataclass(frozen=True)
 class FinalsSection:

@@ -8,14 +8,25 @@ from tune.ray_adapter.cluster import check_address, concurrency, memory_share
 
 
 def test_as_many_trials_run_as_fit_or_as_the_study_allows() -> None:
-    assert concurrency(ResourcesSection(cpus_per_trial=2), 16, 0) == 8
-    assert concurrency(ResourcesSection(cpus_per_trial=2, max_concurrent=3), 16, 0) == 3
-    assert concurrency(ResourcesSection(cpus_per_trial=1, gpus_per_trial=0.5), 16, 2) == 4
+    assert concurrency(ResourcesSection(cpus_per_trial=2), [{"CPU": 16.0}]) == 8
+    assert concurrency(ResourcesSection(cpus_per_trial=2, max_concurrent=3), [{"CPU": 16.0}]) == 3
+    assert concurrency(ResourcesSection(cpus_per_trial=1, gpus_per_trial=0.5), [{"CPU": 16.0, "GPU": 2.0}]) == 4
+
+
+def test_what_fits_is_added_up_node_by_node_and_card_by_card() -> None:
+    assert concurrency(ResourcesSection(cpus_per_trial=3), [{"CPU": 4.0}, {"CPU": 8.0}, {"memory": 1e9}]) == 3
+    for share, most in ((0.6, 2), (0.5, 4), (0.1, 20), (0.3, 6), (1, 2), (2, 1)):
+        assert concurrency(ResourcesSection(gpus_per_trial=share), [{"CPU": 99.0, "GPU": 2.0}]) == most
+    assert concurrency(ResourcesSection(gpus_per_trial=2), [{"CPU": 9.0, "GPU": 3.0}, {"CPU": 9.0, "GPU": 1.0}]) == 1
 
 
 def test_a_trial_that_does_not_fit_is_refused_with_what_there_is() -> None:
-    with pytest.raises(StudyError, match="asks for 1 CPUs and 1 GPUs, there are 16 and 0; ask for less or give"):
-        concurrency(ResourcesSection(gpus_per_trial=1), 16, 0)
+    with pytest.raises(StudyError, match="asks for 1 CPUs and 1 GPUs of one node, the largest has 16 and 0; "):
+        concurrency(ResourcesSection(gpus_per_trial=1), [{"CPU": 16.0}])
+    with pytest.raises(StudyError, match="asks for 3 CPUs and 0 GPUs of one node, the largest has 2 and 0; "):
+        concurrency(ResourcesSection(cpus_per_trial=3), [{"CPU": 2.0}, {"CPU": 2.0}])
+    with pytest.raises(StudyError, match="the largest has 0 and 0"):
+        concurrency(ResourcesSection(), [])
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_a_trainable_that_is_not_there_is_one_line(quick_study: Callable[..., Pa
 def test_a_trial_that_asks_for_more_than_there_is_is_refused(quick_study: Callable[..., Path], run: Path) -> None:
     done = search(quick_study(extra="[resources]\ncpus_per_trial = 4096\n"), run)
     assert done.returncode == 2
-    assert "a trial asks for 4096 CPUs and 0 GPUs, there are" in done.stderr
+    assert "a trial asks for 4096 CPUs and 0 GPUs of one node, the largest has" in done.stderr
 
 
 def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path) -> None:

@@ -124,6 +124,8 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The run of a search in which one worker dies, some trials raise and some lack memory, and what it printed."""
     folder = tmp_path_factory.mktemp("troubled")
     study = write_quick_study(folder, trials=8, short_finals=True, dies_at=2, raises_above=0.8, asks_too_much_above=0.5)
+    # One that was stopped before would not die.
+    study.write_text(study.read_text().replace("[asha]", "[asha]\nexempt_fraction = 1"))
     done = search(study, folder / "run")
     assert done.returncode == 0, done.stderr
     return folder / "run", done.stdout
@@ -311,6 +313,9 @@ def test_a_kill_for_memory_is_noticed_once_and_not_for_ever(
     kill()
     assert kills.is_recent()
     assert not kills.is_recent()
+    kill()
+    kill()
+    assert [kills.is_recent() for _ in range(3)] == [True, True, False], "each counts once"
     kill()
     later = time.monotonic() + KILL_NOTICED_S
     for passed in (2, 4):

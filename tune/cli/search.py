@@ -148,6 +148,6 @@ def _plan(study: Study, *, local: bool) -> str:
         images = Images(data.image_shape, len(data.class_names), train, validation, data.fresh is not None)
     concurrent = study.resources.max_concurrent or 1
     if local and not study.resources.gpus_per_trial:
-        concurrent = concurrency(study.resources, local_cpus(), 0)
+        concurrent = concurrency(study.resources, [{"CPU": local_cpus()}])
     plan = forecast(study, images, concurrent=concurrent, flops_per_s=measure_flops())
     return forecast_text(study, plan, concurrent)

@@ -80,7 +80,7 @@ def run_study(
     if address is not None:
         clusters.check_address(address)
     elif not study.resources.gpus_per_trial:
-        clusters.concurrency(study.resources, clusters.local_cpus(), 0)
+        clusters.concurrency(study.resources, [{"CPU": clusters.local_cpus()}])
     load_trainable(study.study.trainable, study.home)
     with Recorder(run.absolute()) as recorder:
         return Driver(study, recorder, address=address, signals=signals or Signals(), view=view).drive()
@@ -193,7 +193,15 @@ class Driver:
         from tune.ray_adapter.adapters import LogSearcher, make_tuner
 
         searcher = LogSearcher(coordinator, interrupted=lambda: self._signals.received is not None)
-        tuner = make_tuner(self.study, searcher, data, folder=self.run / RAY_FOLDER, on_step=self._progress.tick)
+        follow = clusters.Follower(self.study.resources) if self._address is not None else None
+
+        def on_step() -> None:
+            self._progress.tick()
+            if follow is not None and (now := follow.look()) is not None:
+                coordinator.max_concurrent = now.max_concurrent
+                self._progress.say(now.words)
+
+        tuner = make_tuner(self.study, searcher, data, folder=self.run / RAY_FOLDER, on_step=on_step)
         is_whole = True
         try:
             tuner.fit()

@@ -87,6 +87,9 @@ class LogScheduler(_NotPickled, FIFOScheduler):
         super().__init__()
         self._searcher = searcher
 
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Leave it to Ray which trial gets a free worker; the oldest would lose the one that is starting for it."""
+
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Record the report and answer "go on" or "stop"."""
         task = self._searcher.tasks.get(trial.trial_id)

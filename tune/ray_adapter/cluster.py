@@ -18,6 +18,8 @@ from tune.errors import StudyError
 
 CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 10
+LOOK_S = 2.0  # between two looks at the nodes
+_ROUNDING = 1e-9  # of 1 / 0.1
 KILL_NOTICED_S = 20  # ample time for Ray to notice that a worker is gone
 # Ours is the only record, so Ray's own loggers, progress tables, snapshots and signal handler stay off.
 _QUIET = {
@@ -29,6 +31,8 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Ray Tune would keep one trial waiting for a worker, and start workers one after another; the coordinator counts.
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",
 }
 # With an arena for each of Ray's threads training is a fifth slower: its arrays are mapped anew at every step.
 _WORKERS = {"MALLOC_ARENA_MAX": "1"}
@@ -49,21 +53,34 @@ class Cluster:
     address: str | None
 
 
-def concurrency(resources: ResourcesSection, cpus: float, gpus: float) -> int:
-    """Return how many trials run at once.
+def concurrency(resources: ResourcesSection, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Return how many trials run at once: what fits, added up over nodes, or as many as the study allows.
+
+    Args:
+        resources: What a trial gets.
+        nodes: Ray's resources of each node, "CPU" in cores and "GPU" in cards.
 
     Raises:
         StudyError: Not even one fits.
     """
-    fit = cpus / resources.cpus_per_trial
-    if resources.gpus_per_trial > 0:
-        fit = min(fit, gpus / resources.gpus_per_trial)
-    if fit < 1:
+    fit = sum(fitting(resources, node) for node in nodes)
+    if not fit:
+        largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), default={})
         raise StudyError(
-            f"[resources] a trial asks for {resources.cpus_per_trial} CPUs and {resources.gpus_per_trial:g} GPUs, "
-            f"there are {cpus:g} and {gpus:g}; ask for less or give --address of a larger cluster"
+            f"[resources] a trial asks for {resources.cpus_per_trial} CPUs and {resources.gpus_per_trial:g} GPUs of "
+            f"one node, the largest has {largest.get('CPU', 0):g} and {largest.get('GPU', 0):g}; ask for less or give "
+            "--address of a cluster with larger ones"
         )
-    return min(int(fit), resources.max_concurrent or int(fit))
+    return min(fit, resources.max_concurrent or fit)
+
+
+def fitting(resources: ResourcesSection, node: Mapping[str, float]) -> int:
+    """Return how many trials fit on a node; a part of a GPU is never taken from two cards."""
+    by_cpu, gpus = int(node.get("CPU", 0) / resources.cpus_per_trial), resources.gpus_per_trial
+    if gpus == 0:
+        return by_cpu
+    cards = int(node.get("GPU", 0))
+    return min(by_cpu, int(cards / gpus) if gpus >= 1 else cards * int(1 / gpus + _ROUNDING))
 
 
 def memory_share(nodes: Sequence[Mapping[str, float]], resources: ResourcesSection, max_concurrent: int) -> float:
@@ -77,9 +94,9 @@ def memory_share(nodes: Sequence[Mapping[str, float]], resources: ResourcesSecti
     if resources.memory_mb is not None:
         return resources.memory_mb
     shares = [
-        node["memory"] / max(1, min(max_concurrent, int(node["CPU"] / resources.cpus_per_trial)))
+        node["memory"] / min(max_concurrent, fitting(resources, node))
         for node in nodes
-        if node.get("CPU", 0) >= resources.cpus_per_trial and "memory" in node
+        if fitting(resources, node) and "memory" in node
     ]
     return min(shares, default=math.inf) / 1e6
 
@@ -98,19 +115,21 @@ class MemoryKills:
             self._seen = [*(recent or self._seen[-1:]), (now, killed_for_memory())]
 
     def is_recent(self) -> bool:
-        """Return whether there has been one since the oldest count that is kept; it is then answered for."""
-        count, before = killed_for_memory(), self._seen[0][1]
-        self._seen = [(time.monotonic(), count)]
-        return count > before
+        """Return whether there has been one since the oldest count that is kept; that one is then answered for."""
+        if killed_for_memory() <= self._seen[0][1]:
+            return False
+        self._seen = [(when, count + 1) for when, count in self._seen]
+        return True
 
 
 def killed_for_memory() -> int:
     """Return how many processes the kernel of this machine has killed for want of memory; 0 where it does not say."""
-    found = 0
-    for file in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
+    for file in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):  # the first counts the second's too
         with contextlib.suppress(OSError):
-            found += sum(int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith("oom_kill "))
-    return found
+            for line in file.read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
 
 
 def check_address(address: str) -> None:
@@ -173,15 +192,53 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
             )
         else:
             _join(address, quiet)
-    total = ray.cluster_resources()
-    cpus, gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = live_nodes()
+    cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
     try:
-        most = concurrency(resources, cpus, gpus)
+        most = concurrency(resources, nodes)
         return Cluster(len(nodes), cpus, gpus, most, memory_share(nodes, resources, most), address)
     except StudyError:
         disconnect()
         raise
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many trials fit into a cluster whose nodes have changed, and that in words."""
+
+    max_concurrent: int
+    words: str
+
+
+class Follower:
+    """Watches which nodes of a cluster are alive: one that joins is used, one that is gone is not counted."""
+
+    def __init__(self, resources: ResourcesSection) -> None:
+        self._resources = resources
+        self._nodes = len(live_nodes())
+        self._next = time.monotonic() + LOOK_S
+
+    def look(self) -> Room | None:
+        """Return what fits now where that has changed since the last time, but ask Ray every few seconds only."""
+        if time.monotonic() < self._next:
+            return None
+        self._next, before = time.monotonic() + LOOK_S, self._nodes
+        nodes = live_nodes()
+        self._nodes = len(nodes)
+        if self._nodes == before:
+            return None
+        fit = sum(fitting(self._resources, node) for node in nodes)
+        most = min(fit, self._resources.max_concurrent or fit)
+        change = "joined" if self._nodes > before else "left"
+        words = f"a node {change}: {self._nodes} nodes, {most} trials at a time"
+        return Room(most, words if most else f"{words}; waiting for nodes that can run one")
+
+
+def live_nodes() -> list[dict[str, float]]:
+    """Return Ray's resources of each node that is alive."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 @contextlib.contextmanager

@@ -1,0 +1,147 @@
+"""A search on a cluster of several machines, and machines that come, go and break: real Ray, real power cuts.
+
+Each machine is a set of namespaces (machines.py), and the trainable sleeps, so that ten workers fit on two cores.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from machines import PORT, Machine, Machines, ray_machines, unavailable
+from processes import write_quick_study
+
+from results.log.records import AttemptEnded, AttemptRunning, Epoch, Event
+from results.log.state import load_run, read_events
+from results.run_folder import LOG_NAME
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(unavailable() is not None, reason=f"machines cannot be emulated here: {unavailable()}"),
+]
+CPUS = (2, 4, 4)
+RANDOM = "[search]\nsampler = 'random'\n"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Machines]:
+    with ray_machines(*CPUS) as machines:
+        yield machines
+
+
+def search(machines: Machines, study: Path, run: Path, *more: str) -> subprocess.Popen[str]:
+    """Start a search on the head."""
+    head = machines.made[0]
+    words = [sys.executable, "-m", "tune.cli.main", "search", str(study), "--run", str(run), "--plain"]
+    return head.start(*words, "--address", f"{head.address}:{PORT}", *more, out=run.with_suffix(".txt"))
+
+
+def ended(process: subprocess.Popen[str], run: Path, timeout: float = 400) -> str:
+    """Wait for the end of a search; return what it said."""
+    code = process.wait(timeout)
+    said = run.with_suffix(".txt").read_text()
+    assert code == 0, said
+    return said
+
+
+def running(run: Path) -> dict[tuple[int, int], AttemptRunning]:
+    """Return the attempts that are in a worker's hands now, by trial and attempt."""
+    found = {}
+    for event in read_events(run) if (run / LOG_NAME).exists() else ():
+        if isinstance(event, AttemptRunning):
+            found[event.trial, event.attempt] = event
+        elif isinstance(event, AttemptEnded):
+            found.pop((event.trial, event.attempt), None)
+    return found
+
+
+def wait_until(what: Callable[[], bool], process: subprocess.Popen[str], run: Path, timeout: float = 120) -> None:
+    until = time.monotonic() + timeout
+    while not what():
+        assert process.poll() is None, run.with_suffix(".txt").read_text()
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def seconds(event: Event) -> float:
+    return datetime.fromisoformat(event.time).timestamp()
+
+
+def live_each_second(run: Path, *, after_s: float) -> list[int]:
+    """Return how many attempts were in workers' hands, second by second, until the last one was handed out."""
+    changes = []
+    events = list(read_events(run))
+    for event in events:
+        if isinstance(event, AttemptRunning):
+            changes.append((seconds(event), 1))
+        elif isinstance(event, AttemptEnded):
+            changes.append((seconds(event), -1))
+    changes.sort()
+    first, last = seconds(events[0]) + after_s, max(when for when, change in changes if change > 0)
+    moments = itertools.takewhile(lambda moment: moment < last, itertools.count(first, 1.0))
+    return [sum(change for when, change in changes if when <= moment) for moment in moments]
+
+
+def every_trial_once(run: Path, trials: int) -> Counter[str]:
+    """Assert that every trial has one end and each of its epochs; return how many epochs were repeated, by trial."""
+    state = load_run(run)
+    search = state.search_trials()
+    assert [t.started.trial for t in search] == list(range(trials))
+    assert all(t.ended is not None for t in search)
+    for trial in search:
+        assert sorted(trial.epochs) == list(range(1, len(trial.epochs) + 1))
+    return Counter(str(e.trial) for e in read_events(run) if isinstance(e, Epoch)) - Counter(
+        {str(t.started.trial): len(t.epochs) for t in search}
+    )
+
+
+@pytest.mark.parametrize(("trials", "sleep"), [(300, 1.0), (60, 6.0)])
+def test_all_workers_of_all_machines_are_used(cluster: Machines, tmp_path: Path, trials: int, sleep: float) -> None:
+    study = write_quick_study(tmp_path, trials=trials, max_epochs=1, sleep=sleep, extra=RANDOM)
+    run = tmp_path / "run"
+    ended(search(cluster, study, run, "--no-finals"), run)
+    assert not every_trial_once(run, trials)
+    live = live_each_second(run, after_s=30)
+    workers = {(e.node, e.pid) for e in read_events(run) if isinstance(e, AttemptRunning)}
+    print(f"{trials} trials: live {live}, {len(workers)} workers")
+    assert len({node for node, _ in workers}) == len(CPUS)
+    assert len(live) >= 5
+    assert statistics.median(live) >= 0.9 * sum(CPUS)
+
+
+def test_a_machine_that_is_killed_costs_the_epoch_in_hand(cluster: Machines, tmp_path: Path) -> None:
+    study = write_quick_study(tmp_path, trials=60, max_epochs=6, sleep=0.5, extra=RANDOM)
+    run = tmp_path / "run"
+    process = search(cluster, study, run, "--no-finals")
+    victim = cluster.made[2]
+    wait_until(lambda: sum(e.node == victim.name for e in running(run).values()) == CPUS[2], process, run)
+    victim.kill()
+    said = ended(process, run)
+    repeated = every_trial_once(run, 60)
+    died = [e for e in read_events(run) if isinstance(e, AttemptEnded) and "died" in e.why]
+    print(f"killed: {len(died)} attempts died, {sum(repeated.values())} epochs done again")
+    assert 1 <= len(died) <= CPUS[2]
+    assert sum(repeated.values()) <= len(died)
+    assert "a node left: 2 nodes, 6 trials at a time" in said
+
+
+def test_a_machine_that_joins_late_is_used(cluster: Machines, tmp_path: Path) -> None:
+    study = write_quick_study(tmp_path, trials=120, max_epochs=2, sleep=1.0, extra=RANDOM)
+    run = tmp_path / "run"
+    process = search(cluster, study, run, "--no-finals")
+    wait_until(lambda: len(running(run)) >= 0.8 * sum(CPUS), process, run)
+    late: Machine = cluster.add()
+    late.start_ray(f"--address={cluster.made[0].address}:{PORT}", cpus=4)
+    wait_until(lambda: sum(e.node == late.name for e in running(run).values()) == 4, process, run)
+    said = ended(process, run)
+    assert not every_trial_once(run, 120)
+    assert "a node joined: 4 nodes, 14 trials at a time" in said
