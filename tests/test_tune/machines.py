@@ -52,6 +52,14 @@ class Machine:
             self._entered(words), capture_output=True, text=True, env=self.environment, timeout=timeout, check=check
         )
 
+    def as_user(self, home: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command there with another home folder and without the token of these machines."""
+        kept = {name: value for name, value in self.environment.items() if not name.startswith("RAY_AUTH")}
+        environment = kept | {"HOME": str(home)} | variables
+        return subprocess.run(
+            self._entered(words), capture_output=True, text=True, env=environment, timeout=120, check=False
+        )
+
     def start(self, *words: str | Path, out: Path) -> subprocess.Popen[str]:
         """Start a command there; what it says goes to the file `out`."""
         with out.open("w") as stream:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from machines import PORT, Machine, Machines, ray_machines, unavailable
-from processes import write_quick_study
+from processes import SEARCH, write_quick_study
 
 from results.log.records import AttemptEnded, AttemptRunning, Epoch, Event
 from results.log.state import load_run, read_events
@@ -41,7 +41,7 @@ def cluster() -> Iterator[Machines]:
 def search(machines: Machines, study: Path, run: Path, *more: str) -> subprocess.Popen[str]:
     """Start a search on the head."""
     head = machines.made[0]
-    words = [sys.executable, "-m", "tune.cli.main", "search", str(study), "--run", str(run), "--plain"]
+    words = [*SEARCH, str(study), "--run", str(run), "--plain"]
     return head.start(*words, "--address", f"{head.address}:{PORT}", *more, out=run.with_suffix(".txt"))
 
 
@@ -145,3 +145,55 @@ def test_a_machine_that_joins_late_is_used(cluster: Machines, tmp_path: Path) ->
     said = ended(process, run)
     assert not every_trial_once(run, 120)
     assert "a node joined: 4 nodes, 14 trials at a time" in said
+
+
+def test_the_token_of_a_machine_is_used_where_the_cluster_wants_one(tmp_path: Path) -> None:
+    homes = {name: tmp_path / name for name in ("owner", "stranger", "nobody")}
+    for name, home in homes.items():
+        (home / ".ray").mkdir(parents=True)
+        if name != "nobody":
+            (home / ".ray" / "auth_token").write_text(name[0] * 64)
+    study = write_quick_study(tmp_path, trials=2, max_epochs=1)
+    ray = Path(sys.executable).with_name("ray")
+    start = (ray, "start", "--head", f"--port={PORT}", "--include-dashboard=false", "--num-cpus=2")
+    token, off = {"RAY_AUTH_MODE": "token"}, {"RAY_AUTH_MODE": "disabled"}
+    wants, has_none = (
+        "wants a token, and the right one is not to be found on this machine",
+        "was started without a token",
+    )
+    expected: dict[str, list[tuple[str, dict[str, str], str]]] = {
+        "owner": [
+            ("owner", {}, ""),
+            ("owner", token, ""),
+            ("nobody", {}, wants),
+            ("nobody", token, wants),
+            ("stranger", {}, wants),
+            ("owner", off, r"wants a token, and RAY_AUTH_MODE=disabled is set on this machine"),
+        ],
+        "nobody": [("owner", {}, ""), ("nobody", {}, ""), ("owner", token, has_none)],
+    }
+    for head_of, drivers in expected.items():
+        with Machines() as machines:
+            head = machines.add()
+            started = head.as_user(homes[head_of], *start, f"--node-ip-address={head.address}")
+            assert started.returncode == 0, started.stderr
+            for number, (driver_of, variables, message) in enumerate(drivers):
+                run = tmp_path / f"run {head_of} {number}"
+                words = [*SEARCH, study, "--run", run, "--address", f"{head.address}:{PORT}", "--no-finals", "--plain"]
+                done = head.as_user(homes[driver_of], *words, **variables)
+                assert done.returncode == (2 if message else 0), (driver_of, variables, done.stderr)
+                if message:
+                    [line] = done.stderr.splitlines()[-1:]
+                    assert line.startswith(f"seti-tune: --address {head.address}:{PORT}: ")
+                    assert message in line
+                    assert "InvalidAuthToken" not in done.stderr
+
+
+def test_the_token_that_a_local_search_leaves_is_its_owners_alone(tmp_path: Path) -> None:
+    study = write_quick_study(tmp_path, trials=2, max_epochs=1, short_finals=True)
+    with Machines() as machines:
+        machine = machines.add()
+        done = machine.as_user(tmp_path, *SEARCH, study, "--run", tmp_path / "run", "--no-finals", "--plain")
+    assert done.returncode == 0, done.stderr
+    token = tmp_path / ".ray" / "auth_token"
+    assert token.stat().st_mode & 0o777 == 0o600

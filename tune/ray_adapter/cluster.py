@@ -7,6 +7,8 @@ import logging
 import math
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from tune.errors import StudyError
 
 CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 10
+ASK_S = 30.0  # for the status of a cluster, which takes a second
+_AUTH_MODE = "RAY_AUTH_MODE"
 LOOK_S = 2.0  # between two looks at the nodes
 _ROUNDING = 1e-9  # of 1 / 0.1
 KILL_NOTICED_S = 20  # ample time for Ray to notice that a worker is gone
@@ -171,6 +175,9 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
         StudyError: The cluster cannot be reached or a trial does not fit into it.
     """
     os.environ.update(_QUIET, **_WORKERS)
+    if address is not None and address != "local":
+        check_address(address)
+        _settle_token(address)
     import ray
 
     # What Ray Tune has to say about its own snapshots and trials does not concern a user of ours.
@@ -190,6 +197,7 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
                 object_store_memory=memory,
                 **quiet,
             )
+            _guard_token()
         else:
             _join(address, quiet)
     nodes = live_nodes()
@@ -253,10 +261,55 @@ def _ray_files(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _settle_token(address: str) -> None:
+    """Use the token of this machine where the cluster wants one; to be called before Ray is imported.
+
+    A head uses a token file that is there, a driver that joins does not unless it is told to.
+
+    Raises:
+        StudyError: The cluster wants a token that is not here, or none although RAY_AUTH_MODE asks for one.
+    """
+    mode, here = os.environ.get(_AUTH_MODE, "").lower(), socket.gethostname()
+    if _lets_in(address, "disabled"):
+        if mode == "token":
+            raise StudyError(
+                f"--address {address}: was started without a token, but {_AUTH_MODE}=token is set on this machine "
+                f"({here}), and workers would fail; unset it, or start the cluster with a token"
+            )
+        return
+    if mode == "disabled" or not _lets_in(address, "token"):
+        problem = f"{_AUTH_MODE}=disabled is set" if mode == "disabled" else "the right one is not to be found"
+        raise StudyError(
+            f"--address {address}: wants a token, and {problem} on this machine ({here}); set RAY_AUTH_TOKEN to what "
+            f"~/.ray/auth_token of the head holds, or copy that file into the same place here, and unset {_AUTH_MODE}"
+        )
+    os.environ[_AUTH_MODE] = "token"
+
+
+def _lets_in(address: str, mode: str) -> bool:
+    """Ask a cluster for its status in a process of its own; any other trouble than a wrong token is left to joining."""
+    words = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "status"]
+    words += [] if address == "auto" else ["--address", address]
+    try:
+        done = subprocess.run(
+            words, env=os.environ | {_AUTH_MODE: mode}, capture_output=True, text=True, timeout=ASK_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    return done.returncode == 0 or (mode == "disabled" and "AuthenticationError" not in done.stderr)
+
+
+def _guard_token() -> None:
+    """Let none but its owner read the token that Ray writes at its first start."""
+    token = Path.home() / ".ray" / "auth_token"
+    with contextlib.suppress(OSError):  # there is none, or it is another user's
+        if token.stat().st_mode & 0o077:
+            token.chmod(0o600)
+
+
 def _join(address: str, quiet: dict[str, Any]) -> None:
     import ray
 
-    check_address(address)
     try:
         ray.init(address=address, runtime_env={"env_vars": _WORKERS}, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
