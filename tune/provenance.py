@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import platform
 import subprocess
@@ -13,6 +15,7 @@ from typing import Any
 
 from results.study import Provenance
 
+OURS = ("tune", "search_spaces", "seti_model", "results")
 PACKAGES = ("seti-tune", "ray", "optuna", "tensorflow", "keras", "numpy", "pandas", "scikit-learn")
 _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile")
 
@@ -31,6 +34,17 @@ def provenance(cluster: Mapping[str, Any] | None = None) -> Provenance:
         },
         cluster=cluster or {},
     )
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return the SHA-256 (hex) over the files of the four packages as they lie here."""
+    home, digest = Path(__file__).resolve().parent.parent, hashlib.sha256()
+    files = (file for name in OURS for kind in ("*.py", "*.toml") for file in (home / name).rglob(kind))
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(home).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def device_model(*, gpu: bool) -> str | None:

@@ -32,7 +32,7 @@ from seti_model.own import search_too
 from seti_model.runtime import prepare_process
 from seti_model.training import outcome
 from tune.errors import StudyError
-from tune.provenance import device_model
+from tune.provenance import code_digest, device_model
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
@@ -96,6 +96,7 @@ class Entered:
     node: str
     pid: int
     device: str | None = None  # model of the processor or GPU
+    code: str | None = None  # digest of our packages
 
 
 class AttemptOutcome(StrEnum):
@@ -206,7 +207,8 @@ def run_attempt(task: Task, data: Any, trainable: Trainable, tell: Tell) -> None
         trainable: From `load_trainable`.
         tell: Takes a message and returns True when the attempt has to stop; it may leave by SystemExit instead.
     """
-    tell(Entered(node=os.uname().nodename, pid=os.getpid(), device=device_model(gpu=task.gpus > 0)))
+    device = device_model(gpu=task.gpus > 0)
+    tell(Entered(node=os.uname().nodename, pid=os.getpid(), device=device, code=code_digest()))
     is_stopped, since = False, time.perf_counter()
 
     def on_epoch(report: EpochReport) -> bool:

@@ -154,6 +154,22 @@ class SpaceWidened(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NodeChecked(Event):
+    """A node of a cluster was looked at; one that is not `admitted` gets no trial, for the `reason`."""
+
+    kind: ClassVar[str] = "node_checked"
+    node: str  # its host name
+    node_id: str  # Ray's; another one after it has joined again
+    admitted: bool
+    reason: str = ""
+    code: str | None = None  # SHA-256 of the four packages there, hex
+    cpus: float | None = None
+    gpus: float | None = None
+    memory_gb: float | None = None  # 10**9 bytes
+    free_gb: float | None = None  # on the disk of the run folder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialStarted(OfTrial):
     """A configuration was proposed; written before any worker sees it."""
 
@@ -182,6 +198,7 @@ class AttemptRunning(OfAttempt):
     node: str
     pid: int
     device: str | None = None  # model of the processor or GPU
+    code: str | None = None  # SHA-256 of the four packages there, hex
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -310,6 +327,7 @@ EVENTS: Mapping[str, type[Event]] = {
         StudyStarted,
         StudyResumed,
         SpaceWidened,
+        NodeChecked,
         TrialStarted,
         AttemptStarted,
         AttemptRunning,

@@ -20,6 +20,7 @@ from results.log.records import (
     Event,
     FinalEvaluated,
     FinalsDecided,
+    NodeChecked,
     OfTrial,
     Rung,
     SpaceWidened,
@@ -118,6 +119,7 @@ class RunState:
         self.space: Mapping[str, Any] = {}  # as it is now, and its fingerprint
         self.space_fingerprint = ""
         self.drivers: list[Provenance] = []  # the provenance of each, in turn
+        self.nodes: dict[str, NodeChecked] = {}  # of a cluster, as the latest driver found them, by Ray's identity
         self.trials: dict[TrialKey, TrialState] = {}
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.decisions: list[FinalsDecided] = []  # each is one use of the test split
@@ -177,10 +179,12 @@ class RunState:
                 self.space, self.space_fingerprint = event.space or {}, event.space_fingerprint or ""
                 self.trials = {}  # a given configuration of which no epoch was trained may be begun anew
             case StudyResumed():
-                self.study, self.ended, self.failures = event.study, None, []
+                self.study, self.ended, self.failures, self.nodes = event.study, None, [], {}
                 self.drivers.append(event.provenance)
                 if not self.is_search:
                     self._reopen(event)
+            case NodeChecked():
+                self.nodes[event.node_id] = event
             case SpaceWidened():
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
                 for (number, _), trial in self.trials.items():

@@ -66,6 +66,9 @@ def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
     ):
         if text:
             lines.append(f"{label:{_LABEL_WIDTH}}{text}")
+    lines += _labelled(
+        "no trials on", (f"{n.node}: {one_line(n.reason)}" for n in state.nodes.values() if not n.admitted)
+    )
     lines += _labelled("running" if status.is_running else "open", _open_trials(status))
     lines += _labelled("lost attempts", _lost(state))
     lines += _labelled("next", next_steps(status))

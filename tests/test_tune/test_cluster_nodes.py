@@ -6,6 +6,7 @@ Each machine is a set of namespaces (machines.py), and the trainable sleeps, so 
 from __future__ import annotations
 
 import itertools
+import re
 import statistics
 import subprocess
 import sys
@@ -19,9 +20,11 @@ import pytest
 from machines import PORT, Machine, Machines, ray_machines, unavailable
 from processes import SEARCH, write_quick_study
 
+import tune
 from results.log.records import AttemptEnded, AttemptRunning, Epoch, Event
 from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
+from results.tables.status import run_status, status_text
 
 pytestmark = [
     pytest.mark.slow,
@@ -119,19 +122,19 @@ def test_all_workers_of_all_machines_are_used(cluster: Machines, tmp_path: Path,
 
 
 def test_a_machine_that_is_killed_costs_the_epoch_in_hand(cluster: Machines, tmp_path: Path) -> None:
-    study = write_quick_study(tmp_path, trials=60, max_epochs=6, sleep=0.5, extra=RANDOM)
+    study = write_quick_study(tmp_path, trials=150, max_epochs=6, sleep=0.5, extra=RANDOM)
     run = tmp_path / "run"
     process = search(cluster, study, run, "--no-finals")
     victim = cluster.made[2]
     wait_until(lambda: sum(e.node == victim.name for e in running(run).values()) == CPUS[2], process, run)
     victim.kill()
     said = ended(process, run)
-    repeated = every_trial_once(run, 60)
+    repeated = every_trial_once(run, 150)
     died = [e for e in read_events(run) if isinstance(e, AttemptEnded) and "died" in e.why]
     print(f"killed: {len(died)} attempts died, {sum(repeated.values())} epochs done again")
     assert 1 <= len(died) <= CPUS[2]
     assert sum(repeated.values()) <= len(died)
-    assert "a node left: 2 nodes, 6 trials at a time" in said
+    assert "2 nodes have trials, 6 at a time" in said
 
 
 def test_a_machine_that_joins_late_is_used(cluster: Machines, tmp_path: Path) -> None:
@@ -144,7 +147,61 @@ def test_a_machine_that_joins_late_is_used(cluster: Machines, tmp_path: Path) ->
     wait_until(lambda: sum(e.node == late.name for e in running(run).values()) == 4, process, run)
     said = ended(process, run)
     assert not every_trial_once(run, 120)
-    assert "a node joined: 4 nodes, 14 trials at a time" in said
+    assert "4 nodes have trials, 14 at a time" in said
+
+
+BROKEN = {
+    "other code": (
+        "mount --bind {folder}/other.py {package}/loop/asha.py",
+        r"has other code of seti-tune \([0-9a-f]{12} there, [0-9a-f]{12} here\); install the same",
+    ),
+    "no module": (
+        "mkdir -p {folder}/empty && mount --bind {folder}/empty {folder}/study",
+        r"No module named 'quick_trainable'; correct it, put the module beside the study file",
+    ),
+    "storage of its own": (
+        "mount -t tmpfs tmpfs {folder}/runs",
+        r"does not see what the driver wrote into .*; the run folder must be storage that all nodes see",
+    ),
+    "read-only storage": (
+        "mount --bind {folder}/runs {folder}/runs && mount -o remount,ro,bind {folder}/runs",
+        r"cannot write into .* \(Read-only file system\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_machine_that_does_not_fit_gets_no_trials_and_is_named(tmp_path: Path, what: str) -> None:
+    breaking, reason = BROKEN[what]
+    (tmp_path / "study").mkdir()
+    (tmp_path / "runs").mkdir()
+    package = Path(tune.__file__).parent
+    (tmp_path / "other.py").write_text((package / "loop" / "asha.py").read_text() + "\n# changed\n")
+    study, run = write_quick_study(tmp_path / "study", trials=12, max_epochs=2, sleep=0.2), tmp_path / "runs" / "run"
+    with Machines() as machines:
+        for number in range(3):
+            machine = machines.add()
+            if number == 2:
+                machine.run("sh", "-c", breaking.format(folder=tmp_path, package=package))
+            where = f"--address={machines.made[0].address}:{PORT}"
+            first = ("--head", f"--port={PORT}", "--include-dashboard=false")
+            machine.start_ray(*(first if number == 0 else (where,)), cpus=2)
+        said = ended(search(machines, study, run, "--no-finals"), run)
+    assert re.search(rf"node machine3 gets no trials: .*{reason}", said), said
+    assert not every_trial_once(run, 12)
+    assert {e.node for e in read_events(run) if isinstance(e, AttemptRunning)} == {"machine1", "machine2"}
+    assert [n.node for n in load_run(run).nodes.values() if not n.admitted] == ["machine3"]
+    assert re.search(rf"no trials on +machine3: .*{reason}", status_text(run_status(run)))
+
+
+def test_a_cluster_of_which_no_machine_fits_is_refused(tmp_path: Path) -> None:
+    study, run = write_quick_study(tmp_path, trials=2), tmp_path / "run"
+    with ray_machines(0, 2) as machines:
+        machines.made[1].run("sh", "-c", f"mkdir -p {run} && mount -t tmpfs tmpfs {run}")
+        process = search(machines, study, run, "--no-finals")
+        assert process.wait(120) == 2
+    last = run.with_suffix(".txt").read_text().splitlines()[-1]
+    assert re.fullmatch(r"seti-tune: node machine2: does not see .*; no node of the cluster can have trials", last)
 
 
 def test_the_token_of_a_machine_is_used_where_the_cluster_wants_one(tmp_path: Path) -> None:

@@ -191,16 +191,24 @@ class Driver:
         from ray.exceptions import RayError
 
         from tune.ray_adapter.adapters import LogSearcher, make_tuner
+        from tune.ray_adapter.nodes import Nodes
 
-        searcher = LogSearcher(coordinator, interrupted=lambda: self._signals.received is not None)
-        follow = clusters.Follower(self.study.resources) if self._address is not None else None
+        nodes = None
+        if self._address is not None:
+            nodes = Nodes(self.study, self.run, record=self.recorder.write)
+            nodes.look_first(self._signals.check)
+            coordinator.max_concurrent = nodes.max_concurrent
 
         def on_step() -> None:
             self._progress.tick()
-            if follow is not None and (now := follow.look()) is not None:
-                coordinator.max_concurrent = now.max_concurrent
-                self._progress.say(now.words)
+            if nodes is not None and nodes.look():
+                coordinator.max_concurrent = nodes.max_concurrent
+                self._progress.say(nodes.in_words())
 
+        def admitted() -> tuple[str, ...]:
+            return () if nodes is None else nodes.admitted
+
+        searcher = LogSearcher(coordinator, lambda: self._signals.received is not None, admitted)
         tuner = make_tuner(self.study, searcher, data, folder=self.run / RAY_FOLDER, on_step=on_step)
         is_whole = True
         try:

@@ -5,7 +5,7 @@ Ray calls the scheduler first, then the searcher, then callbacks, so reports go 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from tune.ray_adapter.worker import run_on_worker
 from tune.study import Study
 from tune.trainable import Task
 
+NODE_LABEL = "ray.io/node-id"
+
 
 class _NotPickled:
     """Ray pickles its parts for a restore we never ask for; ours hold a lock and an open file and give nothing."""
@@ -31,9 +33,22 @@ class _NotPickled:
 class LogSearcher(_NotPickled, Searcher):
     """Hands out what the coordinator says; answers "nothing yet" as long as anything lives."""
 
-    def __init__(self, coordinator: Coordinator, interrupted: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        interrupted: Callable[[], bool],
+        admitted: Callable[[], tuple[str, ...]] = lambda: (),
+    ) -> None:
+        """Begin with nothing handed out.
+
+        Args:
+            coordinator: Of the run.
+            interrupted: Whether the driver was told to end.
+            admitted: The nodes that may have trials, by Ray's identity; none named: all of them.
+        """
         super().__init__(metric=None, mode=None)
         self.coordinator = coordinator
+        self._admitted = admitted
         self._interrupted = interrupted
         self.memory_kills = MemoryKills()
         self.tasks: dict[str, Task] = {}  # by Ray's trial id
@@ -56,7 +71,7 @@ class LogSearcher(_NotPickled, Searcher):
         if task is None:
             return Searcher.FINISHED if self.coordinator.is_finished() else None
         self.tasks[trial_id] = task
-        return {"task": task}
+        return {"task": task, "nodes": self._admitted()}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note of an attempt that is gone without having said so; the others are over already."""
@@ -122,6 +137,16 @@ class Interruptible(_NotPickled, ray_tune.Stopper):
         return is_over
 
 
+def _placement(config: Mapping[str, Any]) -> ray_tune.PlacementGroupFactory:
+    """Return what an attempt is given, and on which nodes; by its configuration, as Ray pickles this function."""
+    task: Task = config["task"]
+    bundle = {"CPU": float(task.threads)} | ({"GPU": task.gpus} if task.gpus else {})
+    if not config["nodes"]:
+        return ray_tune.PlacementGroupFactory([bundle])
+    selector = {NODE_LABEL: f"in({','.join(config['nodes'])})"}
+    return ray_tune.PlacementGroupFactory([bundle], bundle_label_selector=[selector])
+
+
 def make_tuner(
     study: Study, searcher: LogSearcher, data: Any, *, folder: Path, on_step: Callable[[], None]
 ) -> ray_tune.Tuner:
@@ -134,10 +159,9 @@ def make_tuner(
         folder: For Ray's own files.
         on_step: Called ten times a second.
     """
-    resources: dict[str, float] = {"cpu": study.resources.cpus_per_trial, "gpu": study.resources.gpus_per_trial}
     trainable = ray_tune.with_parameters(run_on_worker, data=data, name=study.study.trainable, folder=study.home)
     return ray_tune.Tuner(
-        ray_tune.with_resources(trainable, resources),
+        ray_tune.with_resources(trainable, _placement),
         tune_config=ray_tune.TuneConfig(
             search_alg=searcher,
             scheduler=LogScheduler(searcher),

@@ -22,7 +22,6 @@ CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 10
 ASK_S = 30.0  # for the status of a cluster, which takes a second
 _AUTH_MODE = "RAY_AUTH_MODE"
-LOOK_S = 2.0  # between two looks at the nodes
 _ROUNDING = 1e-9  # of 1 / 0.1
 KILL_NOTICED_S = 20  # ample time for Ray to notice that a worker is gone
 # Ours is the only record, so Ray's own loggers, progress tables, snapshots and signal handler stay off.
@@ -67,14 +66,20 @@ def concurrency(resources: ResourcesSection, nodes: Sequence[Mapping[str, float]
     Raises:
         StudyError: Not even one fits.
     """
-    fit = sum(fitting(resources, node) for node in nodes)
-    if not fit:
+    most = room(resources, nodes)
+    if not most:
         largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), default={})
         raise StudyError(
             f"[resources] a trial asks for {resources.cpus_per_trial} CPUs and {resources.gpus_per_trial:g} GPUs of "
             f"one node, the largest has {largest.get('CPU', 0):g} and {largest.get('GPU', 0):g}; ask for less or give "
             "--address of a cluster with larger ones"
         )
+    return most
+
+
+def room(resources: ResourcesSection, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Return how many trials fit on these nodes, or as many as the study allows."""
+    fit = sum(fitting(resources, node) for node in nodes)
     return min(fit, resources.max_concurrent or fit)
 
 
@@ -208,38 +213,6 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
     except StudyError:
         disconnect()
         raise
-
-
-@dataclass(frozen=True)
-class Room:
-    """How many trials fit into a cluster whose nodes have changed, and that in words."""
-
-    max_concurrent: int
-    words: str
-
-
-class Follower:
-    """Watches which nodes of a cluster are alive: one that joins is used, one that is gone is not counted."""
-
-    def __init__(self, resources: ResourcesSection) -> None:
-        self._resources = resources
-        self._nodes = len(live_nodes())
-        self._next = time.monotonic() + LOOK_S
-
-    def look(self) -> Room | None:
-        """Return what fits now where that has changed since the last time, but ask Ray every few seconds only."""
-        if time.monotonic() < self._next:
-            return None
-        self._next, before = time.monotonic() + LOOK_S, self._nodes
-        nodes = live_nodes()
-        self._nodes = len(nodes)
-        if self._nodes == before:
-            return None
-        fit = sum(fitting(self._resources, node) for node in nodes)
-        most = min(fit, self._resources.max_concurrent or fit)
-        change = "joined" if self._nodes > before else "left"
-        words = f"a node {change}: {self._nodes} nodes, {most} trials at a time"
-        return Room(most, words if most else f"{words}; waiting for nodes that can run one")
 
 
 def live_nodes() -> list[dict[str, float]]:

@@ -21,6 +21,7 @@ from results.log.records import (
     ENDED,
     AttemptEnded,
     Event,
+    NodeChecked,
     Rung,
     RungDecision,
     Status,
@@ -155,6 +156,11 @@ class Progress:
         Nothing is said of most events.
         """
         match event:
+            case NodeChecked():
+                where = f"node {event.node}"
+                if not event.admitted:
+                    return f"{where} gets no trials: {one_line(event.reason)}", "lost"
+                return f"{where} gets trials: {event.cpus or 0:g} CPUs, {event.gpus or 0:g} GPUs", ""
             case TrialStarted():
                 return f"{_name(event)}{' (baseline)' if event.is_baseline else ''} started", ""
             case Rung() if event.decision != RungDecision.STOP:  # the end of the trial follows

@@ -1,0 +1,230 @@
+"""Which nodes of a cluster get trials: those that were looked at and have the same code, libraries and run folder.
+
+A small task on each node says what is there, before its first trial, also where it joins while a search runs. A node
+that does not fit is named with what to do, and the others go on.
+"""
+
+from __future__ import annotations
+
+import platform
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from results.log.records import NodeChecked
+from results.run_folder import RAY_FOLDER
+from tune.errors import StudyError, TuneError
+from tune.provenance import PACKAGES, code_digest
+from tune.ray_adapter.cluster import fitting, room
+from tune.study import Study
+from tune.trainable import load_trainable
+
+LOOK_S = 2.0  # between two looks at which nodes are alive
+ANSWER_S = 60.0  # within which a node has to answer before the search starts without it
+VISIBLE_S = 10.0  # within which a file is seen on another node of a shared file system
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a node says of itself; `storage` and `trainable` are empty where nothing is wrong."""
+
+    code: str
+    versions: Mapping[str, str]
+    storage: str
+    trainable: str
+    free_gb: float
+
+
+class Nodes:
+    """The nodes of a cluster while a search runs."""
+
+    def __init__(self, study: Study, run: Path, *, record: Callable[[NodeChecked], None]) -> None:
+        """Begin with none.
+
+        Args:
+            study: What a trial is given and what it trains.
+            run: The run folder.
+            record: Takes what is found of a node.
+        """
+        self._study, self._run, self._record = study, run, record
+        self._nonce = secrets.token_hex(16)
+        self._asked: dict[str, Any] = {}  # Ray's promise of an answer, by node
+        self._resources: dict[str, Mapping[str, float]] = {}  # of those that are alive
+        self._names: dict[str, str] = {}
+        self._checked: dict[str, NodeChecked] = {}
+        self._next_look = 0.0
+        self._folder = run / RAY_FOLDER / "nodes"
+
+    @property
+    def admitted(self) -> tuple[str, ...]:
+        """The nodes that get trials, by Ray's identity."""
+        return tuple(sorted(node for node in self._resources if node in self._checked and self._checked[node].admitted))
+
+    @property
+    def max_concurrent(self) -> int:
+        """How many trials fit on them, or as many as the study allows."""
+        return room(self._study.resources, [self._resources[node] for node in self.admitted])
+
+    def in_words(self) -> str:
+        """Say how many nodes have trials now."""
+        words = f"{len(self.admitted)} nodes have trials, {self.max_concurrent} at a time"
+        return words if self.admitted else f"{words}: waiting for a node that can have one"
+
+    def look_first(self, check: Callable[[], None]) -> None:
+        """Look at all nodes and wait for what they say.
+
+        Args:
+            check: Called ten times a second; what it raises ends the wait.
+
+        Raises:
+            StudyError: None may have a trial.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / "driver").write_text(self._nonce)
+        except OSError as error:
+            raise StudyError(f"{self._folder}: cannot be written ({error.strerror}); free some space") from error
+        self._ask()
+        until = time.monotonic() + ANSWER_S
+        while self._asked and time.monotonic() < until:
+            check()
+            self._take_answers(wait_s=0.1)
+        for node in self._asked:  # it is admitted once it answers
+            self._note(node, f"no answer within {ANSWER_S:.0f} s; look at it with `ray status`")
+        if not self.admitted:
+            first = next(iter(self._checked.values()))
+            raise StudyError(f"node {first.node}: {first.reason}; no node of the cluster can have trials")
+
+    def look(self) -> bool:
+        """Follow who joins and leaves; return whether other nodes may have trials than before."""
+        before = self.admitted
+        if time.monotonic() >= self._next_look:
+            self._ask()
+        self._take_answers(wait_s=0.0)
+        return self.admitted != before
+
+    def _ask(self) -> None:
+        """Send the task to every node that is new and has room for a trial."""
+        self._next_look = time.monotonic() + LOOK_S
+        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+        self._resources = {node: one["Resources"] for node, one in alive.items()}
+        self._asked = {node: answer for node, answer in self._asked.items() if node in alive}
+        for node, one in alive.items():
+            if node in self._names or not fitting(self._study.resources, one["Resources"]):
+                continue
+            self._names[node] = one["NodeManagerHostname"]
+            here = NodeAffinitySchedulingStrategy(node, soft=False)
+            task = ray.remote(num_cpus=0, max_retries=0)(look_here).options(scheduling_strategy=here)
+            where = (str(self._folder), self._nonce, node, self._study.study.trainable, str(self._study.home))
+            self._asked[node] = task.remote(*where)
+
+    def _take_answers(self, *, wait_s: float) -> None:
+        if not self._asked:
+            return
+        nodes = {answer: node for node, answer in self._asked.items()}
+        ready, _ = ray.wait(list(nodes), num_returns=len(nodes), timeout=wait_s)
+        for answer in ready:
+            node = nodes[answer]
+            del self._asked[node]
+            try:
+                found: Found = ray.get(answer)
+            except RayError as error:
+                self._note(node, f"cannot run a task of seti-tune ({_words(error)}); install it there as here")
+            else:
+                self._note(node, self._problem(node, found), found)
+
+    def _note(self, node: str, problem: str, found: Found | None = None) -> None:
+        checked = NodeChecked(
+            node=self._names[node],
+            node_id=node,
+            admitted=not problem,
+            reason=problem,
+            code=None if found is None else found.code,
+            cpus=self._resources[node].get("CPU", 0.0),
+            gpus=self._resources[node].get("GPU", 0.0),
+            memory_gb=self._resources[node].get("memory", 0.0) / 1e9,
+            free_gb=None if found is None else found.free_gb,
+        )
+        self._checked[node] = checked
+        self._record(checked)
+
+    def _problem(self, node: str, found: Found) -> str:
+        """Say what keeps a node from having trials; nothing where all is as here."""
+        others = [
+            f"{name} {found.versions.get(name, 'missing')} there, {ours} here"
+            for name, ours in _versions().items()
+            if found.versions.get(name) != ours
+        ]
+        if others:
+            return f"has other libraries ({', '.join(others)}); install the same lock file there"
+        if found.code != code_digest():
+            return f"has other code of seti-tune ({found.code[:12]} there, {code_digest()[:12]} here); install the same"
+        if found.trainable:
+            return found.trainable
+        return found.storage or self._unseen(node)
+
+    def _unseen(self, node: str) -> str:
+        """Say so where the driver does not see what a node has written."""
+        until = time.monotonic() + VISIBLE_S
+        while time.monotonic() < until:
+            try:
+                if (self._folder / node).read_text() == self._nonce:
+                    return ""
+            except OSError:
+                time.sleep(0.1)
+        return f"what it writes into {self._run} is not seen here; both must see the same folder under this path"
+
+
+def look_here(folder: str, nonce: str, node: str, trainable: str, home: str) -> Found:
+    """Say what is on this node: code, libraries, the trainable, and whether the run folder is the driver's."""
+    try:
+        load_trainable(trainable, Path(home))
+        problem = ""
+    except TuneError as error:
+        problem = str(error)
+    return Found(code_digest(), _versions(), _storage(Path(folder), nonce, node), problem, _free_gb(Path(folder)))
+
+
+def _storage(folder: Path, nonce: str, node: str) -> str:
+    run = folder.parent.parent
+    shared = "the run folder must be storage that all nodes see under the same path"
+    try:
+        if (folder / "driver").read_text() != nonce:
+            return f"sees another folder as {run}; {shared}"
+        (folder / node).write_text(nonce)
+    except FileNotFoundError:
+        return f"does not see what the driver wrote into {run}; {shared}"
+    except OSError as error:
+        return f"cannot write into {run} ({error.strerror}); {shared}, writable on each"
+    return ""
+
+
+def _free_gb(folder: Path) -> float:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / 1e9
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def _words(error: RayError) -> str:
+    """Return the last line of Ray's long account."""
+    cause = getattr(error, "cause", None) or error
+    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[-1] if str(cause).strip() else 'no reason'}"
