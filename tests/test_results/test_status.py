@@ -19,6 +19,7 @@ from results.log.records import (
     AttemptStarted,
     Epoch,
     Event,
+    NodeChecked,
     StudyEnded,
     StudyResumed,
     TrialEnded,
@@ -158,6 +159,16 @@ def test_a_run_without_a_completed_trial_shows_the_highest_so_far(hand: Any, tmp
     text = status_text(run_status(written(tmp_path, events)))
     assert "best           no trial is completed; highest so far trial 1: 0.7000 (95 % 0.397..0.892)" in text
     assert "baseline       trial 0: 0.5000 (95 % 0.237..0.763) at epoch 1, running" in text
+
+
+def test_nodes_that_get_no_trials_are_named_as_the_latest_driver_found_them(hand: Any, tmp_path: Path) -> None:
+    refused = NodeChecked(node="n3", node_id="c", admitted=False, reason="cannot write into /runs; share it")
+    found = [NodeChecked(node="n1", node_id="a", admitted=True, cpus=4), refused]
+    run = written(tmp_path / "run", at([hand.study(), *found]))
+    assert "no trials on   n3: cannot write into /runs; share it\n" in status_text(run_status(run))
+    with EventLog(run) as log:
+        log.append(StudyResumed(study=StudyRecord(), provenance=Provenance()))
+    assert "no trials on" not in status_text(run_status(run))
 
 
 def test_interruptions_are_lost_attempts_and_finals_are_named(hand: Any, tmp_path: Path) -> None:

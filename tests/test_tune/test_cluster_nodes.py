@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+import optuna as optuna_package
 import pytest
 from machines import PORT, Machine, Machines, ray_machines, unavailable
 from processes import SEARCH, write_quick_study
@@ -155,6 +156,14 @@ BROKEN = {
         "mount --bind {folder}/other.py {package}/loop/asha.py",
         r"has other code of seti-tune \([0-9a-f]{12} there, [0-9a-f]{12} here\); install the same",
     ),
+    "no look": (
+        "mount --bind /dev/null {package}/ray_adapter/nodes.py",
+        r"cannot run a task of seti-tune \(ModuleNotFoundError: No module named .*\); install it there as here",
+    ),
+    "other libraries": (
+        "mount --bind {folder}/METADATA {optuna}",
+        r"has other libraries \(optuna 4\.9\.0 there, 5\.\d\.\d here\); install the same lock file there",
+    ),
     "no module": (
         "mkdir -p {folder}/empty && mount --bind {folder}/empty {folder}/study",
         r"No module named 'quick_trainable'; correct it, put the module beside the study file",
@@ -177,12 +186,15 @@ def test_a_machine_that_does_not_fit_gets_no_trials_and_is_named(tmp_path: Path,
     (tmp_path / "runs").mkdir()
     package = Path(tune.__file__).parent
     (tmp_path / "other.py").write_text((package / "loop" / "asha.py").read_text() + "\n# changed\n")
+    optuna = next(Path(optuna_package.__file__).parents[1].glob("optuna-*.dist-info/METADATA"))
+    older = re.sub(r"^Version: .*$", "Version: 4.9.0", optuna.read_text(), count=1, flags=re.MULTILINE)
+    (tmp_path / "METADATA").write_text(older)
     study, run = write_quick_study(tmp_path / "study", trials=12, max_epochs=2, sleep=0.2), tmp_path / "runs" / "run"
     with Machines() as machines:
         for number in range(3):
             machine = machines.add()
             if number == 2:
-                machine.run("sh", "-c", breaking.format(folder=tmp_path, package=package))
+                machine.run("sh", "-c", breaking.format(folder=tmp_path, package=package, optuna=optuna))
             where = f"--address={machines.made[0].address}:{PORT}"
             first = ("--head", f"--port={PORT}", "--include-dashboard=false")
             machine.start_ray(*(first if number == 0 else (where,)), cpus=2)

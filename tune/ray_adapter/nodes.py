@@ -225,6 +225,6 @@ def _versions() -> dict[str, str]:
 
 
 def _words(error: RayError) -> str:
-    """Return the last line of Ray's long account."""
-    cause = getattr(error, "cause", None) or error
-    return f"{type(cause).__name__}: {str(cause).strip().splitlines()[-1] if str(cause).strip() else 'no reason'}"
+    """Return the last line of Ray's long account, which names the error."""
+    lines = str(getattr(error, "cause", None) or error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
