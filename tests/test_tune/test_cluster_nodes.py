@@ -42,11 +42,11 @@ def cluster() -> Iterator[Machines]:
         yield machines
 
 
-def search(machines: Machines, study: Path, run: Path, *more: str) -> subprocess.Popen[str]:
-    """Start a search on the head."""
-    head = machines.made[0]
+def search(machines: Machines, study: Path, run: Path, *more: str, on: int = 0) -> subprocess.Popen[str]:
+    """Start a search, on the head or another machine."""
+    head, driver = machines.made[0], machines.made[on]
     words = [*SEARCH, str(study), "--run", str(run), "--plain"]
-    return head.start(*words, "--address", f"{head.address}:{PORT}", *more, out=run.with_suffix(".txt"))
+    return driver.start(*words, "--address", f"{head.address}:{PORT}", *more, out=run.with_suffix(".txt"))
 
 
 def ended(process: subprocess.Popen[str], run: Path, timeout: float = 400) -> str:
@@ -136,6 +136,38 @@ def test_a_machine_that_is_killed_costs_the_epoch_in_hand(cluster: Machines, tmp
     assert 1 <= len(died) <= CPUS[2]
     assert sum(repeated.values()) <= len(died)
     assert "2 nodes have trials, 6 at a time" in said
+
+
+def test_a_machine_cut_off_for_75_s_loses_nothing_that_is_recorded(cluster: Machines, tmp_path: Path) -> None:
+    study = write_quick_study(tmp_path, trials=120, max_epochs=6, sleep=1.5, extra=RANDOM)
+    run = tmp_path / "run"
+    process = search(cluster, study, run, "--no-finals")
+    victim = cluster.made[2]
+    wait_until(lambda: sum(e.node == victim.name for e in running(run).values()) == CPUS[2], process, run)
+    victim.cut()
+    time.sleep(75)
+    victim.cut(is_cut=False)
+    ended(process, run)
+    repeated = every_trial_once(run, 120)
+    died = [e for e in read_events(run) if isinstance(e, AttemptEnded) and "died" in e.why]
+    print(f"cut off: {len(died)} attempts died, {sum(repeated.values())} epochs done again")
+    assert 1 <= len(died) <= CPUS[2]
+    assert sum(repeated.values()) <= len(died)
+
+
+def test_a_run_whose_head_is_killed_is_resumed(cluster: Machines, tmp_path: Path) -> None:
+    study = write_quick_study(tmp_path, trials=40, max_epochs=6, sleep=0.5, extra=RANDOM)
+    run = tmp_path / "run"
+    process = search(cluster, study, run, "--no-finals", on=1)
+    wait_until(lambda: len(running(run)) >= 6, process, run)
+    cluster.made[0].kill()
+    assert process.wait(180) == 3
+    said = run.with_suffix(".txt").read_text()
+    assert f"seti-tune resume {run}" in said.splitlines()[-1]
+    resume = [*SEARCH[:-1], "resume", run, "--plain"]
+    again = cluster.made[1].run(*resume, check=False, timeout=300)
+    assert again.returncode == 0, again.stderr
+    print(f"head killed: {sum(every_trial_once(run, 40).values())} epochs done again")
 
 
 def test_a_machine_that_joins_late_is_used(cluster: Machines, tmp_path: Path) -> None:
