@@ -123,8 +123,9 @@ def compare(
     if (same := _sameness(receipt, done)) is not None:
         although = f"; although {'; '.join(different)}" if different else ""
         return Answer(Verdict.IDENTICAL, tuple(different), f"{Verdict.IDENTICAL}: {same}{although}")
-    different = tuple(different) or _not_bit_for_bit(receipt)
+    different = tuple(different)
     named = "; ".join(different)
+    unsure = "" if different or done.ended_early else _perhaps(receipt)
     if isinstance(expected, str):
         is_within, limits = False, f"whether that is within tolerance cannot be said: {expected}"
     else:
@@ -132,22 +133,19 @@ def compare(
         limits = f"{100 * LEVEL:.0f} % of retrainings are expected in {expected[0]:.4f}..{expected[1]:.4f}"
         limits += "" if is_within else ", it lies outside"
     if is_within:
-        word, why = Verdict.WITHIN, f"; different: {named or 'nothing that is recorded'}"
+        word, why = Verdict.WITHIN, f"; different: {named or 'nothing that is recorded'}{unsure}"
     else:
         word = Verdict.DIFFERS
-        why = f", because {named}" if different else " although nothing recorded differs: please report it"
+        report = unsure or ": please report it"
+        why = f", because {named}" if different else f" although nothing recorded differs{report}"
     return Answer(word, different, f"{word}{why}\n{_reached(receipt, done)}; {limits}")
 
 
-def _not_bit_for_bit(receipt: Receipt) -> tuple[str, ...]:
+def _perhaps(receipt: Receipt) -> str:
     """Name what of the user's may be behind a difference that nothing recorded explains."""
     texts = (str(receipt.configuration.get(name, "")) for name in ("network.family", "prepare.steps"))
-    own = [name.strip() for text in texts for name in text.split(",") if ":" in name]
-    return (
-        (f"{' and '.join(own)} cannot be trained bit for bit, something there is drawn without the seed",)
-        if own
-        else ()
-    )
+    own = " or ".join(name.strip() for text in texts for name in text.split(",") if ":" in name)
+    return f"; perhaps {own} draws something without the seed: then no training of it repeats" if own else ""
 
 
 def _sameness(receipt: Receipt, done: Repetition) -> str | None:

@@ -18,6 +18,10 @@ class StudyError(TuneError):
     """A study that cannot be run: the message names the file and key, the value and what to do."""
 
 
+class ClusterError(StudyError):
+    """A cluster of which no node can train the study: the message names the first one, the reason and what to do."""
+
+
 class InstallationError(TuneError):
     """The installation is not whole: the message says what stands in the way and what to do."""
 

@@ -63,6 +63,10 @@ class Study(StudyRecord):
         """The earlier model that every trial starts from."""
         return None if self.study.init_from is None else self.home / self.study.init_from
 
+    def own_names(self) -> tuple[str, ...]:
+        """Return the networks and the steps of the user's own that any trial may have, `module:name`."""
+        return tuple(sorted(name for name in _named(self) if ":" in name)) if self.is_network else ()
+
     def configuration(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
         """Return the complete configuration for a point of the space: what the training function is given."""
         values = {**self.fixed, **parameters}
@@ -280,7 +284,7 @@ def _fields(study: Study) -> dict[str, type]:
     """Return the type of every field that the study may name, those of the user's networks and steps too."""
     search_too(study.home)
     fields = dict(field_types())
-    for name in sorted(name for name in _named(study) if ":" in name):
+    for name in study.own_names():
         fields |= own_fields(name)
     return fields
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from results.audit import epochs_spent
 from results.commands import command, continuing
 from results.log.recorder import is_being_written
-from results.log.records import ENDED, AttemptEnded, Cause, Status, trial_name
+from results.log.records import ENDED, AttemptEnded, Cause, NodeChecked, Status, trial_name
 from results.log.state import RunState, TrialState, fold
 from results.run_folder import REPORT
 from results.stats.intervals import PairedDifference
@@ -66,9 +66,7 @@ def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
     ):
         if text:
             lines.append(f"{label:{_LABEL_WIDTH}}{text}")
-    lines += _labelled(
-        "no trials on", (f"{n.node}: {one_line(n.reason)}" for n in state.nodes.values() if not n.admitted)
-    )
+    lines += _labelled("no trials on", (f"{n.node}: {one_line(n.reason)}" for n in _nodes(state) if not n.admitted))
     lines += _labelled("running" if status.is_running else "open", _open_trials(status))
     lines += _labelled("lost attempts", _lost(state))
     lines += _labelled("next", next_steps(status))
@@ -84,6 +82,11 @@ def duration(seconds: float) -> str:
         if count or (unit == "s" and not parts):
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2])
+
+
+def _nodes(state: RunState) -> list[NodeChecked]:
+    """Return what was found last of each node, by its name: one that joins again has another identity."""
+    return list({found.node: found for found in state.nodes.values()}.values())
 
 
 def _how_it_stands(status: RunStatus, now: datetime) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,13 +82,15 @@ def _kept(
 ) -> dict[str, npt.NDArray[Any]]:
     """Return prepared images from below `folder`, made and put there by all who ask for them at the same time."""
     home = folder / digest[:DIGITS]
+    is_new = not home.is_dir()
     images = {
         name: shared_rows(home / f"{name}.npy", len(split.images), _preparing(split, preparation), part=PART)
         for name, split in splits.items()
     }
     with contextlib.suppress(OSError):
         os.utime(home)  # in use, so not among the oldest that another process removes
-    _drop_oldest(folder, home)
+    if is_new:
+        _drop_oldest(folder, home, [f"{name}.npy" for name in splits])
     return images
 
 
@@ -96,12 +98,18 @@ def _preparing(split: Split, preparation: Preparation) -> Callable[[int, int], P
     return lambda first, last: prepare(split.images[first:last], preparation)
 
 
-def _drop_oldest(folder: Path, newest: Path) -> None:
-    """Keep the `KEPT` choices that were used last; who still reads a file that is removed reads on."""
-    others = (home for home in folder.glob("?" * DIGITS) if home != newest)
-    homes = sorted(others, key=lambda home: home.stat().st_mtime)
-    for home in homes[: -(KEPT - 1)]:
+def _drop_oldest(folder: Path, newest: Path, files: Sequence[str]) -> None:
+    """Keep the `KEPT` choices that were used last, and those still in the making; who still reads a file reads on."""
+    whole = [home for home in folder.glob("?" * DIGITS) if all((home / name).exists() for name in files)]
+    for home in sorted((home for home in whole if home != newest), key=_used_at)[: -(KEPT - 1)]:
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _used_at(home: Path) -> float:
+    try:
+        return home.stat().st_mtime
+    except OSError:  # another process has removed it
+        return 0.0
 
 
 def _digest(data: str, preparation: Preparation) -> str:

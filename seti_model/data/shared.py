@@ -38,9 +38,12 @@ def shared_rows(file: Path, n: int, make: Callable[[int, int], Rows], *, part: i
         try:
             parts.mkdir(parents=True, exist_ok=True)
             _make_all(file, parts, n, make, part)
-        except (FileNotFoundError, DatasetError):
+        except (OSError, DatasetError) as error:
             if not file.exists():  # else another process has put the parts together and removed them
-                raise
+                if isinstance(error, DatasetError):
+                    raise
+                way = "free some space, or use a disk that can lock files"
+                raise DatasetError(f"{file}: cannot be written ({error.strerror or error}); {way}") from error
         shutil.rmtree(parts, ignore_errors=True)
     try:
         return np.asarray(np.load(file, mmap_mode="r"))
@@ -68,6 +71,11 @@ def _put_together(file: Path, pieces: list[Path], n: int) -> None:
         for rows in map(np.load, pieces):  # one at a time in memory
             if whole is None:
                 whole = np.lib.format.open_memmap(temporary, "w+", dtype=rows.dtype, shape=(n, *rows.shape[1:]))
+            if rows.dtype != whole.dtype or rows.shape[1:] != whole.shape[1:]:
+                raise DatasetError(
+                    f"{file}: some images are {whole.dtype} {whole.shape[1:]}, others {rows.dtype} {rows.shape[1:]}; "
+                    "prepare all of them alike"
+                )
             whole[done : done + len(rows)] = rows
             done += len(rows)
         del whole  # written back

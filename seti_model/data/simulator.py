@@ -149,6 +149,9 @@ def simulate_beside(
         raise DatasetError(
             f"{dataset.path}: has {found}; simulated images are {', '.join(CLASS_NAMES)} of {(*SHAPE, 1)}, import it so"
         )
+    if dataset.fresh is not None or (dataset.origin.get("simulated"), dataset.origin.get("seed")) == (preset, seed):
+        same = "has no end" if dataset.fresh is not None else f"is simulated with {preset!r} and seed {seed} itself"
+        raise DatasetError(f"{dataset.path}: {same}; add simulated images to real ones, or choose another --seed")
     require_new(path)
     made = simulate(preset, n, seed, on_image=on_image)
     labels = np.array([dataset.class_names.index(name) for name in CLASS_NAMES], np.int8)[made.labels]

@@ -1,6 +1,7 @@
 """Preparation as part of a training and of its model: the same images in training, in prediction, from the disk."""
 
 import dataclasses
+import multiprocessing
 import subprocess
 import sys
 
@@ -151,6 +152,24 @@ def test_prepared_images_are_made_once_shared_and_bounded(data, tmp_path):
     assert train(Configuration.from_mapping(ALIGNED), shared, seed=1).last_weights_digest == (
         train(Configuration.from_mapping(ALIGNED), data, seed=1).last_weights_digest
     )
+
+
+def prepare_with(half_width, data):
+    prepare_data(data, Configuration.from_mapping(ALIGNED | {"align.half_width": half_width}).preparation)
+
+
+def test_more_choices_in_the_making_than_are_kept_do_not_disturb_each_other(data, tmp_path):
+    shared = dataclasses.replace(data, prepared_in=tmp_path)
+    processes = [
+        multiprocessing.get_context("fork").Process(target=prepare_with, args=(width, shared))
+        for width in range(1, KEPT + 9)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * len(processes)
+    assert sum(path.is_dir() for path in tmp_path.iterdir()) <= KEPT + 8
 
 
 def test_what_is_kept_and_damaged_says_what_to_do(data, tmp_path):

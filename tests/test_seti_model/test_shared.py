@@ -85,3 +85,19 @@ def test_a_damaged_file_says_what_to_do(tmp_path):
     (tmp_path / "rows.npy").write_bytes(b"nothing")
     with pytest.raises(DatasetError, match=r"rows\.npy: cannot be used .* delete .* and start the same command again"):
         shared_rows(tmp_path / "rows.npy", N, rows, part=PART)
+
+
+@pytest.mark.parametrize("other", [np.zeros((10, 1), np.uint8), np.zeros((10, 2), np.float32)])
+def test_rows_of_several_kinds_are_refused(tmp_path, other):
+    def make(first: int, last: int) -> np.ndarray:
+        return rows(first, last) if first == 0 else other[: last - first]
+
+    with pytest.raises(DatasetError, match=r"some images are float32 \(1,\), others .*; prepare all of them alike"):
+        shared_rows(tmp_path / "rows.npy", 20, make, part=10)
+    assert not (tmp_path / "rows.npy").exists()
+
+
+def test_a_place_that_cannot_be_used_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match=r"rows\.npy: cannot be written \(Not a directory\); free some space"):
+        shared_rows(tmp_path / "file" / "rows.npy", N, rows, part=PART)

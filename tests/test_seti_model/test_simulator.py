@@ -308,3 +308,14 @@ def test_noise_has_no_noise_free_image():
 def test_squiggle_needs_a_generator():
     with pytest.raises(DatasetError, match="a squiggle is a random walk; pass a generator"):
         noise_free_power(Signal(0.4, 0.0, 0.0, squiggle_half_width_rad=0.01))
+
+
+def test_what_has_no_end_or_is_the_same_is_not_added_to(tmp_path):
+    counts = {"train": 4, "validation": 4}
+    endless = simulate_dataset(tmp_path / "endless", "course", counts, 1, fresh=True)
+    with pytest.raises(DatasetError, match=r"endless: has no end; add simulated images to real ones"):
+        simulate_beside(tmp_path / "mixed", endless, "wide", 4, seed=2)
+    plain = simulate_dataset(tmp_path / "plain", "course", counts, 1)
+    with pytest.raises(DatasetError, match=r"plain: is simulated with 'course' and seed 1 itself; .* another --seed"):
+        simulate_beside(tmp_path / "mixed", plain, "course", 4, seed=1)
+    assert len(simulate_beside(tmp_path / "mixed", plain, "course", 4, seed=2).split("train").labels) == 8

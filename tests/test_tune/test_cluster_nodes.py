@@ -170,6 +170,20 @@ def test_a_run_whose_head_is_killed_is_resumed(cluster: Machines, tmp_path: Path
     print(f"head killed: {sum(every_trial_once(run, 40).values())} epochs done again")
 
 
+def test_what_waits_for_a_machine_that_is_gone_goes_to_the_next_one(tmp_path: Path) -> None:
+    study, run = write_quick_study(tmp_path, trials=6, max_epochs=2), tmp_path / "run"
+    with ray_machines(0, 2) as machines:
+        process = search(machines, study, run, "--no-finals")
+        wait_until(lambda: (run / LOG_NAME).exists() and bool(load_run(run).trials), process, run)
+        machines.made[1].kill()
+        assert not running(run), "nothing had begun"
+        machines.add().start_ray(f"--address={machines.made[0].address}:{PORT}", cpus=2)
+        said = ended(process, run)
+    assert "0 nodes have trials, 0 at a time: waiting for a node that can have one" in said
+    assert not every_trial_once(run, 6)
+    assert {e.node for e in read_events(run) if isinstance(e, AttemptRunning)} == {"machine3"}
+
+
 def test_a_machine_that_joins_late_is_used(cluster: Machines, tmp_path: Path) -> None:
     study = write_quick_study(tmp_path, trials=120, max_epochs=2, sleep=1.0, extra=RANDOM)
     run = tmp_path / "run"

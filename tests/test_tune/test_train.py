@@ -387,8 +387,6 @@ def test_a_network_that_draws_without_the_seed_is_named_by_retrain(data, tmp_pat
     options = ["--out", "out", "--threads", "1", "--set", "network.family=careless:Net", "--set", "training.epochs=1"]
     assert main(["train", "--data", str(data), *options]) == 0
     capsys.readouterr()
-    assert main(["retrain", "out", "--out", "again"]) == 2
+    assert main(["retrain", "out", "--out", "again"]) == 1
     said = capsys.readouterr().out
-    assert (
-        "differs, because careless:Net cannot be trained bit for bit, something there is drawn without the seed" in said
-    )
+    assert "differs although nothing recorded differs; perhaps careless:Net draws something without the seed" in said

@@ -23,7 +23,7 @@ from results.tables.leaderboard import write_tables
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_beside, simulate_dataset
 from tune.derived import refresh
-from tune.errors import StudyError
+from tune.errors import ClusterError, StudyError
 from tune.finals import conclude_finals, reopenings
 from tune.initial import prepare_initial
 from tune.loop.coordinator import Coordinator, HopelessStudyError
@@ -115,7 +115,7 @@ class Driver:
             if self.state.ended is None:  # else nothing has been begun since
                 self._end_unfinished(f"interrupted by {interrupted.name}")
             return Outcome(self.state, signal=interrupted.name)
-        except (HopelessStudyError, RayLostError) as error:
+        except (HopelessStudyError, RayLostError, ClusterError) as error:
             self._end_unfinished(str(error))
             raise
         return Outcome(self.state, found=found)
@@ -197,16 +197,16 @@ class Driver:
         if self._address is not None:
             nodes = Nodes(self.study, self.run, record=self.recorder.write)
             nodes.look_first(self._signals.check)
-            coordinator.max_concurrent = nodes.max_concurrent
+            coordinator.max_concurrent, coordinator.memory_mb = nodes.max_concurrent, nodes.memory_mb
 
         def on_step() -> None:
             self._progress.tick()
             if nodes is not None and nodes.look():
-                coordinator.max_concurrent = nodes.max_concurrent
+                coordinator.max_concurrent, coordinator.memory_mb = nodes.max_concurrent, nodes.memory_mb
                 self._progress.say(nodes.in_words())
 
-        def admitted() -> tuple[str, ...]:
-            return () if nodes is None else nodes.admitted
+        def admitted() -> tuple[str, ...] | None:
+            return None if nodes is None else nodes.admitted
 
         searcher = LogSearcher(coordinator, lambda: self._signals.received is not None, admitted)
         tuner = make_tuner(self.study, searcher, data, folder=self.run / RAY_FOLDER, on_step=on_step)

@@ -37,18 +37,19 @@ class LogSearcher(_NotPickled, Searcher):
         self,
         coordinator: Coordinator,
         interrupted: Callable[[], bool],
-        admitted: Callable[[], tuple[str, ...]] = lambda: (),
+        admitted: Callable[[], tuple[str, ...] | None] = lambda: None,
     ) -> None:
         """Begin with nothing handed out.
 
         Args:
             coordinator: Of the run.
             interrupted: Whether the driver was told to end.
-            admitted: The nodes that may have trials, by Ray's identity; none named: all of them.
+            admitted: The nodes that may have trials, by Ray's identity; None: all of them.
         """
         super().__init__(metric=None, mode=None)
         self.coordinator = coordinator
         self._admitted = admitted
+        self._starting: dict[str, tuple[str, ...]] = {}  # where attempts that no worker has begun may go
         self._interrupted = interrupted
         self.memory_kills = MemoryKills()
         self.tasks: dict[str, Task] = {}  # by Ray's trial id
@@ -71,10 +72,23 @@ class LogSearcher(_NotPickled, Searcher):
         if task is None:
             return Searcher.FINISHED if self.coordinator.is_finished() else None
         self.tasks[trial_id] = task
-        return {"task": task, "nodes": self._admitted()}
+        nodes = self._admitted()
+        if nodes is not None:
+            self._starting[trial_id] = nodes
+        return {"task": task, "nodes": nodes}
+
+    def note_begun(self, trial_id: str) -> None:
+        """Take note that an attempt is in a worker's hands."""
+        self._starting.pop(trial_id, None)
+
+    def stranded(self) -> list[str]:
+        """Return the attempts that wait for nodes all of which are gone."""
+        now = set(self._admitted() or ()) if self._starting else set()
+        return [trial_id for trial_id, nodes in self._starting.items() if now.isdisjoint(nodes)]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note of an attempt that is gone without having said so; the others are over already."""
+        self.note_begun(trial_id)
         task = self.tasks.pop(trial_id, None)
         if task is None or self.is_over:
             return
@@ -103,10 +117,17 @@ class LogScheduler(_NotPickled, FIFOScheduler):
         self._searcher = searcher
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """Leave it to Ray which trial gets a free worker; the oldest would lose the one that is starting for it."""
+        """Leave it to Ray which trial gets a free worker; the oldest would lose the one that is starting for it.
+
+        What waits for nodes that are gone is given back, to be handed out for others.
+        """
+        if stranded := self._searcher.stranded():
+            for trial in [trial for trial in tune_controller.get_trials() if trial.trial_id in stranded]:
+                tune_controller.stop_trial(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Record the report and answer "go on" or "stop"."""
+        self._searcher.note_begun(trial.trial_id)
         task = self._searcher.tasks.get(trial.trial_id)
         if task is None or self._searcher.is_over:
             return FIFOScheduler.STOP
@@ -141,7 +162,7 @@ def _placement(config: Mapping[str, Any]) -> ray_tune.PlacementGroupFactory:
     """Return what an attempt is given, and on which nodes; by its configuration, as Ray pickles this function."""
     task: Task = config["task"]
     bundle = {"CPU": float(task.threads)} | ({"GPU": task.gpus} if task.gpus else {})
-    if not config["nodes"]:
+    if config["nodes"] is None:
         return ray_tune.PlacementGroupFactory([bundle])
     selector = {NODE_LABEL: f"in({','.join(config['nodes'])})"}
     return ray_tune.PlacementGroupFactory([bundle], bundle_label_selector=[selector])

@@ -125,9 +125,10 @@ class MemoryKills:
 
     def is_recent(self) -> bool:
         """Return whether there has been one since the oldest count that is kept; that one is then answered for."""
-        if killed_for_memory() <= self._seen[0][1]:
+        now = killed_for_memory()
+        if now <= self._seen[0][1]:
             return False
-        self._seen = [(when, count + 1) for when, count in self._seen]
+        self._seen = [(when, min(count + 1, now)) for when, count in self._seen]
         return True
 
 
@@ -243,12 +244,13 @@ def _settle_token(address: str) -> None:
         StudyError: The cluster wants a token that is not here, or none although RAY_AUTH_MODE asks for one.
     """
     mode, here = os.environ.get(_AUTH_MODE, "").lower(), socket.gethostname()
-    if _lets_in(address, "disabled"):
-        if mode == "token":
-            raise StudyError(
-                f"--address {address}: was started without a token, but {_AUTH_MODE}=token is set on this machine "
-                f"({here}), and workers would fail; unset it, or start the cluster with a token"
-            )
+    is_let_in = _lets_in(address, "disabled")
+    if is_let_in and mode == "token":
+        raise StudyError(
+            f"--address {address}: was started without a token, but {_AUTH_MODE}=token is set on this machine "
+            f"({here}), and workers would fail; unset it, or start the cluster with a token"
+        )
+    if is_let_in is not False:  # whatever else is wrong is met by joining
         return
     if mode == "disabled" or not _lets_in(address, "token"):
         problem = f"{_AUTH_MODE}=disabled is set" if mode == "disabled" else "the right one is not to be found"
@@ -259,17 +261,16 @@ def _settle_token(address: str) -> None:
     os.environ[_AUTH_MODE] = "token"
 
 
-def _lets_in(address: str, mode: str) -> bool:
-    """Ask a cluster for its status in a process of its own; any other trouble than a wrong token is left to joining."""
-    words = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "status"]
+def _lets_in(address: str, mode: str) -> bool | None:
+    """Ask a cluster for its status in a process of its own; False where it wants another token, None where unknown."""
+    words = [sys.executable, "-P", "-c", "from ray.scripts.scripts import main; main()", "status"]
     words += [] if address == "auto" else ["--address", address]
+    environment = os.environ | {_AUTH_MODE: mode}
     try:
-        done = subprocess.run(
-            words, env=os.environ | {_AUTH_MODE: mode}, capture_output=True, text=True, timeout=ASK_S, check=False
-        )
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=ASK_S, check=False)
     except subprocess.TimeoutExpired:
-        return True
-    return done.returncode == 0 or (mode == "disabled" and "AuthenticationError" not in done.stderr)
+        return None
+    return True if done.returncode == 0 else False if "AuthenticationError" in done.stderr else None
 
 
 def _guard_token() -> None:

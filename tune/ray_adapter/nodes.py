@@ -10,24 +10,28 @@ import platform
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from results.log.records import NodeChecked
 from results.run_folder import RAY_FOLDER
-from tune.errors import StudyError, TuneError
+from seti_model.errors import ConfigError
+from seti_model.own import source_digest
+from tune.errors import ClusterError, StudyError, TuneError
 from tune.provenance import PACKAGES, code_digest
-from tune.ray_adapter.cluster import fitting, room
+from tune.ray_adapter.cluster import fitting, memory_share, room
 from tune.study import Study
 from tune.trainable import load_trainable
 
+TRIES = 3  # to ask a node whose worker dies
 LOOK_S = 2.0  # between two looks at which nodes are alive
 ANSWER_S = 60.0  # within which a node has to answer before the search starts without it
 VISIBLE_S = 10.0  # within which a file is seen on another node of a shared file system
@@ -35,13 +39,17 @@ VISIBLE_S = 10.0  # within which a file is seen on another node of a shared file
 
 @dataclass(frozen=True)
 class Found:
-    """What a node says of itself; `storage` and `trainable` are empty where nothing is wrong."""
+    """What a node says of itself; `storage` and `modules` are empty where nothing is wrong.
+
+    `sources` are the digests of networks and steps of the user's own, by name.
+    """
 
     code: str
     versions: Mapping[str, str]
     storage: str
-    trainable: str
-    free_gb: float
+    modules: str
+    sources: Mapping[str, str]
+    free_gb: float | None
 
 
 class Nodes:
@@ -58,8 +66,10 @@ class Nodes:
         self._study, self._run, self._record = study, run, record
         self._nonce = secrets.token_hex(16)
         self._asked: dict[str, Any] = {}  # Ray's promise of an answer, by node
+        self._unseen: dict[str, tuple[Found, float]] = {}  # what they wrote is not seen yet, and until when to look
         self._resources: dict[str, Mapping[str, float]] = {}  # of those that are alive
-        self._names: dict[str, str] = {}
+        self._names: dict[str, str] = {}  # of those that were asked
+        self._tries: Counter[str] = Counter()  # that ended without a word, by node
         self._checked: dict[str, NodeChecked] = {}
         self._next_look = 0.0
         self._folder = run / RAY_FOLDER / "nodes"
@@ -74,6 +84,13 @@ class Nodes:
         """How many trials fit on them, or as many as the study allows."""
         return room(self._study.resources, [self._resources[node] for node in self.admitted])
 
+    @property
+    def memory_mb(self) -> float:
+        """A worker's share of the memory of its node, where it is smallest, in 10**6 bytes."""
+        return memory_share(
+            [self._resources[node] for node in self.admitted], self._study.resources, self.max_concurrent
+        )
+
     def in_words(self) -> str:
         """Say how many nodes have trials now."""
         words = f"{len(self.admitted)} nodes have trials, {self.max_concurrent} at a time"
@@ -86,7 +103,8 @@ class Nodes:
             check: Called ten times a second; what it raises ends the wait.
 
         Raises:
-            StudyError: None may have a trial.
+            ClusterError: None may have a trial.
+            StudyError: The run folder cannot be written.
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -95,14 +113,16 @@ class Nodes:
             raise StudyError(f"{self._folder}: cannot be written ({error.strerror}); free some space") from error
         self._ask()
         until = time.monotonic() + ANSWER_S
-        while self._asked and time.monotonic() < until:
+        while (self._asked or self._unseen) and time.monotonic() < until:
             check()
+            if time.monotonic() >= self._next_look:
+                self._ask()
             self._take_answers(wait_s=0.1)
         for node in self._asked:  # it is admitted once it answers
             self._note(node, f"no answer within {ANSWER_S:.0f} s; look at it with `ray status`")
         if not self.admitted:
-            first = next(iter(self._checked.values()))
-            raise StudyError(f"node {first.node}: {first.reason}; no node of the cluster can have trials")
+            first = next((f"node {node.node}: {node.reason}" for node in self._checked.values()), "all nodes have left")
+            raise ClusterError(f"{first}; no node of the cluster can have trials")
 
     def look(self) -> bool:
         """Follow who joins and leaves; return whether other nodes may have trials than before."""
@@ -124,10 +144,11 @@ class Nodes:
             self._names[node] = one["NodeManagerHostname"]
             here = NodeAffinitySchedulingStrategy(node, soft=False)
             task = ray.remote(num_cpus=0, max_retries=0)(look_here).options(scheduling_strategy=here)
-            where = (str(self._folder), self._nonce, node, self._study.study.trainable, str(self._study.home))
-            self._asked[node] = task.remote(*where)
+            what = (self._study.study.trainable, self._study.own_names(), str(self._study.home))
+            self._asked[node] = task.remote(str(self._folder), self._nonce, node, *what)
 
     def _take_answers(self, *, wait_s: float) -> None:
+        self._look_for_files(wait_s)
         if not self._asked:
             return
         nodes = {answer: node for node, answer in self._asked.items()}
@@ -138,26 +159,48 @@ class Nodes:
             try:
                 found: Found = ray.get(answer)
             except RayError as error:
+                self._tries[node] += 1
+                if not isinstance(error, RayTaskError) and self._tries[node] < TRIES:
+                    del self._names[node]  # its worker died, say; it is asked again
+                    continue
                 self._note(node, f"cannot run a task of seti-tune ({_words(error)}); install it there as here")
+                continue
+            if problem := self._problem(found):
+                self._note(node, problem, found)
             else:
-                self._note(node, self._problem(node, found), found)
+                self._unseen[node] = found, time.monotonic() + VISIBLE_S
+
+    def _look_for_files(self, wait_s: float) -> None:
+        """Admit the nodes whose file is seen here, refuse those whose file is not seen in time."""
+        for node, (found, until) in list(self._unseen.items()):
+            try:
+                is_seen = (self._folder / node).read_text() == self._nonce
+            except OSError:
+                is_seen = False
+            if not is_seen and time.monotonic() < until:
+                time.sleep(wait_s)
+                continue
+            del self._unseen[node]
+            way = "both must see the same folder under this path"
+            self._note(node, "" if is_seen else f"what it writes into {self._run} is not seen here; {way}", found)
 
     def _note(self, node: str, problem: str, found: Found | None = None) -> None:
+        has = self._resources.get(node, {})  # nothing any more, where it has left meanwhile
         checked = NodeChecked(
             node=self._names[node],
             node_id=node,
             admitted=not problem,
             reason=problem,
             code=None if found is None else found.code,
-            cpus=self._resources[node].get("CPU", 0.0),
-            gpus=self._resources[node].get("GPU", 0.0),
-            memory_gb=self._resources[node].get("memory", 0.0) / 1e9,
+            cpus=has.get("CPU", 0.0),
+            gpus=has.get("GPU", 0.0),
+            memory_gb=has.get("memory", 0.0) / 1e9,
             free_gb=None if found is None else found.free_gb,
         )
         self._checked[node] = checked
         self._record(checked)
 
-    def _problem(self, node: str, found: Found) -> str:
+    def _problem(self, found: Found) -> str:
         """Say what keeps a node from having trials; nothing where all is as here."""
         others = [
             f"{name} {found.versions.get(name, 'missing')} there, {ours} here"
@@ -168,36 +211,33 @@ class Nodes:
             return f"has other libraries ({', '.join(others)}); install the same lock file there"
         if found.code != code_digest():
             return f"has other code of seti-tune ({found.code[:12]} there, {code_digest()[:12]} here); install the same"
-        if found.trainable:
-            return found.trainable
-        return found.storage or self._unseen(node)
-
-    def _unseen(self, node: str) -> str:
-        """Say so where the driver does not see what a node has written."""
-        until = time.monotonic() + VISIBLE_S
-        while time.monotonic() < until:
-            try:
-                if (self._folder / node).read_text() == self._nonce:
-                    return ""
-            except OSError:
-                time.sleep(0.1)
-        return f"what it writes into {self._run} is not seen here; both must see the same folder under this path"
+        if found.modules:
+            return found.modules
+        for name, digest in found.sources.items():
+            if digest != source_digest([name]):
+                return f"has another version of the module of {name}; copy the one here to the same path there"
+        return found.storage
 
 
-def look_here(folder: str, nonce: str, node: str, trainable: str, home: str) -> Found:
-    """Say what is on this node: code, libraries, the trainable, and whether the run folder is the driver's."""
+def look_here(folder: str, nonce: str, node: str, trainable: str, own: Sequence[str], home: str) -> Found:
+    """Say what is on this node: code, libraries, the user's modules, and whether the run folder is the driver's."""
+    problem, sources = "", {}
     try:
         load_trainable(trainable, Path(home))
-        problem = ""
-    except TuneError as error:
+        sources = {name: source_digest([name]) for name in own}
+    except (TuneError, ConfigError) as error:
         problem = str(error)
-    return Found(code_digest(), _versions(), _storage(Path(folder), nonce, node), problem, _free_gb(Path(folder)))
+    storage = _storage(Path(folder), nonce, node)
+    return Found(code_digest(), _versions(), storage, problem, sources, _free_gb(Path(folder)))
 
 
 def _storage(folder: Path, nonce: str, node: str) -> str:
     run = folder.parent.parent
     shared = "the run folder must be storage that all nodes see under the same path"
+    until = time.monotonic() + VISIBLE_S
     try:
+        while not (folder / "driver").exists() and time.monotonic() < until:
+            time.sleep(0.2)  # a network's file system may take a moment to show it
         if (folder / "driver").read_text() != nonce:
             return f"sees another folder as {run}; {shared}"
         (folder / node).write_text(nonce)
@@ -208,10 +248,11 @@ def _storage(folder: Path, nonce: str, node: str) -> str:
     return ""
 
 
-def _free_gb(folder: Path) -> float:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free / 1e9
+def _free_gb(folder: Path) -> float | None:
+    try:
+        return shutil.disk_usage(folder).free / 1e9
+    except OSError:
+        return None
 
 
 def _versions() -> dict[str, str]:
