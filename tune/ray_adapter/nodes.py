@@ -93,7 +93,8 @@ class Nodes:
 
     def in_words(self) -> str:
         """Say how many nodes have trials now."""
-        words = f"{len(self.admitted)} nodes have trials, {self.max_concurrent} at a time"
+        n = len(self.admitted)
+        words = f"{n} {'node has' if n == 1 else 'nodes have'} trials, {self.max_concurrent} at a time"
         return words if self.admitted else f"{words}: waiting for a node that can have one"
 
     def look_first(self, check: Callable[[], None]) -> None:
