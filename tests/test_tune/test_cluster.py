@@ -1,10 +1,15 @@
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from results.run_folder import RAY_FOLDER
 from results.study import ResourcesSection
 from tune.errors import StudyError
 from tune.ray_adapter.cluster import check_address, concurrency, memory_share
+from tune.ray_adapter.nodes import Nodes
+from tune.study import load_study
 
 
 def test_as_many_trials_run_as_fit_or_as_the_study_allows() -> None:
@@ -49,3 +54,11 @@ def test_a_workers_share_of_memory_is_that_of_the_fullest_node() -> None:
     assert memory_share(nodes, ResourcesSection(cpus_per_trial=8), max_concurrent=2) == 8000
     assert memory_share(nodes, ResourcesSection(memory_mb=123.0), max_concurrent=2) == 123
     assert memory_share([], ResourcesSection(), max_concurrent=1) == math.inf
+
+
+def test_a_run_folder_that_cannot_take_a_file_is_one_line(quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / RAY_FOLDER).mkdir()
+    (tmp_path / RAY_FOLDER / "nodes").write_text("")
+    nodes = Nodes(load_study(quick_study()), tmp_path, record=lambda found: None)
+    with pytest.raises(StudyError, match=r"nodes: cannot be written \(File exists\); free some space"):
+        nodes.look_first(lambda: None)
