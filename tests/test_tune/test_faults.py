@@ -1,6 +1,7 @@
 """Whole runs in which something goes wrong: real signals, dead processes, full disks, no memory."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -264,7 +265,9 @@ def test_trial_after_trial_that_fails_ends_the_study_with_the_first_error(
     study = quick_study(trials=30, raises_above=-1)
     done = search(study, run)
     assert done.returncode == 2
-    assert "5 trials in a row failed, the first one, trial 0: ValueError: cannot train x = 0.9" in done.stderr
+    assert re.search(
+        r"5 trials in a row failed, the first one, trial [01]: ValueError: cannot train x = 0\.", done.stderr
+    )
     assert f"continue with `seti-tune resume {run}`" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(load_run(run).search_trials()) < 10
