@@ -120,10 +120,10 @@ def compare(
         different: What `differences` says.
         expected: What `tolerance` says.
     """
+    different = tuple(different)
     if (same := _sameness(receipt, done)) is not None:
         although = f"; although {'; '.join(different)}" if different else ""
-        return Answer(Verdict.IDENTICAL, tuple(different), f"{Verdict.IDENTICAL}: {same}{although}")
-    different = tuple(different)
+        return Answer(Verdict.IDENTICAL, different, f"{Verdict.IDENTICAL}: {same}{although}")
     named = "; ".join(different)
     unsure = "" if different or done.ended_early else _perhaps(receipt)
     if isinstance(expected, str):

@@ -64,7 +64,7 @@ class DataSection:
 
     # of a data set that was imported or simulated, relative to the study file; its digest is compared
     path: Annotated[str | None, MAY_CHANGE] = None
-    simulate: str | None = None  # `"course"`, `"challenge"` or `"wide"`, instead of `path`
+    simulate: str | None = None  # `"course"`, `"challenge"` or `"wide"`: instead of `path`, or beside it
     train: Natural = 3200  # images to simulate
     validation: Natural = 800  # images to simulate
     test: Natural = 800  # images to simulate

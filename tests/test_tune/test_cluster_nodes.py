@@ -113,6 +113,15 @@ def every_trial_once(run: Path, trials: int) -> Counter[str]:
     )
 
 
+def assert_one_epoch_a_worker(run: Path, trials: int, what: str) -> None:
+    """Assert that the third machine took its attempts with it, and that each cost one epoch at most."""
+    repeated = every_trial_once(run, trials)
+    died = [e for e in read_events(run) if isinstance(e, AttemptEnded) and "died" in e.why]
+    print(f"{what}: {len(died)} attempts died, {sum(repeated.values())} epochs done again")
+    assert 1 <= len(died) <= CPUS[2]
+    assert sum(repeated.values()) <= len(died)
+
+
 @pytest.mark.parametrize(("trials", "sleep"), [(300, 1.0), (60, 6.0)])
 def test_all_workers_of_all_machines_are_used(cluster: Machines, tmp_path: Path, trials: int, sleep: float) -> None:
     study = write_quick_study(tmp_path, trials=trials, max_epochs=1, sleep=sleep, extra=RANDOM)
@@ -135,11 +144,7 @@ def test_a_machine_that_is_killed_costs_the_epoch_in_hand(cluster: Machines, tmp
     wait_until(lambda: sum(e.node == victim.name for e in running(run).values()) == CPUS[2], process, run)
     victim.kill()
     said = ended(process, run)
-    repeated = every_trial_once(run, 150)
-    died = [e for e in read_events(run) if isinstance(e, AttemptEnded) and "died" in e.why]
-    print(f"killed: {len(died)} attempts died, {sum(repeated.values())} epochs done again")
-    assert 1 <= len(died) <= CPUS[2]
-    assert sum(repeated.values()) <= len(died)
+    assert_one_epoch_a_worker(run, 150, "killed")
     assert "2 nodes have trials, 6 at a time" in said
 
 
@@ -153,11 +158,7 @@ def test_a_machine_cut_off_for_75_s_loses_nothing_that_is_recorded(cluster: Mach
     time.sleep(75)
     victim.cut(is_cut=False)
     ended(process, run)
-    repeated = every_trial_once(run, 120)
-    died = [e for e in read_events(run) if isinstance(e, AttemptEnded) and "died" in e.why]
-    print(f"cut off: {len(died)} attempts died, {sum(repeated.values())} epochs done again")
-    assert 1 <= len(died) <= CPUS[2]
-    assert sum(repeated.values()) <= len(died)
+    assert_one_epoch_a_worker(run, 120, "cut off")
 
 
 def test_a_run_whose_head_is_killed_is_resumed(cluster: Machines, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ class Nodes:
             record: Takes what is found of a node.
         """
         self._study, self._run, self._record = study, run, record
+        # Read now, as this process uses them: a module that is edited later must not end the search.
+        self._sources = {name: source_digest([name]) for name in study.own_names()}
         self._nonce = secrets.token_hex(16)
         self._asked: dict[str, Any] = {}  # Ray's promise of an answer, by node
         self._unseen: dict[str, tuple[Found, float]] = {}  # what they wrote is not seen yet, and until when to look
@@ -114,7 +116,7 @@ class Nodes:
             raise StudyError(f"{self._folder}: cannot be written ({error.strerror}); free some space") from error
         self._ask()
         until = time.monotonic() + ANSWER_S
-        while (self._asked or self._unseen) and time.monotonic() < until:
+        while (self._asked or self._unseen or self._unasked()) and time.monotonic() < until:
             check()
             if time.monotonic() >= self._next_look:
                 self._ask()
@@ -145,8 +147,12 @@ class Nodes:
             self._names[node] = one["NodeManagerHostname"]
             here = NodeAffinitySchedulingStrategy(node, soft=False)
             task = ray.remote(num_cpus=0, max_retries=0)(look_here).options(scheduling_strategy=here)
-            what = (self._study.study.trainable, self._study.own_names(), str(self._study.home))
+            what = (self._study.study.trainable, tuple(self._sources), str(self._study.home))
             self._asked[node] = task.remote(str(self._folder), self._nonce, node, *what)
+
+    def _unasked(self) -> bool:
+        """Whether a node whose worker died is to be asked again."""
+        return any(node in self._resources and node not in self._names for node in self._tries)
 
     def _take_answers(self, *, wait_s: float) -> None:
         self._look_for_files(wait_s)
@@ -215,7 +221,7 @@ class Nodes:
         if found.modules:
             return found.modules
         for name, digest in found.sources.items():
-            if digest != source_digest([name]):
+            if digest != self._sources[name]:
                 return f"has another version of the module of {name}; copy the one here to the same path there"
         return found.storage
 
