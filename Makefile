@@ -36,7 +36,7 @@ bench: install  ## ratios against stock Keras and stock Ray Tune; two cores are 
 	$(BIN)/python -m benchmarks
 
 lock:  ## remake requirements.lock from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --output-file requirements.lock
 
 clean:  ## removes .venv and caches, never runs/
