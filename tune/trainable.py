@@ -12,10 +12,11 @@ import dataclasses
 import errno
 import importlib
 import os
+import re
 import sysconfig
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,7 +28,7 @@ from results.log.records import Measured
 from results.schema import Value
 from results.study import NETWORK
 from seti_model.config import Configuration
-from seti_model.errors import DamagedCheckpointError
+from seti_model.errors import DamagedCheckpointError, ProcessError
 from seti_model.own import search_too
 from seti_model.runtime import prepare_process
 from seti_model.training import outcome
@@ -43,6 +44,10 @@ class Diverged(Exception):  # noqa: N818 - an outcome that is recorded, not an e
     """Raised by a trainable whose loss or weights are not finite any more."""
 
 
+class MachineFault(Exception):  # noqa: N818 - the trial goes on elsewhere
+    """Raised where a machine, and no configuration, is at fault."""
+
+
 class CheckpointLost(Exception):  # noqa: N818 - the trial goes on from an earlier one
     """Raised by a trainable that cannot read `task.resume_from`: it is gone or damaged."""
 
@@ -54,7 +59,7 @@ class Task:
     `checkpoint_folder` belongs to this attempt alone; `resume_from` is a checkpoint of an earlier one,
     `init_from` the model that every trial starts from. After the epochs in `checkpoint_epochs` a checkpoint is needed,
     after others it saves time if the worker dies. A worker that has grown above `memory_mb` (10**6 bytes) is replaced
-    after an epoch with a checkpoint.
+    after an epoch with a checkpoint. On a cluster it may run on `nodes`, by Ray's identity.
     """
 
     trial: int
@@ -70,6 +75,7 @@ class Task:
     threads: int = 1
     gpus: float = 0.0
     memory_mb: float | None = None
+    nodes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class Entered:
     pid: int
     device: str | None = None  # model of the processor or GPU
     code: str | None = None  # digest of our packages
+    node_id: str | None = None  # Ray's, on a cluster
 
 
 class AttemptOutcome(StrEnum):
@@ -108,6 +115,7 @@ class AttemptOutcome(StrEnum):
     MEMORY = "memory"  # there was none left
     CHECKPOINT = "checkpoint"  # the one to continue from cannot be read
     NO_SPACE = "no space"  # on the disk
+    NODE = "node"  # whose own fault it is
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,16 @@ class Left:
     traceback: str = ""
 
 
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_STORAGE_IS_GONE = (
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENODEV,
+    errno.ENXIO,
+    errno.ENOTCONN,
+    errno.EREMOTEIO,
+)
+_OF_GPU = re.compile(r"CUDA|cuDNN|cuBLAS|GPU", re.IGNORECASE)  # what TensorFlow says where a card fails
 TRACEBACK_LETTERS = 4000  # so much of a traceback is kept, from its end
 CHECKPOINT_SHARE = 0.05  # of the time of training may go into checkpoints that nobody asked for by epoch
 OnEpoch = Callable[[EpochReport], bool]
@@ -242,7 +260,9 @@ def run_attempt(task: Task, data: Any, trainable: Trainable, tell: Tell) -> None
 def _outcome(error: Exception) -> AttemptOutcome:
     if _is_full(error):
         return AttemptOutcome.NO_SPACE
-    return AttemptOutcome.MEMORY if _is_memory(error) else AttemptOutcome.FAILED
+    if _is_memory(error):
+        return AttemptOutcome.MEMORY
+    return AttemptOutcome.NODE if any(_is_of_machine(one) for one in _chain(error)) else AttemptOutcome.FAILED
 
 
 def _with_measurements(report: EpochReport, since: float) -> EpochReport:
@@ -286,10 +306,22 @@ def _is_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or type(error).__name__ in ("ResourceExhaustedError", "OutOfMemoryError")
 
 
-def _is_full(error: BaseException | None) -> bool:
+def _is_full(error: BaseException) -> bool:
     """Return whether a full or read-only disk is behind an error: no fault of the configuration."""
+    return any(isinstance(one, OSError) and one.errno in _NO_SPACE for one in _chain(error))
+
+
+def _is_of_machine(error: BaseException) -> bool:
+    """Return whether an error tells of a library, storage or device that fails where others may have it whole."""
+    if isinstance(error, (MachineFault, ImportError, ProcessError)):
+        return True
+    if isinstance(error, OSError):
+        return error.errno in _STORAGE_IS_GONE
+    return type(error).__name__ in ("InternalError", "UnknownError") and bool(_OF_GPU.search(str(error)))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it came from."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            return True
+        yield error
         error = error.__cause__ or error.__context__
-    return False

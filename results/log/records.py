@@ -54,6 +54,7 @@ class Cause(StrEnum):
 
     MEMORY = "memory"  # its worker was killed for memory or could not get any
     CHECKPOINT = "checkpoint"  # what it should have continued from cannot be read
+    NODE = "node"  # its machine was at fault: storage, a library, a device
 
 
 def utc_now() -> str:
@@ -199,6 +200,7 @@ class AttemptRunning(OfAttempt):
     pid: int
     device: str | None = None  # model of the processor or GPU
     code: str | None = None  # SHA-256 of the four packages there, hex
+    node_id: str | None = None  # Ray's, on a cluster
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,7 +208,7 @@ class AttemptEnded(OfAttempt):
     """An attempt is over; `counts` says whether it counts towards the limit of retries.
 
     `cause` is "memory" where a worker was killed for memory or could not get any, "checkpoint" where what it should
-    have continued from cannot be read, else None.
+    have continued from cannot be read, "node" where the machine was at fault, else None.
     """
 
     kind: ClassVar[str] = "attempt_ended"

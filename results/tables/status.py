@@ -22,6 +22,11 @@ from results.tables.ties import objective_interval, paired_difference, validatio
 LAST_REASONS = 3
 _CLOCK_TOLERANCE_S = 5.0
 _LABEL_WIDTH, _REASON_WIDTH = 15, 90
+_CAUSES = {
+    Cause.MEMORY: "out of memory",
+    Cause.CHECKPOINT: "with an unreadable checkpoint",
+    Cause.NODE: "through a fault of their machine",
+}
 
 
 @dataclass(frozen=True)
@@ -223,7 +228,7 @@ def _lost(state: RunState) -> Iterator[str]:
 
 def _kind(end: AttemptEnded) -> str:
     if end.cause is not None:
-        return {Cause.MEMORY: "out of memory", Cause.CHECKPOINT: "with an unreadable checkpoint"}[end.cause]
+        return _CAUSES[end.cause]
     return "raised or returned early" if end.counts else "died or interrupted"
 
 

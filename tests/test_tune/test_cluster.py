@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from results.log.recorder import Recorder
 from results.run_folder import RAY_FOLDER
 from results.study import ResourcesSection
 from tune.errors import StudyError
@@ -59,6 +60,7 @@ def test_a_workers_share_of_memory_is_that_of_the_fullest_node() -> None:
 def test_a_run_folder_that_cannot_take_a_file_is_one_line(quick_study: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / RAY_FOLDER).mkdir()
     (tmp_path / RAY_FOLDER / "nodes").write_text("")
-    nodes = Nodes(load_study(quick_study()), tmp_path, record=lambda found: None)
-    with pytest.raises(StudyError, match=r"nodes: cannot be written \(File exists\); free some space"):
-        nodes.look_first(lambda: None)
+    with Recorder(tmp_path) as recorder:
+        nodes = Nodes(load_study(quick_study()), tmp_path, recorder)
+        with pytest.raises(StudyError, match=r"nodes: cannot be written \(File exists\); free some space"):
+            nodes.look_first(lambda: None)

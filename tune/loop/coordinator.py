@@ -6,9 +6,13 @@ interrupted one would have.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import math
+import time
 from collections import Counter
 from collections.abc import Container
+from pathlib import Path
 
 from results.commands import command
 from results.errors import RecordError
@@ -17,17 +21,21 @@ from results.log.records import (
     AttemptEnded,
     AttemptRunning,
     Cause,
+    NodeChecked,
     RungDecision,
     Status,
     TrialKey,
+    utc_now,
 )
 from tune.errors import StudyError
 from tune.loop.decisions import epoch_events, trial_ended, why_stopped
+from tune.loop.faults import BENCH_AFTER, Faults, nodes_for
 from tune.loop.next_work import next_attempt
 from tune.loop.plan import Plan
 from tune.trainable import AttemptOutcome, Entered, EpochReport, Left, Task
 
 MAX_DEATHS = 10  # of workers without an epoch in between; a bound, so that no run goes on for ever
+SEEN_S = 2.0  # within which a file that another machine has written is seen here
 
 
 class HopelessStudyError(StudyError):
@@ -37,7 +45,8 @@ class HopelessStudyError(StudyError):
 class Coordinator:
     """One run in progress, whichever executor trains its attempts.
 
-    `max_concurrent` attempts live at once; a worker that has grown above `memory_mb` (10**6 bytes) is replaced.
+    `max_concurrent` attempts live at once; a worker that has grown above `memory_mb` (10**6 bytes) is replaced. On a
+    cluster `nodes` have trials, by Ray's identity.
     """
 
     def __init__(
@@ -45,12 +54,14 @@ class Coordinator:
     ) -> None:
         self.max_concurrent = max_concurrent
         self.memory_mb = memory_mb
+        self.nodes: tuple[str, ...] | None = None
         self.state = recorder.state
         self._plan = plan
         self._recorder = recorder
         self._write = recorder.write
         self._live: dict[TrialKey, Task] = {}
         self._deaths: Counter[TrialKey] = Counter()
+        self._faults = Faults()
         for key in list(self.state.trials):
             self._recover(key)
 
@@ -112,9 +123,7 @@ class Coordinator:
             self._failed(key, task, why, cause=Cause.MEMORY)
             return
         self._end_attempt(task, why)
-        self._deaths[key] += 1
-        if self._deaths[key] >= MAX_DEATHS:
-            self._end_trial(key, Status.FAILED, f"{MAX_DEATHS} workers died in a row, the last one: {why}")
+        self._settle_deaths(key, f"workers died in a row, the last one: {why}")
 
     def interrupt(self, why: str, *, killed_for_memory: Container[int] = ()) -> bool:
         """End all live attempts in the record; their trials stay open and are continued.
@@ -145,9 +154,15 @@ class Coordinator:
         except (TypeError, ValueError, RecordError) as error:
             self._left(key, task, Left(AttemptOutcome.FAILED, f"a report that cannot be recorded: {error}"))
             return True
+        if self.nodes is not None and report.checkpoint is not None and not _is_seen(Path(report.checkpoint)):
+            unseen = f"the driver does not see the checkpoint {report.checkpoint} that it wrote"
+            self._left(key, task, Left(AttemptOutcome.NODE, unseen))
+            return True
         # An attempt removes its earlier checkpoint once this returns, so the new one must be known after a power cut.
         self._write(*events, durable=report.checkpoint is not None)
         self._deaths.pop(key, None)
+        if node := self._node_of(task):
+            self._faults.went_well(node.node_id)
         self._settle(key, task)
         return self.state.trials[key].ended is not None
 
@@ -169,6 +184,10 @@ class Coordinator:
 
     def _left(self, key: TrialKey, task: Task, left: Left) -> None:
         run = self._recorder.run
+        node = self._node_of(task)
+        if left.outcome in (AttemptOutcome.NO_SPACE, AttemptOutcome.NODE) and node is not None:
+            self._failed_by(node, key, task, left)
+            return
         if left.outcome == AttemptOutcome.NO_SPACE:
             raise StudyError(
                 f"{run}: a worker could not write ({left.reason}); free some space and start the same command again, "
@@ -186,6 +205,35 @@ class Coordinator:
         else:
             cause = Cause.MEMORY if left.outcome == AttemptOutcome.MEMORY else None
             self._failed(key, task, reason, cause=cause, traceback=left.traceback)
+
+    def _failed_by(self, node: NodeChecked, key: TrialKey, task: Task, left: Left) -> None:
+        """End an attempt through a fault of its node, which has no trials any more after some of them in a row."""
+        del self._live[key]
+        why = f"{node.node}: {left.reason}"
+        self._end_attempt(task, why, cause=Cause.NODE, traceback=left.traceback)
+        self._settle_deaths(key, f"attempts met a fault of their machine or died in a row, the last one on {why}")
+        if not self._faults.are_too_many(node.node_id, key) or not node.admitted:
+            return
+        row = f"{BENCH_AFTER} different trials in a row failed there, the last one: {left.reason}"
+        if self.nodes == (node.node_id,):
+            run = self._recorder.run
+            raise HopelessStudyError(
+                f"{run}: no node has trials but {node.node}, and {row}; correct the cause and continue with "
+                f"`{command('resume', run)}`"
+            )
+        self._write(dataclasses.replace(node, time=utc_now(), admitted=False, reason=row), durable=True)
+        self.nodes = tuple(other for other in self.nodes or () if other != node.node_id)
+
+    def _node_of(self, task: Task) -> NodeChecked | None:
+        """Return the node on which an attempt runs, where there are several and one has begun it."""
+        running = self.state.trials[task.trial, task.repeat].running.get(task.attempt)
+        return None if self.nodes is None or running is None else self.state.nodes.get(running.node_id or "")
+
+    def _settle_deaths(self, key: TrialKey, words: str) -> None:
+        """Count an attempt that ended through no fault of its own; end a trial with too many and no epoch between."""
+        self._deaths[key] += 1
+        if self._deaths[key] >= MAX_DEATHS:
+            self._end_trial(key, Status.FAILED, f"{MAX_DEATHS} {words}")
 
     def _failed(
         self, key: TrialKey, task: Task, reason: str, *, cause: Cause | None = None, traceback: str = ""
@@ -233,7 +281,9 @@ class Coordinator:
 
     def _start_attempt(self, key: TrialKey) -> Task:
         trial = self.state.trials[key]
-        task, event = next_attempt(self._recorder.run, trial, self._plan.terms(trial), memory_mb=self.memory_mb)
+        nodes = nodes_for(trial, self.nodes)
+        terms = self._plan.terms(trial)
+        task, event = next_attempt(self._recorder.run, trial, terms, memory_mb=self.memory_mb, nodes=nodes)
         self._write(event, durable=True)
         self._live[key] = task
         return task
@@ -252,3 +302,15 @@ class Coordinator:
                 traceback=traceback,
             )
         )
+
+
+def _is_seen(path: Path) -> bool:
+    """Return whether a checkpoint of another machine is there; on a network's file system it may take a moment."""
+    until = time.monotonic() + SEEN_S
+    while not path.exists():
+        if time.monotonic() > until:
+            return False
+        with contextlib.suppress(OSError):
+            list(path.parent.iterdir())  # makes the system ask again
+        time.sleep(0.1)
+    return True

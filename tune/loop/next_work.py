@@ -81,7 +81,7 @@ class Terms:
 
 
 def next_attempt(
-    run: Path, trial: TrialState, terms: Terms, *, memory_mb: float | None = None
+    run: Path, trial: TrialState, terms: Terms, *, memory_mb: float | None = None, nodes: tuple[str, ...] | None = None
 ) -> tuple[Task, AttemptStarted]:
     """Return the next attempt of a trial: from its newest checkpoint that is still there, else from the start."""
     started = trial.started
@@ -101,6 +101,7 @@ def next_attempt(
         threads=terms.threads,
         gpus=terms.gpus,
         memory_mb=memory_mb,
+        nodes=nodes,
     )
     event = AttemptStarted(
         trial=started.trial,

@@ -195,20 +195,18 @@ class Driver:
 
         nodes = None
         if self._address is not None:
-            nodes = Nodes(self.study, self.run, record=self.recorder.write)
+            nodes = Nodes(self.study, self.run, self.recorder)
             nodes.look_first(self._signals.check)
-            coordinator.max_concurrent, coordinator.memory_mb = nodes.max_concurrent, nodes.memory_mb
+            nodes.hand_to(coordinator)
 
         def on_step() -> None:
             self._progress.tick()
-            if nodes is not None and nodes.look():
-                coordinator.max_concurrent, coordinator.memory_mb = nodes.max_concurrent, nodes.memory_mb
-                self._progress.say(nodes.in_words())
+            if nodes is not None:
+                nodes.look()
+                if nodes.hand_to(coordinator):
+                    self._progress.say(nodes.in_words())
 
-        def admitted() -> tuple[str, ...] | None:
-            return None if nodes is None else nodes.admitted
-
-        searcher = LogSearcher(coordinator, lambda: self._signals.received is not None, admitted)
+        searcher = LogSearcher(coordinator, lambda: self._signals.received is not None)
         tuner = make_tuner(self.study, searcher, data, folder=self.run / RAY_FOLDER, on_step=on_step)
         is_whole = True
         try:

@@ -37,19 +37,16 @@ class LogSearcher(_NotPickled, Searcher):
         self,
         coordinator: Coordinator,
         interrupted: Callable[[], bool],
-        admitted: Callable[[], tuple[str, ...] | None] = lambda: None,
     ) -> None:
         """Begin with nothing handed out.
 
         Args:
             coordinator: Of the run.
             interrupted: Whether the driver was told to end.
-            admitted: The nodes that may have trials, by Ray's identity; None: all of them.
         """
         super().__init__(metric=None, mode=None)
         self.coordinator = coordinator
-        self._admitted = admitted
-        self._starting: dict[str, tuple[str, ...]] = {}  # where attempts that no worker has begun may go
+        self._starting: set[str] = set()  # attempts that no worker has begun
         self._interrupted = interrupted
         self.memory_kills = MemoryKills()
         self.tasks: dict[str, Task] = {}  # by Ray's trial id
@@ -72,19 +69,18 @@ class LogSearcher(_NotPickled, Searcher):
         if task is None:
             return Searcher.FINISHED if self.coordinator.is_finished() else None
         self.tasks[trial_id] = task
-        nodes = self._admitted()
-        if nodes is not None:
-            self._starting[trial_id] = nodes
-        return {"task": task, "nodes": nodes}
+        self._starting.add(trial_id)
+        return {"task": task}
 
     def note_begun(self, trial_id: str) -> None:
         """Take note that an attempt is in a worker's hands."""
-        self._starting.pop(trial_id, None)
+        self._starting.discard(trial_id)
 
     def stranded(self) -> list[str]:
-        """Return the attempts that wait for nodes all of which are gone."""
-        now = set(self._admitted() or ()) if self._starting else set()
-        return [trial_id for trial_id, nodes in self._starting.items() if now.isdisjoint(nodes)]
+        """Return the attempts that wait for nodes none of which has trials any more."""
+        now = set(self.coordinator.nodes or ())
+        waiting = [(trial_id, self.tasks[trial_id].nodes) for trial_id in self._starting]
+        return [trial_id for trial_id, nodes in waiting if nodes is not None and now.isdisjoint(nodes)]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note of an attempt that is gone without having said so; the others are over already."""
@@ -162,9 +158,9 @@ def _placement(config: Mapping[str, Any]) -> ray_tune.PlacementGroupFactory:
     """Return what an attempt is given, and on which nodes; by its configuration, as Ray pickles this function."""
     task: Task = config["task"]
     bundle = {"CPU": float(task.threads)} | ({"GPU": task.gpus} if task.gpus else {})
-    if config["nodes"] is None:
+    if task.nodes is None:
         return ray_tune.PlacementGroupFactory([bundle])
-    selector = {NODE_LABEL: f"in({','.join(config['nodes'])})"}
+    selector = {NODE_LABEL: f"in({','.join(task.nodes)})"}
     return ray_tune.PlacementGroupFactory([bundle], bundle_label_selector=[selector])
 
 

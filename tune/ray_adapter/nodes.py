@@ -21,11 +21,13 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from results.log.recorder import Recorder
 from results.log.records import NodeChecked
 from results.run_folder import RAY_FOLDER
 from seti_model.errors import ConfigError
 from seti_model.own import source_digest
 from tune.errors import ClusterError, StudyError, TuneError
+from tune.loop.coordinator import Coordinator
 from tune.provenance import PACKAGES, code_digest
 from tune.ray_adapter.cluster import fitting, memory_share, room
 from tune.study import Study
@@ -55,15 +57,16 @@ class Found:
 class Nodes:
     """The nodes of a cluster while a search runs."""
 
-    def __init__(self, study: Study, run: Path, *, record: Callable[[NodeChecked], None]) -> None:
+    def __init__(self, study: Study, run: Path, recorder: Recorder) -> None:
         """Begin with none.
 
         Args:
             study: What a trial is given and what it trains.
             run: The run folder.
-            record: Takes what is found of a node.
+            recorder: Takes what is found of a node; its state says which may have trials.
         """
-        self._study, self._run, self._record = study, run, record
+        self._study, self._run, self._record = study, run, recorder.write
+        self._state = recorder.state
         # Read now, as this process uses them: a module that is edited later must not end the search.
         self._sources = {name: source_digest([name]) for name in study.own_names()}
         self._nonce = secrets.token_hex(16)
@@ -72,14 +75,14 @@ class Nodes:
         self._resources: dict[str, Mapping[str, float]] = {}  # of those that are alive
         self._names: dict[str, str] = {}  # of those that were asked
         self._tries: Counter[str] = Counter()  # that ended without a word, by node
-        self._checked: dict[str, NodeChecked] = {}
         self._next_look = 0.0
         self._folder = run / RAY_FOLDER / "nodes"
 
     @property
     def admitted(self) -> tuple[str, ...]:
         """The nodes that get trials, by Ray's identity."""
-        return tuple(sorted(node for node in self._resources if node in self._checked and self._checked[node].admitted))
+        checked = self._state.nodes
+        return tuple(sorted(node for node in self._resources if node in checked and checked[node].admitted))
 
     @property
     def max_concurrent(self) -> int:
@@ -92,6 +95,13 @@ class Nodes:
         return memory_share(
             [self._resources[node] for node in self.admitted], self._study.resources, self.max_concurrent
         )
+
+    def hand_to(self, coordinator: Coordinator) -> bool:
+        """Tell the coordinator what there is to run on; return whether it has changed."""
+        has_changed = coordinator.nodes != self.admitted or coordinator.max_concurrent != self.max_concurrent
+        coordinator.nodes = self.admitted
+        coordinator.max_concurrent, coordinator.memory_mb = self.max_concurrent, self.memory_mb
+        return has_changed
 
     def in_words(self) -> str:
         """Say how many nodes have trials now."""
@@ -124,16 +134,15 @@ class Nodes:
         for node in self._asked:  # it is admitted once it answers
             self._note(node, f"no answer within {ANSWER_S:.0f} s; look at it with `ray status`")
         if not self.admitted:
-            first = next((f"node {node.node}: {node.reason}" for node in self._checked.values()), "all nodes have left")
+            checked = self._state.nodes.values()
+            first = next((f"node {node.node}: {node.reason}" for node in checked), "all nodes have left")
             raise ClusterError(f"{first}; no node of the cluster can have trials")
 
-    def look(self) -> bool:
-        """Follow who joins and leaves; return whether other nodes may have trials than before."""
-        before = self.admitted
+    def look(self) -> None:
+        """Follow who joins and leaves."""
         if time.monotonic() >= self._next_look:
             self._ask()
         self._take_answers(wait_s=0.0)
-        return self.admitted != before
 
     def _ask(self) -> None:
         """Send the task to every node that is new and has room for a trial."""
@@ -204,7 +213,6 @@ class Nodes:
             memory_gb=has.get("memory", 0.0) / 1e9,
             free_gb=None if found is None else found.free_gb,
         )
-        self._checked[node] = checked
         self._record(checked)
 
     def _problem(self, found: Found) -> str:

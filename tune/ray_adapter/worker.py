@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune as ray_tune
 
-from tune.trainable import Entered, EpochReport, Left, Task, load_trainable, run_attempt
+from tune.errors import StudyError
+from tune.trainable import Entered, EpochReport, Left, MachineFault, Task, load_trainable, run_attempt
 
 _attempts_here = 0  # that this process has begun
 
@@ -24,13 +27,19 @@ def run_on_worker(config: Mapping[str, Any], data: Any, name: str, folder: Path 
     _attempts_here += 1
 
     def tell(message: Entered | EpochReport | Left) -> bool:
+        if isinstance(message, Entered) and task.nodes is not None:
+            message = dataclasses.replace(message, node_id=ray.get_runtime_context().get_node_id())
         ray_tune.report({"message": message})  # where the driver says "stop", Ray ends this thread by SystemExit
         if isinstance(message, EpochReport) and _has_grown(task, message):
             os._exit(0)  # the driver knows why from the report; a fresh worker continues from the checkpoint
         return False
 
     def trainable(task: Task, data: Any, on_epoch: Any) -> None:
-        load_trainable(name, folder)(task, data, on_epoch)  # whatever importing it does is the attempt's outcome
+        try:
+            train = load_trainable(name, folder)
+        except StudyError as error:  # the driver could, or there would be no search
+            raise MachineFault(str(error)) from error
+        train(task, data, on_epoch)
 
     run_attempt(task, data, trainable, tell)
 
