@@ -116,6 +116,8 @@ class ResourcesSection:
     cpus_per_trial: Natural = 1  # one thread each; the number of threads is part of what makes a result repeatable
     gpus_per_trial: Amount = 0.0  # 0.5 puts two trials on one GPU
     max_concurrent: Annotated[Natural | None, MAY_CHANGE] = None  # trials at once; none: what fits
+    # a cluster that grows: asked for room for max_concurrent trials, and waited for where it has none yet
+    autoscaled: Annotated[bool, MAY_CHANGE] = False
     # a worker that has grown above it (10**6 bytes) is replaced; none: its share of the machine
     memory_mb: Annotated[Annotated[float, Meta(ge=1, le=FINITE)] | None, MAY_CHANGE] = None
 

@@ -192,6 +192,14 @@ class AttemptStarted(OfAttempt):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptWaiting(OfAttempt):
+    """No worker has begun an attempt for five minutes, as far as can be seen for this reason."""
+
+    kind: ClassVar[str] = "attempt_waiting"
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptRunning(OfAttempt):
     """A worker entered the training function."""
 
@@ -332,6 +340,7 @@ EVENTS: Mapping[str, type[Event]] = {
         NodeChecked,
         TrialStarted,
         AttemptStarted,
+        AttemptWaiting,
         AttemptRunning,
         AttemptEnded,
         Epoch,

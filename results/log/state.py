@@ -14,6 +14,7 @@ from results.log.records import (
     AttemptEnded,
     AttemptRunning,
     AttemptStarted,
+    AttemptWaiting,
     Cause,
     Checkpoint,
     Epoch,
@@ -50,6 +51,7 @@ class TrialState:
     epochs: dict[int, Epoch] = field(default_factory=dict)
     rungs: dict[int, Rung] = field(default_factory=dict)
     attempts: dict[int, AttemptStarted] = field(default_factory=dict)
+    waiting: dict[int, AttemptWaiting] = field(default_factory=dict)
     running: dict[int, AttemptRunning] = field(default_factory=dict)
     attempts_ended: dict[int, AttemptEnded] = field(default_factory=dict)
     provenance: dict[int, Provenance] = field(default_factory=dict)  # of the driver that began each attempt
@@ -225,6 +227,8 @@ class RunState:
                 trial.provenance[event.attempt] = self.provenance
                 # What an earlier attempt did beyond the checkpoint is done again.
                 trial.epochs = {n: e for n, e in trial.epochs.items() if n <= event.from_epoch}
+            case AttemptWaiting():
+                trial.waiting[event.attempt] = event
             case AttemptRunning():
                 trial.running[event.attempt] = event
             case AttemptEnded():

@@ -25,8 +25,9 @@ from results.report.sentences import (
 from results.run_folder import EXAMPLES, FINAL, RECALL_TABLE, SEARCH_PICTURE
 from results.schema import to_json
 from results.tables.leaderboard import parameter_types
+from results.tables.nodes import NodeUse, node_uses
 from results.tables.status import duration
-from results.tables.table import short_name
+from results.tables.table import one_line, short_name
 from results.tables.ties import objective
 
 
@@ -223,7 +224,32 @@ def _costs(found: Findings) -> list[parts.Part]:
     prepared = sum(e.prepare_seconds or 0.0 for t in found.state.trials.values() for e in t.epochs.values())
     if prepared >= 1:
         ran += f" Preparing images took {duration(prepared)}, over all workers."
-    return [parts.Text(f"{ran} {how}"), parts.Table("Costs by the outcome of trials", heads, rows)]
+    return [
+        parts.Text(f"{ran} {how}"),
+        parts.Table("Costs by the outcome of trials", heads, rows),
+        *_nodes(found.state),
+    ]
+
+
+def _nodes(state: RunState) -> list[parts.Part]:
+    uses = node_uses(state)
+    if not uses:
+        return []
+
+    def remark(use: NodeUse) -> str:
+        if use.checked is not None and not use.checked.admitted:
+            return f"no trials: {one_line(use.checked.reason)}"
+        return f"slow: the others train {use.others:.0f} images/s" if use.is_slow else ""
+
+    rows: list[list[parts.Cell]] = [
+        [use.node, use.trials, use.epochs, use.images_per_s and round(use.images_per_s), remark(use)] for use in uses
+    ]
+    words = (
+        "Images/s are the median over the epochs of a machine, whatever networks it trained; it is called slow where "
+        "that is less than half of what the others do."
+    )
+    heads = ["machine", "trials", "epochs", "images/s", "remark"]
+    return [parts.Text(words), parts.Table("What each machine did", heads, rows)]
 
 
 def _finals(found: Findings) -> list[parts.Part]:

@@ -16,6 +16,7 @@ from results.audit import epochs_spent
 from results.log.records import ENDED, Status
 from results.log.state import RunState, TrialState
 from results.tables.compare import Comparison
+from results.tables.nodes import node_uses
 from results.tables.status import RunStatus, advantage, leader, lost_attempts, next_steps
 from results.tables.table import Table
 from results.tables.ties import objective_interval, validation_images
@@ -75,6 +76,18 @@ def status_json(status: RunStatus) -> str:
             "of_ended_trials": spent.spent,
             "of_ended_trials_without_stopping": spent.without_stopping,
         },
+        nodes=[
+            {
+                "node": use.node,
+                "has_trials": use.checked.admitted if use.checked else None,
+                "reason": use.checked.reason if use.checked else "",
+                "trials": use.trials,
+                "epochs": use.epochs,
+                "images_per_s": use.images_per_s,
+                "is_slow": use.is_slow,
+            }
+            for use in node_uses(state)
+        ],
         open_trials=[_open(t) for t in (*state.search_trials(), *state.final_trials()) if t.ended is None],
         lost_attempts=[
             {"trial": e.trial, "repeat": e.repeat, "attempt": e.attempt, "why": e.why, "cause": e.cause, "time": e.time}
@@ -129,6 +142,7 @@ def _open(trial: TrialState) -> dict[str, Any]:
         "resident_mb": last.resident_mb if last else None,
         "attempt": attempt,
         "node": entered.node if entered else None,
+        "waits": trial.waiting[attempt].why if attempt in trial.waiting and not entered else None,
     }
 
 

@@ -247,7 +247,7 @@ def _where_and_why(trial: TrialState) -> str:
     """Say at which epoch and why a trial ended, or where it is."""
     words = "baseline, " if trial.started.is_baseline else ""
     if trial.ended is None:
-        node = trial.running[max(trial.running)].node if trial.running else "no node yet"
+        node = trial.running[max(trial.running)].node if trial.running else "starting"
         return f"{words}attempt {max(trial.attempts, default=0)}, {node}"
     if trial.status == Status.STOPPED and (rung := trial.rungs.get(trial.ended.epochs)):
         return f"{words}epoch {rung.epoch}: below {rung.cutoff:.6g} ({rung.seen} seen)"

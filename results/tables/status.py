@@ -11,11 +11,12 @@ from pathlib import Path
 from results.audit import epochs_spent
 from results.commands import command, continuing
 from results.log.recorder import is_being_written
-from results.log.records import ENDED, AttemptEnded, Cause, NodeChecked, Status, trial_name
+from results.log.records import ENDED, AttemptEnded, Cause, Status, trial_name
 from results.log.state import RunState, TrialState, fold
 from results.run_folder import REPORT
 from results.stats.intervals import PairedDifference
 from results.tables.leaderboard import rank_trials
+from results.tables.nodes import NodeUse, node_uses
 from results.tables.table import one_line
 from results.tables.ties import objective_interval, paired_difference, validation_images
 
@@ -71,8 +72,11 @@ def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
     ):
         if text:
             lines.append(f"{label:{_LABEL_WIDTH}}{text}")
-    lines += _labelled("no trials on", (f"{n.node}: {one_line(n.reason)}" for n in _nodes(state) if not n.admitted))
-    lines += _labelled("running" if status.is_running else "open", _open_trials(status))
+    uses = node_uses(state)
+    lines += _labelled("nodes", (_use(use) for use in uses if use.checked is None or use.checked.admitted))
+    refused = (use.checked for use in uses if use.checked is not None and not use.checked.admitted)
+    lines += _labelled("no trials on", (f"{found.node}: {one_line(found.reason)}" for found in refused))
+    lines += _labelled("running" if status.is_running else "open", _open_trials(status, now))
     lines += _labelled("lost attempts", _lost(state))
     lines += _labelled("next", next_steps(status))
     return "\n".join(lines)
@@ -89,9 +93,12 @@ def duration(seconds: float) -> str:
     return " ".join(parts[:2])
 
 
-def _nodes(state: RunState) -> list[NodeChecked]:
-    """Return what was found last of each node, by its name: one that joins again has another identity."""
-    return list({found.node: found for found in state.nodes.values()}.values())
+def _use(use: NodeUse) -> str:
+    room = [] if use.checked is None or use.checked.cpus is None else [f"{use.checked.cpus:g} CPUs"]
+    speed = [] if use.images_per_s is None else [f"{use.images_per_s:.0f} images/s"]
+    words = ", ".join([*room, *speed, f"{use.epochs} epochs, {use.trials} trials"])
+    slow = f"; slow: the others train {use.others:.0f} images/s" if use.is_slow else ""
+    return f"{use.node}: {words}{slow}"
 
 
 def _how_it_stands(status: RunStatus, now: datetime) -> str:
@@ -122,8 +129,11 @@ def _counts(status: RunStatus) -> str:
     counts = Counter(t.status for t in trials)
     words = [f"{counts[s]} {s}" for s in ENDED if counts[s]]
     still = len(trials) - sum(counts[s] for s in ENDED)
-    if still:
-        words.append(f"{still} {'running' if status.is_running else 'open'}")
+    starting = sum(_is_starting(t) for t in trials) if status.is_running else 0
+    if still > starting:
+        words.append(f"{still - starting} {'running' if status.is_running else 'open'}")
+    if starting:
+        words.append(f"{starting} starting")
     finals = Counter(t.status if t.ended else "open" for t in state.final_trials())
     text = f"{len(trials)} of {total}" if isinstance(total, int) else str(len(trials))
     text += f": {', '.join(words)}" if words else ""
@@ -197,7 +207,19 @@ def _epochs(state: RunState) -> str:
     return f"{done} done; ended trials took {spent.spent}, stopping them early saved {saved} ({spent.saved:.0%})"
 
 
-def _open_trials(status: RunStatus) -> Iterator[str]:
+def _is_starting(trial: TrialState) -> bool:
+    """Return whether an attempt was handed out that no worker has begun."""
+    attempt = trial.open_attempt()
+    return trial.ended is None and attempt is not None and attempt not in trial.running
+
+
+def _starting(trial: TrialState, attempt: int, now: datetime) -> str:
+    since = now - datetime.fromisoformat(trial.attempts[attempt].time)
+    why = f": {one_line(trial.waiting[attempt].why)}" if attempt in trial.waiting else ""
+    return f"attempt {attempt} is starting for {duration(since.total_seconds())}{why}"
+
+
+def _open_trials(status: RunStatus, now: datetime) -> Iterator[str]:
     for trial in (*status.state.search_trials(), *status.state.final_trials()):
         if trial.ended is not None:
             continue
@@ -210,7 +232,7 @@ def _open_trials(status: RunStatus) -> Iterator[str]:
             words.append("waits for its next attempt" if status.is_running else "continues with the run")
         else:
             entered = trial.running.get(attempt)
-            words.append(f"attempt {attempt}" + (f" on {entered.node}" if entered else ", no node yet"))
+            words.append(f"attempt {attempt} on {entered.node}" if entered else _starting(trial, attempt, now))
         yield ", ".join(words)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -91,7 +92,8 @@ def test_a_running_run_says_where_its_trials_are(hand: Any, tmp_path: Path) -> N
     assert "running now for 1 d 2 h" in text.splitlines()[0]
     assert "running        trial 3, epoch 1/3, last 0.5500, waits for its next attempt" in text
     assert "               trial 4, epoch 1/3, last 0.5000, attempt 0 on node-1" in text
-    assert "               trial 5, epoch 0/3, attempt 0, no node yet" in text
+    assert re.search(r"\n +trial 5, epoch 0/3, attempt 0 is starting for 1 d 2 h\n", text)
+    assert "2 running, 1 starting" in text
     assert "seti-tune resume" not in text
 
 

@@ -6,6 +6,7 @@ Each machine is a set of namespaces (machines.py), and the trainable sleeps, so 
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import statistics
 import subprocess
@@ -22,9 +23,19 @@ from machines import PORT, Machine, Machines, ray_machines, unavailable
 from processes import SEARCH, write_quick_study
 
 import tune
-from results.log.records import AttemptEnded, AttemptRunning, AttemptStarted, Epoch, Event
+from results.log.records import (
+    AttemptEnded,
+    AttemptRunning,
+    AttemptStarted,
+    AttemptWaiting,
+    Cause,
+    Epoch,
+    Event,
+    NodeChecked,
+)
 from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
+from results.tables.nodes import node_uses
 from results.tables.status import run_status, status_text
 
 pytestmark = [
@@ -317,3 +328,174 @@ def test_the_token_that_a_local_search_leaves_is_its_owners_alone(tmp_path: Path
     assert done.returncode == 0, done.stderr
     token = tmp_path / ".ray" / "auth_token"
     assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_driver_cut_off_from_its_cluster_ends_and_its_run_is_resumed(cluster: Machines, tmp_path: Path) -> None:
+    study = write_quick_study(tmp_path, trials=60, max_epochs=6, sleep=1.0, extra=RANDOM)
+    run = tmp_path / "run"
+    cut, others = cluster.made[1], (cluster.made[0], cluster.made[2])
+    process = search(cluster, study, run, "--no-finals", on=1)
+    wait_until(lambda: len(running(run)) >= 0.8 * sum(CPUS), process, run)
+    cut.cut()
+    since = time.monotonic()
+    assert process.wait(150) == 3
+    took = time.monotonic() - since
+    said = run.with_suffix(".txt").read_text()
+    head = f"{cluster.made[0].address}:{PORT}"
+    assert f"the head of the cluster ({head}) has not answered for 60 s; all that was recorded is kept" in said
+    assert f"seti-tune resume {run}" in said.splitlines()[-1]
+
+    def workers(machine: Machine) -> list[str]:
+        """Return Ray's workers that run an attempt there."""
+        listed = machine.run("ps", "-eo", "args").stdout.splitlines()
+        return [line for line in listed if line.startswith("ray::") and "IDLE" not in line and "Agent" not in line]
+
+    until = time.monotonic() + 60
+    while any(workers(machine) for machine in (*others, cut)) and time.monotonic() < until:
+        time.sleep(1)
+    assert [workers(machine) for machine in (*others, cut)] == [[], [], []]
+    cut.cut(is_cut=False)
+    resume = [*SEARCH[:-1], "resume", run, "--plain", "--address", head]
+    again = others[0].run(*resume, check=False, timeout=400)
+    assert again.returncode == 0, again.stderr
+    print(f"driver cut off: ended after {took:.0f} s, {sum(every_trial_once(run, 60).values())} epochs done again")
+
+
+def test_a_machine_whose_storage_fails_during_a_search_is_benched_and_costs_no_trial(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    study = write_quick_study(tmp_path, trials=60, max_epochs=4, sleep=0.4, extra=RANDOM)
+    run = tmp_path / "runs" / "run"
+    with ray_machines(2, 2, 4) as machines:
+        victim = machines.made[2]
+        victim.run("mount", "--bind", tmp_path / "runs", tmp_path / "runs")
+        process = search(machines, study, run, "--no-finals")
+        wait_until(lambda: sum(e.node == victim.name for e in running(run).values()) == 4, process, run)
+        victim.run("mount", "-o", "remount,ro,bind", tmp_path / "runs")
+        said = ended(process, run)
+    repeated = every_trial_once(run, 60)
+    faults = [e for e in read_events(run) if isinstance(e, AttemptEnded) and e.cause == Cause.NODE]
+    print(f"storage of a machine failed: {len(faults)} attempts, {sum(repeated.values())} epochs done again")
+    assert {e.why.partition(":")[0] for e in faults} == {victim.name}
+    assert 3 <= len(faults) <= 6, "three trials, and what its other workers had begun"
+    assert all(t.status in ("completed", "stopped") for t in load_run(run).search_trials())
+    benching = r"node machine3 gets no trials: 3 different trials in a row failed there, the last one: .*Read-only"
+    assert re.search(benching, said)
+    assert "2 nodes have trials, 4 at a time" in said
+    benched = [e for e in read_events(run) if isinstance(e, NodeChecked) and not e.admitted]
+    assert [e.node for e in benched] == [victim.name]
+    after = [e for e in read_events(run) if isinstance(e, AttemptStarted) and e.time > benched[0].time]
+    names = {(e.trial, e.attempt): e.node for e in read_events(run) if isinstance(e, AttemptRunning)}
+    assert victim.name not in {names[e.trial, e.attempt] for e in after}
+
+
+NETWORK_STUDY = """
+[study]
+space = "baseline"
+trials = 6
+max_epochs = 2
+[data]
+simulate = "course"
+train = 128
+validation = 64
+test = 64
+seed = 1
+[asha]
+grace_epochs = 1
+[fixed]
+"network.dense_units" = 32
+[finals]
+finalists = 1
+seeds = 2
+"""
+
+
+def test_real_networks_are_trained_on_three_machines_and_repeated_to_the_bit(tmp_path: Path) -> None:
+    study, run = tmp_path / "study.toml", tmp_path / "run"
+    study.write_text(NETWORK_STUDY)
+    with ray_machines(1, 1, 1) as machines:
+        ended(search(machines, study, run), run, timeout=800)
+        state = load_run(run)
+        winner = state.decisions[-1].winner
+        elsewhere = machines.made[1]
+        words = [*SEARCH[:-1], "retrain", run, "--trial", str(winner), "--out", tmp_path / "again"]
+        again = elsewhere.run(*words, check=False, timeout=300)
+    assert not every_trial_once(run, 6)
+    assert len(state.final_trials()) == 4
+    assert all(trial.status == "completed" for trial in state.final_trials())
+    assert {e.node for e in read_events(run) if isinstance(e, AttemptRunning)} == {"machine1", "machine2", "machine3"}
+    assert [use.images_per_s is not None for use in node_uses(state)] == [True] * 3
+    assert again.returncode == 0, again.stderr
+    assert "identical" in again.stdout
+
+
+GROWING = {
+    "cluster_name": "growing",
+    "max_workers": 2,
+    "provider": {"type": "fake_multinode"},
+    "available_node_types": {
+        "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+        "worker": {"resources": {"CPU": 2}, "node_config": {}, "min_workers": 0, "max_workers": 2},
+    },
+    "head_node_type": "head",
+    "idle_timeout_minutes": 0.1,
+    "upscaling_speed": 10,
+}
+NODES_ALIVE = "import ray\nray.init(address='auto')\nprint('alive', sum(n['Alive'] for n in ray.nodes()))"
+
+
+def test_a_cluster_that_starts_at_zero_grows_for_a_search_and_shrinks_after_it(tmp_path: Path) -> None:
+    """Ray's own autoscaler, whose machines are further nodes on the first one; at last the driver is killed."""
+    options = "[resources]\nautoscaled = true\nmax_concurrent = 4\n"
+    study = write_quick_study(tmp_path, trials=24, max_epochs=3, sleep=0.5, extra=RANDOM + options)
+    run = tmp_path / "run"
+    (tmp_path / "growing.json").write_text(json.dumps(GROWING))
+
+    def alive() -> int:
+        said = machines.made[0].run(sys.executable, "-c", NODES_ALIVE).stdout
+        return int(said.split("alive ")[1])
+
+    def shrunk(within: float) -> bool:
+        until = time.monotonic() + within
+        while alive() > 1 and time.monotonic() < until:
+            time.sleep(3)
+        return alive() == 1
+
+    with Machines() as machines:
+        head = machines.add()
+        ray = Path(sys.executable).with_name("ray")
+        variables = "AUTOSCALER_UPDATE_INTERVAL_S=1", "RAY_FAKE_CLUSTER=1"
+        start = ("--head", f"--port={PORT}", "--num-cpus=0", f"--node-ip-address={head.address}")
+        head.run("env", *variables, ray, "start", *start, f"--autoscaling-config={tmp_path / 'growing.json'}")
+        assert alive() == 1
+        said = ended(search(machines, study, run, "--no-finals"), run)
+        assert "no node has room for a trial (of 1); waiting for the cluster to grow" in said
+        assert "2 nodes have trials, 4 at a time" in said
+        assert not every_trial_once(run, 24)
+        assert shrunk(120)
+        killed = tmp_path / "killed"
+        process = search(machines, study, killed, "--no-finals")
+        wait_until(lambda: bool(running(killed)), process, killed)
+        head.run("pkill", "-9", "-f", "tune.process.child")
+        assert process.wait(120) == 3
+        assert "the driver was killed by SIGKILL" in killed.with_suffix(".txt").read_text()
+        assert shrunk(120), "what a killed driver asked for was not given back"
+
+
+def test_a_trial_that_waits_for_others_to_leave_the_cluster_says_so(tmp_path: Path) -> None:
+    study, run = write_quick_study(tmp_path, trials=2, max_epochs=1), tmp_path / "run"
+    holding = tmp_path / "holding.py"
+    holding.write_text(
+        "import ray, time\nray.init(address='auto')\n@ray.remote(num_cpus=1)\ndef hold(): time.sleep(345)\n"
+        "ray.get([hold.remote() for _ in range(2)])\n"
+    )
+    with ray_machines(2) as machines:
+        other = machines.made[0].start(sys.executable, holding, out=tmp_path / "holding.txt")
+        time.sleep(15)
+        process = search(machines, study, run, "--no-finals")
+        wait_until(lambda: any(isinstance(e, AttemptWaiting) for e in recorded(run)), process, run, timeout=400)
+        text = status_text(run_status(run))
+        ended(process, run)
+        assert other.wait(100) == 0
+    why = "all 2 CPUs of the cluster are taken, by other work too; see `ray status`"
+    assert re.search(rf"trial 0, epoch 0/1, attempt 0 is starting for 5 min.*: {re.escape(why)}", text), text
+    assert not every_trial_once(run, 2)

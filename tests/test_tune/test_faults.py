@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def test_a_signal_leaves_a_readable_run_no_process_and_can_be_continued(
     with started(study, run) as process:
         children = descendants(process)
         assert len(children) > 2
+        sent = time.time()
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
@@ -58,9 +60,10 @@ def test_a_signal_leaves_a_readable_run_no_process_and_can_be_continued(
     assert state.trials[0, None].ended is None
     assert all(t.open_attempt() is None for t in state.trials.values())
     assert (run / "leaderboard.csv").read_text().startswith("rank,trial,status")
-    assert [e for e in read_events(run) if isinstance(e, StudyEnded)][-1].reason == (
-        f"interrupted by {signal.Signals(number).name}"
-    )
+    [ended] = [e for e in read_events(run) if isinstance(e, StudyEnded)]
+    assert ended.reason == f"interrupted by {signal.Signals(number).name}"
+    # What sends SIGTERM to a job of Ray's sends SIGKILL after 3 s.
+    assert datetime.fromisoformat(ended.time).timestamp() - sent < 3
 
     slow.unlink()
     assert search(study, run).returncode == 0

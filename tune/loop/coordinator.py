@@ -20,6 +20,7 @@ from results.log.recorder import Recorder
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
+    AttemptWaiting,
     Cause,
     NodeChecked,
     RungDecision,
@@ -124,6 +125,11 @@ class Coordinator:
             return
         self._end_attempt(task, why)
         self._settle_deaths(key, f"workers died in a row, the last one: {why}")
+
+    def note_waiting(self, task: Task, why: str) -> None:
+        """Record why no worker begins an attempt."""
+        if self._live.get((task.trial, task.repeat)) == task:
+            self._write(AttemptWaiting(trial=task.trial, repeat=task.repeat, attempt=task.attempt, why=why))
 
     def interrupt(self, why: str, *, killed_for_memory: Container[int] = ()) -> bool:
         """End all live attempts in the record; their trials stay open and are continued.

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING
 from results.commands import command
 from results.run_folder import LOG_NAME
 from tune.errors import guarded
+from tune.process.channel import follow_parent
 from tune.process.signals import Interrupted, Signals, exit_code
 from tune.view.terminal import PLAIN
 
@@ -60,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals = Signals()
     signals.install()
     (order,) = sys.argv[1:] if arguments is None else arguments
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    follow_parent()
     return guarded(lambda: _run(Order(**json.loads(order)), signals), bug=EXIT_BUG)
 
 
@@ -107,12 +105,6 @@ def _study(order: Order) -> Study:
 
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
-
-
-def _end_with_parent() -> None:
-    """End in order when the parent is gone: nobody writes to standard input, so reading returns only then."""
-    os.read(0, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

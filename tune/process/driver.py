@@ -29,10 +29,12 @@ from tune.initial import prepare_initial
 from tune.loop.coordinator import Coordinator, HopelessStudyError
 from tune.loop.next_work import finals_wait, has_work
 from tune.loop.search import SearchPlan
+from tune.process.channel import tell_parent
 from tune.process.signals import Interrupted, Signals
 from tune.process.upkeep import Upkeep
 from tune.provenance import provenance
 from tune.ray_adapter import cluster as clusters
+from tune.ray_adapter.autoscale import room_asked_for
 from tune.resume import check_continuation, check_digest, opening_events
 from tune.study import Study
 from tune.trainable import load_trainable
@@ -112,8 +114,7 @@ class Driver:
         except Interrupted as interrupted:
             if self.state.started is None:
                 raise
-            if self.state.ended is None:  # else nothing has been begun since
-                self._end_unfinished(f"interrupted by {interrupted.name}")
+            self._end_unfinished(f"interrupted by {interrupted.name}")
             return Outcome(self.state, signal=interrupted.name)
         except (HopelessStudyError, RayLostError, ClusterError) as error:
             self._end_unfinished(str(error))
@@ -141,7 +142,8 @@ class Driver:
         return refresh(run)
 
     def _end_unfinished(self, reason: str) -> None:
-        self.recorder.write(StudyEnded(finished=False, reason=reason), durable=True)
+        if self.state.ended is None:  # else it is recorded, or nothing has been begun since
+            self.recorder.write(StudyEnded(finished=False, reason=reason), durable=True)
         write_receipts(self.run, self.state)
         write_tables(self.run, self.state)
 
@@ -169,7 +171,7 @@ class Driver:
                     max_concurrent=cluster.max_concurrent,
                     memory_mb=cluster.memory_mb,
                 )
-                while not self._tune(coordinator, data):
+                while not self._tune_with_room(coordinator, data):
                     clusters.disconnect()
                     self._connect(data)
         finally:
@@ -179,9 +181,18 @@ class Driver:
     def _connect(self, data: TrainingData | None) -> clusters.Cluster:
         size = 0 if data is None else data.train.images.nbytes + data.validation.images.nbytes
         cluster = clusters.connect(self._address, self.study.resources, folder=self.run / RAY_FOLDER, data_bytes=size)
+        if cluster.address is not None:
+            tell_parent(cluster.address, asks_for_room=self.study.resources.autoscaled)
         self._signals.install()  # Ray takes SIGTERM for itself
         self._signals.check()
         return cluster
+
+    def _tune_with_room(self, coordinator: Coordinator, data: TrainingData | None) -> bool:
+        """Do what `_tune` does; where the cluster grows on request, ask it for room meanwhile."""
+        if self._address is None or not self.study.resources.autoscaled:
+            return self._tune(coordinator, data)
+        with room_asked_for(self.study.resources, self.study.study.trials):
+            return self._tune(coordinator, data)
 
     def _tune(self, coordinator: Coordinator, data: TrainingData | None) -> bool:
         """Run Ray Tune until nothing is left to do; return False where a new Ray has to go on.
@@ -196,7 +207,7 @@ class Driver:
         nodes = None
         if self._address is not None:
             nodes = Nodes(self.study, self.run, self.recorder)
-            nodes.look_first(self._signals.check)
+            nodes.look_first(self._signals.check, say=self._progress.say)
             nodes.hand_to(coordinator)
 
         def on_step() -> None:
@@ -220,7 +231,10 @@ class Driver:
             coordinator.interrupt("the driver could not go on")
             raise searcher.error
         if self._signals.received is not None:
-            coordinator.interrupt(f"interrupted by {self._signals.received}")
+            why = f"interrupted by {self._signals.received}"
+            coordinator.interrupt(why)
+            # First of all: who sends SIGTERM may send SIGKILL while Ray's processes end.
+            self.recorder.write(StudyEnded(finished=False, reason=why), durable=True)
             self._signals.check()
         return is_whole or coordinator.is_finished()
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from types import FrameType
 
 import psutil
 
+from tune.process.channel import CUT_OFF_S, HeadWatch
 from tune.process.child import EXIT_BUG, Order
 from tune.process.signals import BOTH, hold, release
+from tune.ray_adapter.autoscale import withdraw_for
+from tune.ray_adapter.cluster import DRIVER, driver_name
 from tune.view.terminal import LIVE, SHOW_CURSOR
 
 EXIT_CODES = (0, 2, 3, 130)
@@ -24,13 +29,14 @@ SWEEP_WAIT_S = 5.0
 
 def supervise(order: Order) -> int:
     """Run the driver in a session of its own until it ends; return the exit code for the user."""
-    readable, writable = os.pipe()
+    here, there = socket.socketpair()
     forwarded: list[int] = []
     # -P: modules in the current folder must not be taken for ours.
     command = [sys.executable, "-P", "-m", "tune.process.child", json.dumps(vars(order))]
     hold()  # the driver lets them through when it can act upon them
-    child = subprocess.Popen(command, stdin=readable, start_new_session=True)
-    os.close(readable)
+    child = subprocess.Popen(command, stdin=there.fileno(), start_new_session=True)
+    there.close()
+    watch = HeadWatch(child, here)
 
     def forward(number: int, frame: FrameType | None) -> None:
         if child.poll() is None:
@@ -48,8 +54,16 @@ def supervise(order: Order) -> int:
         if order.view == LIVE:  # a driver that ended at once has left its view on the screen and the cursor hidden
             left = child.returncode not in EXIT_CODES or len(forwarded) > 1
             print(f"{SHOW_CURSOR}\n" if left else SHOW_CURSOR, end="", file=sys.stderr, flush=True)
-        # The driver reads the other end: should this process be killed, it notices and ends in order.
-        os.close(writable)
+        here.close()  # the driver reads the other end: should this process be killed, it notices and ends in order
+    if watch.cut_off is not None:
+        return _explain_silence(watch.cut_off, child.pid, order)
+    if watch.asked is not None and code < 0:  # killed: it cannot have done so itself
+        withdraw_for(watch.asked)
+    return _explain(code, forwarded, order)
+
+
+def _explain(code: int, forwarded: Sequence[int], order: Order) -> int:
+    """Say how the driver ended where it cannot have said so itself; return the exit code for the user."""
     if code == EXIT_BUG:
         return 1
     at_once = len(forwarded) > 1 and code in (3, 130)
@@ -63,9 +77,33 @@ def supervise(order: Order) -> int:
     return 3
 
 
+def _explain_silence(head: str, driver: int, order: Order) -> int:
+    """Say that the driver was cut off, and end its workers here, as the head would do if it could."""
+    silent = f"the head of the cluster ({head}) has not answered for {CUT_OFF_S:.0f} s"
+    kept = f"all that was recorded is kept, continue with: {order.again()}"
+    print(f"seti-tune: {silent}; {kept}", file=sys.stderr, flush=True)
+    _end_all(workers_here(driver))
+    return 3
+
+
 def sweep(session: int) -> None:
     """End every process of a session: what Ray started and could not end itself."""
-    left = [process for process in psutil.process_iter() if _session_of(process.pid) == session]
+    _end_all([process for process in psutil.process_iter() if _session_of(process.pid) == session])
+
+
+def workers_here(driver: int) -> list[psutil.Process]:
+    """Return the workers on this machine of the driver with this process number, from Ray's own processes too."""
+    return [process for process in psutil.process_iter() if _works_for(process) == driver_name(driver)]
+
+
+def _works_for(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(DRIVER)
+    except (psutil.Error, OSError):
+        return None
+
+
+def _end_all(left: Sequence[psutil.Process]) -> None:
     for process in left:
         _quietly(process, signal.SIGTERM)
     _, alive = psutil.wait_procs(left, timeout=SWEEP_WAIT_S)

@@ -5,6 +5,7 @@ Ray calls the scheduler first, then the searcher, then callbacks, so reports go 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from tune.loop.coordinator import Coordinator
-from tune.ray_adapter.cluster import MemoryKills
+from tune.ray_adapter.cluster import MemoryKills, why_waiting
 from tune.ray_adapter.worker import run_on_worker
 from tune.study import Study
 from tune.trainable import Task
 
+LATE_S = 300.0  # for a worker to begin
 NODE_LABEL = "ray.io/node-id"
 
 
@@ -46,7 +48,8 @@ class LogSearcher(_NotPickled, Searcher):
         """
         super().__init__(metric=None, mode=None)
         self.coordinator = coordinator
-        self._starting: set[str] = set()  # attempts that no worker has begun
+        self._starting: dict[str, float] = {}  # attempts that no worker has begun, and since when
+        self._said: set[str] = set()  # those of which is recorded why
         self._interrupted = interrupted
         self.memory_kills = MemoryKills()
         self.tasks: dict[str, Task] = {}  # by Ray's trial id
@@ -69,12 +72,23 @@ class LogSearcher(_NotPickled, Searcher):
         if task is None:
             return Searcher.FINISHED if self.coordinator.is_finished() else None
         self.tasks[trial_id] = task
-        self._starting.add(trial_id)
+        self._starting[trial_id] = time.monotonic()
         return {"task": task}
 
     def note_begun(self, trial_id: str) -> None:
         """Take note that an attempt is in a worker's hands."""
-        self._starting.discard(trial_id)
+        self._starting.pop(trial_id, None)
+        self._said.discard(trial_id)
+
+    def say_why_waiting(self) -> None:
+        """Record, once for each attempt that has waited for long, why no worker begins it."""
+        now = time.monotonic()
+        late = [one for one, since in self._starting.items() if now - since > LATE_S and one not in self._said]
+        if late:
+            self._said.update(late)
+            why = why_waiting()
+            for trial_id in late:
+                self.coordinator.note_waiting(self.tasks[trial_id], why)
 
     def stranded(self) -> list[str]:
         """Return the attempts that wait for nodes none of which has trials any more."""
@@ -150,6 +164,7 @@ class Interruptible(_NotPickled, ray_tune.Stopper):
         """Return whether the loop has to end."""
         is_over = self._searcher.is_over  # asked first: the last step must show that an end was asked for
         self._on_step()
+        self._searcher.say_why_waiting()
         self._searcher.memory_kills.look()
         return is_over
 

@@ -39,13 +39,15 @@ _QUIET = {
 }
 # With an arena for each of Ray's threads training is a fifth slower: its arrays are mapped anew at every step.
 _WORKERS = {"MALLOC_ARENA_MAX": "1"}
+DRIVER = "SETI_TUNE_DRIVER"  # in the environment of a cluster's workers: whose they are
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What there is to run on; `max_concurrent` trials fit, or as many as the study allows.
+    """What there is to run on; `max_concurrent` trials fit, or as many as the study allows; 0 where it has yet to grow.
 
-    `memory_mb` (10**6 bytes) is the share of one worker on the node where it is smallest.
+    `memory_mb` (10**6 bytes) is the share of one worker on the node where it is smallest, `address` where the head is
+    (HOST:PORT), None on this machine alone.
     """
 
     nodes: int
@@ -71,8 +73,8 @@ def concurrency(resources: ResourcesSection, nodes: Sequence[Mapping[str, float]
         largest = max(nodes, key=lambda node: (node.get("GPU", 0), node.get("CPU", 0)), default={})
         raise StudyError(
             f"[resources] a trial asks for {resources.cpus_per_trial} CPUs and {resources.gpus_per_trial:g} GPUs of "
-            f"one node, the largest has {largest.get('CPU', 0):g} and {largest.get('GPU', 0):g}; ask for less or give "
-            "--address of a cluster with larger ones"
+            f"one node, the largest has {largest.get('CPU', 0):g} and {largest.get('GPU', 0):g}; ask for less, give "
+            "--address of a cluster with larger ones, or set autoscaled = true where a cluster grows on request"
         )
     return most
 
@@ -209,11 +211,18 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
     nodes = live_nodes()
     cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
     try:
-        most = concurrency(resources, nodes)
-        return Cluster(len(nodes), cpus, gpus, most, memory_share(nodes, resources, most), address)
+        may_grow = address is not None and resources.autoscaled
+        most = room(resources, nodes) if may_grow else concurrency(resources, nodes)
+        head = None if address in (None, "local") else ray.get_runtime_context().gcs_address
+        return Cluster(len(nodes), cpus, gpus, most, memory_share(nodes, resources, most), head)
     except StudyError:
         disconnect()
         raise
+
+
+def driver_name(pid: int) -> str:
+    """Return what the workers of a driver on this machine have as `DRIVER`."""
+    return f"{socket.gethostname()}:{pid}"
 
 
 def live_nodes() -> list[dict[str, float]]:
@@ -221,6 +230,17 @@ def live_nodes() -> list[dict[str, float]]:
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def why_waiting() -> str:
+    """Say as far as can be seen why Ray starts no worker for an attempt that fits."""
+    import ray
+
+    total, free = (has.get("CPU", 0.0) for has in (ray.cluster_resources(), ray.available_resources()))
+    if free < 1:
+        return f"all {total:g} CPUs of the cluster are taken, by other work too; see `ray status`"
+    is_free = f"{free:g} of {total:g} CPUs of the cluster are free, so a worker does not start"
+    return f"{is_free}; see `ray status`, and Ray's logs on the nodes"
 
 
 @contextlib.contextmanager
@@ -285,7 +305,8 @@ def _join(address: str, quiet: dict[str, Any]) -> None:
     import ray
 
     try:
-        ray.init(address=address, runtime_env={"env_vars": _WORKERS}, **quiet)
+        environment = _WORKERS | {DRIVER: driver_name(os.getpid())}
+        ray.init(address=address, runtime_env={"env_vars": environment}, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise StudyError(

@@ -36,6 +36,7 @@ from tune.trainable import load_trainable
 TRIES = 3  # to ask a node whose worker dies
 LOOK_S = 2.0  # between two looks at which nodes are alive
 ANSWER_S = 60.0  # within which a node has to answer before the search starts without it
+SAY_S = 60.0  # between two lines about waiting
 VISIBLE_S = 10.0  # within which a file is seen on another node of a shared file system
 
 
@@ -109,11 +110,12 @@ class Nodes:
         words = f"{n} {'node has' if n == 1 else 'nodes have'} trials, {self.max_concurrent} at a time"
         return words if self.admitted else f"{words}: waiting for a node that can have one"
 
-    def look_first(self, check: Callable[[], None]) -> None:
-        """Look at all nodes and wait for what they say.
+    def look_first(self, check: Callable[[], None], *, say: Callable[[str], None] = lambda words: None) -> None:
+        """Look at all nodes and wait for what they say; where the cluster grows on request, for the first that fits.
 
         Args:
             check: Called ten times a second; what it raises ends the wait.
+            say: Called with a line each minute of that wait.
 
         Raises:
             ClusterError: None may have a trial.
@@ -133,10 +135,22 @@ class Nodes:
             self._take_answers(wait_s=0.1)
         for node in self._asked:  # it is admitted once it answers
             self._note(node, f"no answer within {ANSWER_S:.0f} s; look at it with `ray status`")
+        if self._study.resources.autoscaled:
+            self._wait_for_room(check, say)
         if not self.admitted:
             checked = self._state.nodes.values()
             first = next((f"node {node.node}: {node.reason}" for node in checked), "all nodes have left")
             raise ClusterError(f"{first}; no node of the cluster can have trials")
+
+    def _wait_for_room(self, check: Callable[[], None], say: Callable[[str], None]) -> None:
+        say_next = time.monotonic()
+        while not self.admitted:
+            check()
+            if time.monotonic() >= say_next:
+                say(f"no node has room for a trial (of {len(self._resources)}); waiting for the cluster to grow")
+                say_next += SAY_S
+            self.look()
+            time.sleep(0.1)
 
     def look(self) -> None:
         """Follow who joins and leaves."""

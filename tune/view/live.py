@@ -20,6 +20,7 @@ from rich.text import Text
 from results.log.records import (
     ENDED,
     AttemptEnded,
+    AttemptWaiting,
     Event,
     NodeChecked,
     Rung,
@@ -161,6 +162,8 @@ class Progress:
                 if not event.admitted:
                     return f"{where} gets no trials: {one_line(event.reason)}", "lost"
                 return f"{where} gets trials: {event.cpus or 0:g} CPUs, {event.gpus or 0:g} GPUs", ""
+            case AttemptWaiting():
+                return f"{_name(event)} waits for a worker: {one_line(event.why)}", "lost"
             case TrialStarted():
                 return f"{_name(event)}{' (baseline)' if event.is_baseline else ''} started", ""
             case Rung() if event.decision != RungDecision.STOP:  # the end of the trial follows
@@ -175,7 +178,7 @@ class Progress:
         return "", ""
 
 
-def _name(event: TrialStarted | TrialEnded | Rung | AttemptEnded) -> str:
+def _name(event: TrialStarted | TrialEnded | Rung | AttemptEnded | AttemptWaiting) -> str:
     return trial_name(event.trial, event.repeat)
 
 
