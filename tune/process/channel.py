@@ -41,10 +41,12 @@ class HeadWatch:
     `cut_off` is its address once it could not, `asked` that of a head that the driver asks for room.
     """
 
-    def __init__(self, driver: subprocess.Popen[bytes], driver_socket: socket.socket) -> None:
+    def __init__(
+        self, driver: subprocess.Popen[bytes], driver_socket: socket.socket, *, silence_s: float = CUT_OFF_S
+    ) -> None:
         self.cut_off: str | None = None
         self.asked: str | None = None
-        self._driver, self._socket = driver, driver_socket
+        self._driver, self._socket, self._silence_s = driver, driver_socket, silence_s
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
@@ -57,11 +59,11 @@ class HeadWatch:
         while self._driver.poll() is None:
             if _answers(head):
                 answered = time.monotonic()
-            elif time.monotonic() - answered > CUT_OFF_S:
+            elif time.monotonic() - answered > self._silence_s:
                 self.cut_off = head
                 self._end()
                 return
-            time.sleep(EVERY_S)
+            time.sleep(min(EVERY_S, self._silence_s))
 
     def _end(self) -> None:
         self._driver.send_signal(signal.SIGTERM)
