@@ -54,7 +54,7 @@ class Cluster:
     cpus: float
     gpus: float
     max_concurrent: int
-    memory_mb: float
+    memory_mb: float | None
     address: str | None
 
 
@@ -214,7 +214,8 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
         may_grow = address is not None and resources.autoscaled
         most = room(resources, nodes) if may_grow else concurrency(resources, nodes)
         head = None if address in (None, "local") else ray.get_runtime_context().gcs_address
-        return Cluster(len(nodes), cpus, gpus, most, memory_share(nodes, resources, most), head)
+        share = memory_share(nodes, resources, most) if most else None
+        return Cluster(len(nodes), cpus, gpus, most, share, head)
     except StudyError:
         disconnect()
         raise
