@@ -7,6 +7,7 @@ from pathlib import Path
 # The record, and what a search was given.
 LOG_NAME = "events.jsonl"
 SOURCE = "study.toml"
+STUDY_FILES = "study"  # copies of the study file, its space and its modules, where a search was told to keep them
 DATASET = "dataset"  # where it was simulated
 INITIAL_MODEL = "init_from/model.keras"  # a copy of the one that every trial starts from
 CHECKPOINTS = "checkpoints"

@@ -89,6 +89,7 @@ def add_leaderboard(board: argparse.ArgumentParser) -> None:
     )
     board.add_argument("--top", type=int, metavar="N", help="only the first N of these trials")
     _add_table_files(board)
+    _add_address(board)
 
 
 def add_status(status: argparse.ArgumentParser) -> None:
@@ -97,6 +98,7 @@ def add_status(status: argparse.ArgumentParser) -> None:
     status.set_defaults(run=_status)
     status.add_argument("folder", metavar="RUN", type=Path, help="the run folder, or a copy of it")
     status.add_argument("--json", action="store_true", help="print one JSON object instead")
+    _add_address(status)
 
 
 def add_compare(compare: argparse.ArgumentParser) -> None:
@@ -106,6 +108,10 @@ def add_compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument("folders", metavar="RUN", nargs="+", type=Path, help="two run folders or more")
     compare.add_argument("--top", type=int, metavar="N", help="only the best N trials")
     _add_table_files(compare)
+
+
+def _add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--address", metavar="URL", help="of a run on a cluster: its job server, e.g. http://HEAD:8265")
 
 
 def _add_table_files(parser: argparse.ArgumentParser) -> None:
@@ -138,6 +144,14 @@ def add_export(export: argparse.ArgumentParser) -> None:
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
+    if options.address is not None:
+        from tune.cli.jobs import answer_of_cluster  # Ray, which the others do without
+
+        if options.csv is not None:
+            raise StudyError(f"--csv {options.csv}: would be written on the cluster; use --json with --address")
+        conditions = [word for condition in options.where for word in ("--where", condition)]
+        shown_as = {"sort": options.sort, "top": options.top, "json": options.json}
+        return answer_of_cluster(options.address, "leaderboard", options.folder, *conditions, **shown_as)
     state = load_run(options.folder)
     table = leaderboard_table(state)
     shown = select(table, where=options.where, sort=options.sort, top=options.top)
@@ -153,6 +167,10 @@ def _leaderboard(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
+    if options.address is not None:
+        from tune.cli.jobs import answer_of_cluster  # Ray, which the others do without
+
+        return answer_of_cluster(options.address, "status", options.folder, json=options.json)
     status = run_status(options.folder)
     if options.json:
         print(status_json(status))

@@ -14,6 +14,7 @@ from tune.process.child import Order
 from tune.process.supervisor import supervise
 from tune.ray_adapter.cluster import check_address, concurrency, local_cpus
 from tune.study import load_study
+from tune.study_files import keep_study
 from tune.view.terminal import choose_view
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ def add_search(search: argparse.ArgumentParser) -> None:
     search.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the study's")
     search.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     search.add_argument("--no-finals", action="store_true", help="search only; `seti-tune finals RUN` does the rest")
+    search.add_argument(
+        "--keep-study",
+        action="store_true",
+        help="copy the study file, its space and its modules into RUN first, and go by the copies",
+    )
     search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
     _add_views(search)
 
@@ -111,7 +117,8 @@ def _search(options: argparse.Namespace) -> int:
         print(_plan(study, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
     if options.dry_run:
         return 0
-    return _start(options, run, study=options.study, no_finals=options.no_finals)
+    file = str(keep_study(study, run)) if options.keep_study else options.study
+    return _start(options, run, study=file, no_finals=options.no_finals)
 
 
 def _resume(options: argparse.Namespace) -> int:

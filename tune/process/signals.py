@@ -1,13 +1,15 @@
-"""SIGINT and SIGTERM in the driver: the first one ends the run in order, the second one at once."""
+"""SIGINT and SIGTERM in the driver: the first one ends the run in order, a second one at once."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import time
 from types import FrameType
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
+ONE_S = 1.0  # within which SIGTERM counts once
 ENDING = "ending in order, everything recorded is kept, Ctrl-C once more ends at once"
 
 
@@ -37,6 +39,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.received: str | None = None
+        self._received_at = 0.0
         self.is_shown = False  # whether a live view says it; words written into it would tear it
 
     def install(self) -> None:
@@ -54,9 +57,14 @@ class Signals:
             raise Interrupted(self.received)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
         if self.received is not None:
+            # Queues and job servers send SIGTERM to every process of a job: to this one, and to its parent, which
+            # passes it on.
+            if number == signal.SIGTERM and now - self._received_at < ONE_S:
+                return
             os._exit(exit_code(self.received))
-        self.received = signal.Signals(number).name
+        self.received, self._received_at = signal.Signals(number).name, now
         if not self.is_shown:
             with contextlib.suppress(OSError):
                 os.write(2, f"{ENDING}\n".encode())  # print() may have been interrupted halfway

@@ -12,16 +12,18 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from results.commands import command
 from results.study import ResourcesSection
 from tune.errors import StudyError
+from tune.ray_adapter.tokens import AUTH_MODE, guard_token, settle_token
 
 CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 10
 ASK_S = 30.0  # for the status of a cluster, which takes a second
-_AUTH_MODE = "RAY_AUTH_MODE"
 _ROUNDING = 1e-9  # of 1 / 0.1
 KILL_NOTICED_S = 20  # ample time for Ray to notice that a worker is gone
 # Ours is the only record, so Ray's own loggers, progress tables, snapshots and signal handler stay off.
@@ -150,10 +152,10 @@ def check_address(address: str) -> None:
     Raises:
         StudyError: A `ray://` address, one without a port, or no answer from there.
     """
-    if address.startswith("ray://"):
+    if address.startswith(("ray://", "http://", "https://")):
         raise StudyError(
             f"--address {address}: the search must run inside the cluster to keep its record; submit it there with "
-            "`ray job submit -- seti-tune search STUDY.toml --address auto`"
+            f"`{command('submit', 'STUDY', address='http://HEAD:8265', run='RUN')}`"
         )
     if address in ("auto", "local"):
         return
@@ -205,7 +207,7 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
                 object_store_memory=memory,
                 **quiet,
             )
-            _guard_token()
+            guard_token()
         else:
             _join(address, quiet)
     nodes = live_nodes()
@@ -259,47 +261,26 @@ def _ray_files(folder: Path) -> Iterator[None]:
 def _settle_token(address: str) -> None:
     """Use the token of this machine where the cluster wants one; to be called before Ray is imported.
 
-    A head uses a token file that is there, a driver that joins does not unless it is told to.
-
     Raises:
         StudyError: The cluster wants a token that is not here, or none although RAY_AUTH_MODE asks for one.
     """
-    mode, here = os.environ.get(_AUTH_MODE, "").lower(), socket.gethostname()
-    is_let_in = _lets_in(address, "disabled")
-    if is_let_in and mode == "token":
+    if settle_token(address, partial(_lets_in, address)) and os.environ.get(AUTH_MODE, "").lower() == "token":
         raise StudyError(
-            f"--address {address}: was started without a token, but {_AUTH_MODE}=token is set on this machine "
-            f"({here}), and workers would fail; unset it, or start the cluster with a token"
+            f"--address {address}: was started without a token, but {AUTH_MODE}=token is set on this machine "
+            f"({socket.gethostname()}), and workers would fail; unset it, or start the cluster with a token"
         )
-    if is_let_in is not False:  # whatever else is wrong is met by joining
-        return
-    if mode == "disabled" or not _lets_in(address, "token"):
-        problem = f"{_AUTH_MODE}=disabled is set" if mode == "disabled" else "the right one is not to be found"
-        raise StudyError(
-            f"--address {address}: wants a token, and {problem} on this machine ({here}); set RAY_AUTH_TOKEN to what "
-            f"~/.ray/auth_token of the head holds, or copy that file into the same place here, and unset {_AUTH_MODE}"
-        )
-    os.environ[_AUTH_MODE] = "token"
 
 
 def _lets_in(address: str, mode: str) -> bool | None:
     """Ask a cluster for its status in a process of its own; False where it wants another token, None where unknown."""
     words = [sys.executable, "-P", "-c", "from ray.scripts.scripts import main; main()", "status"]
     words += [] if address == "auto" else ["--address", address]
-    environment = os.environ | {_AUTH_MODE: mode}
+    environment = os.environ | {AUTH_MODE: mode}
     try:
         done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=ASK_S, check=False)
     except subprocess.TimeoutExpired:
         return None
     return True if done.returncode == 0 else False if "AuthenticationError" in done.stderr else None
-
-
-def _guard_token() -> None:
-    """Let none but its owner read the token that Ray writes at its first start."""
-    token = Path.home() / ".ray" / "auth_token"
-    with contextlib.suppress(OSError):  # there is none, or it is another user's
-        if token.stat().st_mode & 0o077:
-            token.chmod(0o600)
 
 
 def _join(address: str, quiet: dict[str, Any]) -> None:

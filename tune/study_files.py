@@ -1,0 +1,111 @@
+"""The files of a study: its own, its space's and the modules that it names; copied so that a cluster keeps them.
+
+They travel with a job into the cluster, and are kept in the run folder, where every node and `resume` find them.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from results.run_folder import STUDY_FILES
+from tune.errors import StudyError
+from tune.study import Study
+
+
+def study_files(study: Study) -> dict[str, bytes]:
+    """Return what lies beside a study file and is used by it, and the file itself, by the path below its folder.
+
+    A module that lies elsewhere is taken for installed; of a package all Python files are taken.
+
+    Raises:
+        StudyError: The space file lies elsewhere, or a file cannot be read.
+    """
+    home, files = study.home.resolve(), {f"{study.study.name}.toml": study.source.encode()}
+    space = str(study.study.space)
+    beside = [home / space] if space.endswith(".toml") else []
+    if beside and not beside[0].resolve().is_relative_to(home):
+        raise StudyError(
+            f"[study] space = {space!r}: lies outside the folder of the study file and would not be found from a copy "
+            "of it; put it beside the study file"
+        )
+    names = study.own_names() if study.is_network else (study.study.trainable,)
+    for file in [*beside, *_modules(home, names)]:
+        try:
+            files[file.relative_to(home).as_posix()] = file.read_bytes()
+        except OSError as error:
+            raise StudyError(f"{file}: cannot be read ({error.strerror}); the study uses it") from error
+    return files
+
+
+def write_study(files: Mapping[str, bytes], folder: Path) -> Path:
+    """Write the files of a study below a folder; return the path of the study file, which comes first."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder / next(iter(files))
+
+
+def keep_study(study: Study, run: Path) -> Path:
+    """Copy the files of a study into its run folder; return the path of the study file there.
+
+    Copies are never written over: other files get another folder, as trials so far may depend on the former ones.
+
+    Raises:
+        StudyError: The run folder cannot be written, or as `study_files`.
+    """
+    files = study_files(study)
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
+    folder = run.absolute() / STUDY_FILES / digest.hexdigest()[:12]
+    if not folder.exists():
+        scratch = folder.with_name(f".{folder.name}-{os.getpid()}")
+        try:
+            write_study(files, scratch)
+            with contextlib.suppress(FileExistsError):  # another process was faster, with the same files
+                scratch.rename(folder)
+        except OSError as error:
+            if not folder.exists():
+                raise StudyError(
+                    f"{folder}: cannot be written ({error.strerror}); --run names another run folder"
+                ) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    return folder / next(iter(files))
+
+
+def _modules(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files of the modules beside a study file that `names` begin with, and of those that they import."""
+    seen, waiting = set(), [name.partition(":")[0] for name in names]
+    while waiting:
+        top = waiting.pop().partition(".")[0]
+        if top in seen:
+            continue
+        seen.add(top)
+        package = home / top
+        for file in sorted(package.rglob("*.py")) if (package / "__init__.py").is_file() else [home / f"{top}.py"]:
+            if file.is_file():
+                waiting += _imported(file)
+                yield file
+
+
+def _imported(file: Path) -> list[str]:
+    """Return the modules that a file imports; what is wrong with it is said by who imports it."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return []
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.append(node.module)
+    return found
