@@ -57,7 +57,7 @@ class Machine:
         kept = {name: value for name, value in self.environment.items() if not name.startswith("RAY_AUTH")}
         environment = kept | {"HOME": str(home)} | variables
         return subprocess.run(
-            self._entered(words), capture_output=True, text=True, env=environment, timeout=120, check=False
+            self._entered(words), capture_output=True, text=True, env=environment, timeout=400, check=False
         )
 
     def start(self, *words: str | Path, out: Path) -> subprocess.Popen[str]:
@@ -70,6 +70,7 @@ class Machine:
     @property
     def environment(self) -> dict[str, str]:
         return os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
             "RAY_worker_niceness": "0",

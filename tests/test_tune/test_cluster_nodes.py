@@ -32,6 +32,7 @@ from results.log.records import (
     Epoch,
     Event,
     NodeChecked,
+    StudyEnded,
 )
 from results.log.state import load_run, read_events
 from results.run_folder import LOG_NAME
@@ -44,6 +45,7 @@ pytestmark = [
     pytest.mark.skipif(unavailable() is not None, reason=f"machines cannot be emulated here: {unavailable()}"),
 ]
 CPUS = (2, 4, 4)
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "cluster"
 RANDOM = "[search]\nsampler = 'random'\n"
 
 
@@ -499,3 +501,100 @@ def test_a_trial_that_waits_for_others_to_leave_the_cluster_says_so(tmp_path: Pa
     why = "all 2 CPUs of the cluster are taken, by other work too; see `ray status`"
     assert re.search(rf"trial 0, epoch 0/1, attempt 0 is starting for 5 min.*: {re.escape(why)}", text), text
     assert not every_trial_once(run, 2)
+
+
+def test_the_example_for_machines_of_ones_own_starts_a_cluster_that_searches(tmp_path: Path) -> None:
+    study, run, home = write_quick_study(tmp_path, trials=4, max_epochs=2), tmp_path / "run", tmp_path / "home"
+    home.mkdir()
+    script = str(EXAMPLES / "hosts.sh")
+    with Machines() as machines:
+        head, worker = machines.add(), machines.add()
+        early = worker.as_user(home, script, "join", head.address)
+        assert early.returncode == 2
+        assert "auth_token is missing: copy it from the first machine" in early.stderr
+        for machine, role in ((head, ["head"]), (worker, ["join", head.address])):
+            done = machine.as_user(home, script, *role, "--num-cpus=2", NODE_IP=machine.address)
+            assert done.returncode == 0, done.stderr
+        assert (home / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
+        done = head.as_user(home, *SEARCH, study, "--run", run, "--address", f"{head.address}:{PORT}", "--no-finals")
+        assert done.returncode == 0, done.stderr
+        assert head.as_user(home, script, "leave").returncode == 0
+    assert not every_trial_once(run, 4)
+    assert {node.node for node in load_run(run).nodes.values() if node.admitted} == {"machine1", "machine2"}
+
+
+# What the script of the queue needs of Slurm: names of machines, a step on each of them, a place in the queue.
+SLURM = {
+    "scontrol": """
+if [ "$1" = show ]; then echo "$SLURM_JOB_NODELIST" | tr , "\\n"; else echo "$@" >"$BOX/requeued"; fi
+""",
+    "srun": """
+printf "%s" "$RAY_AUTH_TOKEN" >"$BOX/token"
+printf "%s\\0" "$@" >"$BOX/part"
+mv "$BOX/part" "$BOX/step"
+until [ -e "$BOX/code" ]; do sleep 0.2; done
+exit "$(cat "$BOX/code")"
+""",
+}
+
+
+def run_in_the_queue(machines: Machines, box: Path, study: Path, run: Path, *, limit: Callable[[], bool]) -> int:
+    """Run the example's script as Slurm does, with SIGTERM to it once `limit` says so; return its exit code."""
+    box.mkdir()
+    for name, text in SLURM.items():
+        (box / name).write_text(f"#!/bin/bash\n{text}")
+        (box / name).chmod(0o755)
+    first, *_ = machines.made
+    nodes = ",".join(machine.address for machine in machines.made)
+    given = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": str(len(machines.made)), "SLURM_CPUS_PER_TASK": "2"}
+    given |= {"SLURM_JOB_NODELIST": nodes, "BOX": str(box), "TMPDIR": str(box)}
+    given |= {"PATH": f"{box}:{first.environment['PATH']}"}
+    assigned = [f"{name}={value}" for name, value in given.items()]
+    script = first.start("env", *assigned, EXAMPLES / "slurm.sh", study, run, out=box / "script.txt")
+    try:
+        until = time.monotonic() + 60
+        while not (box / "step").exists():
+            assert time.monotonic() < until, (box / "script.txt").read_text()
+            time.sleep(0.2)
+        words = (box / "step").read_text().rstrip("\0").split("\0")
+        token = f"RAY_AUTH_TOKEN={(box / 'token').read_text()}"
+        steps = [
+            machine.start("env", *assigned, token, *words, out=box / f"{machine.name}.txt") for machine in machines.made
+        ]
+        wait_until(limit, steps[0], box / "machine1", timeout=240)
+        inside = first.run("pgrep", "-f", "bash .*slurm.sh", check=False).stdout.split()
+        if steps[0].poll() is None:
+            first.run("kill", "-TERM", inside[0])
+        codes = [step.wait(200) for step in steps]
+        assert codes[1:] == [0] * len(codes[1:]), (box / "machine2.txt").read_text()
+        (box / "code").write_text(str(codes[0]))
+        return script.wait(60)
+    finally:
+        (box / "code").touch()
+
+
+def test_the_example_for_a_queue_ends_in_order_and_its_next_job_goes_on(tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    slow.touch()
+    study = write_quick_study(tmp_path, trials=30, max_epochs=4, sleep=1, slow_while=f'"{slow}"', extra=RANDOM)
+    run = tmp_path / "run"
+    with Machines() as machines:
+        machines.add(), machines.add()
+        code = run_in_the_queue(machines, tmp_path / "1", study, run, limit=lambda: len(running(run)) >= 3)
+        said = "\n".join(file.read_text() for file in (tmp_path / "1").glob("*.txt"))
+        assert code == 3, said
+        assert (tmp_path / "1" / "requeued").read_text() == "requeue 7\n"
+        last = recorded(run)[-1]
+        assert isinstance(last, StudyEnded)
+        assert last.reason == "interrupted by SIGTERM"
+        slow.unlink()
+    with Machines() as machines:
+        machines.add(), machines.add()
+        code = run_in_the_queue(
+            machines, tmp_path / "2", study, run, limit=lambda: isinstance(recorded(run)[-1], StudyEnded)
+        )
+        assert code == 0, (tmp_path / "2" / "machine1.txt").read_text()
+        assert not (tmp_path / "2" / "requeued").exists()
+    repeated = every_trial_once(run, 30)
+    print(f"queue: {sum(repeated.values())} epochs done again")
+    assert sum(repeated.values()) <= 4

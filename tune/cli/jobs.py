@@ -84,7 +84,8 @@ def answer_of_cluster(address: str, name: str, folder: Path, *words: str, **opti
     Raises:
         StudyError: The run folder's path is not absolute, or as `JobServer`.
     """
-    answer = JobServer(address).ask(command(name, _there(str(folder)), *words, **options))
+    line = command(name, _there(str(folder)), *words, **options)
+    answer = JobServer(address).ask(line)
     print(answer.out, end="")
     print(answer.err, end="", file=sys.stderr)
     return answer.exit_code

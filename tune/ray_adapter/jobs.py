@@ -221,6 +221,7 @@ def _lets_in(address: str, mode: str) -> bool:
                 raise other
             return True
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code in (401, 403):
             return False
         raise other from error
