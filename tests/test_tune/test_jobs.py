@@ -174,6 +174,37 @@ def test_a_server_that_fails_is_one_line() -> None:
     assert done.stderr.count("\n") == 1
 
 
+def job(state: str, **more: object) -> str:
+    """What the server says of a job."""
+    given = {"type": "SUBMISSION", "submission_id": "x", "entrypoint": "e", "status": state, "message": "no such disk"}
+    return json.dumps(given | more)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            job("FAILED", driver_exit_code=127),
+            "the head finds no seti-tune; install it there and have it in the PATH when",
+        ),
+        (job("FAILED"), "no such disk; see `ray job list`"),
+    ],
+    ids=["no seti-tune", "not started"],
+)
+def test_a_head_that_cannot_look_at_a_run_says_why(said: str, message: str) -> None:
+    pages = {
+        "/api/version": (200, VERSION),
+        "/api/jobs/": (200, '{"job_id": "x", "submission_id": "x"}'),
+        "/api/jobs/x": (200, said),
+        "/api/jobs/x/logs": (200, '{"logs": "sh: 1: seti-tune: not found"}'),
+    }
+    with server(pages) as address:
+        done = alone("status", "/shared/x", "--address", address)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"seti-tune: --address {address}: {message}")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_laptop_without_what_jobs_need_is_told_what_to_install() -> None:
     without = (
         "import sys\nclass Without:\n    def find_spec(self, name, path=None, target=None):\n"

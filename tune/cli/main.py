@@ -17,6 +17,7 @@ EPILOG = """examples:
   seti-tune data import data/mine --npz mine.npz --fractions 0.6,0.2,0.2
   seti-tune search study.toml                     your own study; the same command continues it
   seti-tune resume runs/quickstart --trials 40    continue a run, here with more trials
+  seti-tune submit study.toml --run /shared/runs/study --address http://HEAD:8265     on a cluster
   seti-tune status runs/quickstart                how it stands, also while it runs
   seti-tune leaderboard runs/quickstart --top 10
   seti-tune compare runs/quickstart runs/other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -68,19 +69,12 @@ class JobServer:
         settle_token(address, partial(_lets_in, address))
         for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):  # Ray would take these for the address instead
             os.environ.pop(name, None)
-        try:
-            from ray.job_submission import JobSubmissionClient
+        _check_packages(address)
+        from ray.job_submission import JobSubmissionClient
 
-            logging.disable(logging.INFO)  # what Ray has to say about its packages
-            with self._answering():
-                self._client: Any = JobSubmissionClient(address)
-        except (ImportError, StudyError) as error:
-            if isinstance(error, StudyError) and "ray[default]" not in str(error):
-                raise
-            raise StudyError(
-                f"--address {address}: jobs need ray[default], which is not installed on this machine; install the "
-                "lock file, or seti-tune with its extra `cluster`"
-            ) from error
+        logging.disable(logging.INFO)  # what Ray has to say about its packages
+        with self._answering():
+            self._client: Any = JobSubmissionClient(address)
 
     def submit(self, line: str, run: str, files: Mapping[str, bytes]) -> str:
         """Start a command on the cluster, as the search of a run folder there; return the job's name.
@@ -199,6 +193,17 @@ def _check_address(address: str) -> None:
             f"--address {address}: the job server of a cluster is expected, http://HEAD:8265 (the port of its "
             "dashboard, not that of the head itself)"
         )
+
+
+def _check_packages(address: str) -> None:
+    try:
+        for name in ("aiohttp", "requests"):
+            importlib.import_module(name)
+    except ImportError as error:
+        raise StudyError(
+            f"--address {address}: jobs need ray[default], which is not installed on this machine; install the lock "
+            "file, or seti-tune with its extra `cluster`"
+        ) from error
 
 
 def _lets_in(address: str, mode: str) -> bool:
