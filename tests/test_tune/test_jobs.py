@@ -32,6 +32,10 @@ def server(pages: Pages, *, token: str = "") -> Iterator[str]:
     """A real HTTP server with a few pages; with a token it refuses whoever has another one, as Ray's does."""
 
     class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def do_GET(self) -> None:
             code, text = pages.get(self.path, (404, "not found"))
             given = self.headers.get("Authorization")
