@@ -36,7 +36,6 @@ from results.stats.detection import (
 from results.stats.intervals import Estimate
 from results.stats.metrics import ClassificationMetrics, classification_metrics
 from results.stats.seeds import RetrainedAccuracy, accuracy_over_retrainings, objective_over_retrainings
-from results.tables.leaderboard import rank_trials
 from results.tables.ties import objective
 
 NOISE = "noise"  # the class without a signal, by its name
@@ -89,14 +88,12 @@ def finalists(state: RunState, wanted: int, most: int) -> list[TrialState]:
     A tie is the same objective, as with so many right images; at most `most` trials beside the baseline.
     The baseline is there also where it diverged in the search; one that failed has nothing to be retrained for.
     """
-    ranked, _ = rank_trials(state)
+    ranked = state.ranked(max(wanted, most))
     if not ranked:
         return []
     last = objective(ranked[min(wanted, len(ranked)) - 1])
     chosen = ranked[:wanted] + [t for t in ranked[wanted:most] if objective(t) == last]
-    baseline = [
-        t for t in state.search_trials() if t.started.is_baseline and t.status in (Status.COMPLETED, Status.DIVERGED)
-    ]
+    baseline = [t for t in state.baselines if t.status in (Status.COMPLETED, Status.DIVERGED)]
     return chosen + [t for t in baseline if t not in chosen]
 
 
@@ -145,7 +142,7 @@ def _standing(state: RunState, trial: int, seeds: int) -> Standing:
 
 
 def _ended(state: RunState) -> int:
-    return sum(t.ended is not None for t in state.search_trials())
+    return state.tally.ended.total()
 
 
 class Role(StrEnum):

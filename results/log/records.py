@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Literal
+
+import msgspec
 
 from results.errors import RecordError
 from results.schema import SchemaError, Value, parse_json, read, to_json
@@ -90,12 +93,14 @@ class OfAttempt(OfTrial):
     attempt: int
 
 
-@dataclass(frozen=True)  # without slots: `Epoch` has two bases
+@dataclass(frozen=True)
 class Measured:
     """What is measured of one epoch, counted from 1.
 
     Losses are mean cross-entropies, accuracies fractions, seconds wall time of this epoch.
     """
+
+    __slots__ = ()  # `Epoch`, of which there are millions, has two bases: one of them must leave the slots to it
 
     epoch: int
     validation_accuracy: float
@@ -390,23 +395,38 @@ def from_line(line: bytes | str) -> Event:
             another type than its field.
     """
     try:
-        values = parse_json(line)
-        if not isinstance(values, dict):
-            raise SchemaError(f"expected an object, found {'a list' if isinstance(values, list) else repr(values)}")
-        version, kind = values.pop("v", None), values.pop("kind", None)
-        if version != SCHEMA_VERSION or isinstance(version, bool):
-            raise SchemaError(
-                f"schema version {version!r}, this seti-tune reads {SCHEMA_VERSION}; use the one that wrote it"
-            )
-        if not isinstance(kind, str) or kind not in EVENTS:
-            raise SchemaError(f"kind: expected one of {', '.join(EVENTS)}, found {kind!r}")
-        if "not_finite" in values:
-            _restore_numbers(values)
-        if "time" not in values:
-            raise SchemaError(f"{kind}.time: missing")
-        return read(values, EVENTS[kind])
+        twin = _NAMED.decode(line)
+        event: Event = msgspec.convert(twin, _TWINS[type(twin)], from_attributes=True)
+        return event
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return _carefully(line)
     except SchemaError as error:
         raise RecordError(str(error)) from error
+
+
+def _carefully(line: bytes | str) -> Event:
+    """Read one line whatever it holds: the way that can say what does not fit.
+
+    Raises:
+        SchemaError: As `from_line`.
+    """
+    values = parse_json(line)
+    if not isinstance(values, dict):
+        raise SchemaError(f"expected an object, found {'a list' if isinstance(values, list) else repr(values)}")
+    version, kind = values.pop("v", None), values.pop("kind", None)
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        raise SchemaError(
+            f"schema version {version!r}, this seti-tune reads {SCHEMA_VERSION}; use the one that wrote it"
+        )
+    if not isinstance(kind, str) or kind not in EVENTS:
+        raise SchemaError(f"kind: expected one of {', '.join(EVENTS)}, found {kind!r}")
+    if "not_finite" in values:
+        _restore_numbers(values)
+    if "time" not in values:
+        raise SchemaError(f"{kind}.time: missing")
+    return read(values, EVENTS[kind])
 
 
 def _restore_numbers(values: dict[str, Any]) -> None:
@@ -425,3 +445,19 @@ class _NotFinite:
 
 def _is_required(f: dataclasses.Field[Any]) -> bool:
     return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+
+
+def _twin(cls: type[Event]) -> type[msgspec.Struct]:
+    """Return a type with the keys of an event's line, of which it refuses others, as no dataclass does."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    keys: list[Any] = [("v", Literal[1])]
+    for f in dataclasses.fields(cls):
+        is_needed = _is_required(f) or f.name == "time"
+        keys.append((f.name, hints[f.name]) if is_needed else (f.name, hints[f.name], None))
+    return msgspec.defstruct(cls.kind, keys, tag_field="kind", tag=cls.kind, forbid_unknown_fields=True, kw_only=True)
+
+
+# A log may hold a million lines, nearly all of them of these kinds and without a fault. They are read by the twin of
+# their kind, which says that every key is known, and from it into the record: a third of the time of reading with care.
+_TWINS = {_twin(cls): cls for cls in EVENTS.values() if cls not in (StudyStarted, StudyResumed)}  # they hold records
+_NAMED = msgspec.json.Decoder[Any](typing.Union[tuple(_TWINS)])  # noqa: UP007 - of types that are made here

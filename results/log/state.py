@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bisect
+import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from results.errors import RecordError
+from results.log.epochs import Epochs
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -43,12 +47,12 @@ from results.study import Provenance, StudyRecord
 _MAY_COME_AFTER_A_PAUSE = (StudyResumed, SpaceWidened, FinalsDecided, FinalEvaluated, TestUnlocked, StudyEnded)
 
 
-@dataclass
+@dataclass(slots=True)
 class TrialState:
     """What is known of one trial. Epochs repeated after a crash supersede the earlier ones."""
 
     started: TrialStarted
-    epochs: dict[int, Epoch] = field(default_factory=dict)
+    epochs: Epochs = field(default_factory=Epochs)  # changed by `add_epoch` and `cut` alone
     rungs: dict[int, Rung] = field(default_factory=dict)
     attempts: dict[int, AttemptStarted] = field(default_factory=dict)
     waiting: dict[int, AttemptWaiting] = field(default_factory=dict)
@@ -57,26 +61,18 @@ class TrialState:
     provenance: dict[int, Provenance] = field(default_factory=dict)  # of the driver that began each attempt
     checkpoints: list[Checkpoint] = field(default_factory=list)
     ended: TrialEnded | None = None
-    parameters: dict[str, Value] = field(init=False)  # the point of the present space, added parameters too
+    parameters: Mapping[str, Value] = field(init=False)  # the point of the present space, added parameters too
+    best: Epoch | None = field(default=None, init=False)  # whose weights are kept: highest finite, the first of equals
+    last: Epoch | None = field(default=None, init=False)  # the latest
+    _highest: float = field(default=-math.inf, init=False)  # of all validation accuracies
 
     def __post_init__(self) -> None:
-        self.parameters = dict(self.started.parameters)
+        self.parameters = self.started.parameters
 
     @property
     def status(self) -> Status:
         """Completed, stopped, diverged, failed, or running while none of them."""
         return self.ended.status if self.ended else Status.RUNNING
-
-    @property
-    def best(self) -> Epoch | None:
-        """The epoch whose weights are kept: highest finite validation accuracy, the first of equals."""
-        finite = [e for e in self.epochs.values() if math.isfinite(e.validation_accuracy)]
-        return max(finite, key=lambda e: (e.validation_accuracy, -e.epoch), default=None)
-
-    @property
-    def last(self) -> Epoch | None:
-        """The latest epoch."""
-        return self.epochs[max(self.epochs)] if self.epochs else None
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -94,22 +90,91 @@ class TrialState:
         """Wall time of all epochs that count."""
         return sum(e.seconds or 0.0 for e in self.epochs.values())
 
+    def add_epoch(self, epoch: Epoch) -> None:
+        """Take in an epoch."""
+        is_next = self.last is None or epoch.epoch > self.last.epoch
+        self.epochs.add(epoch)
+        if is_next:
+            self._note(epoch)
+        else:
+            self._look_again()
+
+    def cut(self, epoch: int) -> None:
+        """Forget all epochs after one: what was done beyond a checkpoint is done again."""
+        if self.last is not None and self.last.epoch > epoch:
+            self.epochs.cut(epoch)
+            self._look_again()
+
     def lose_checkpoint(self, path: str | None) -> None:
         """Forget a checkpoint (the latest where there is none of that path), those after it and what they held."""
         paths = [checkpoint.path for checkpoint in self.checkpoints]
         del self.checkpoints[paths.index(path) if path in paths else -1 :]
-        kept = self.checkpoint.epoch if self.checkpoint else 0
-        self.epochs = {n: e for n, e in self.epochs.items() if n <= kept}
+        self.cut(self.checkpoint.epoch if self.checkpoint else 0)
         self.ended = None
 
     def value_at(self, epoch: int) -> float:
         """Return the best validation accuracy up to and including `epoch`: what a rung compares."""
+        if self.last is not None and epoch >= self.last.epoch:
+            return self._highest
         return max((e.validation_accuracy for n, e in self.epochs.items() if n <= epoch), default=float("-inf"))
 
     def open_attempt(self) -> int | None:
         """Return the attempt that has started and not ended, if there is one."""
         last = max(self.attempts, default=None)
         return None if last is None or last in self.attempts_ended else last
+
+    def _note(self, epoch: Epoch) -> None:
+        """Compare an epoch with the best and the last of those before it."""
+        value, best = epoch.validation_accuracy, self.best
+        if math.isfinite(value) and (best is None or (value, -epoch.epoch) > (best.validation_accuracy, -best.epoch)):
+            self.best = epoch
+        self._highest = max(self._highest, value)
+        if self.last is None or epoch.epoch > self.last.epoch:
+            self.last = epoch
+
+    def _look_again(self) -> None:
+        self.best, self.last, self._highest = None, None, -math.inf
+        for epoch in self.epochs.values():
+            self._note(epoch)
+
+
+class Tally:
+    """What the trials of a run amount to, kept up to date trial by trial: a driver of thousands cannot look at all.
+
+    Open trials are as few as there are workers; whoever needs them looks at each.
+    """
+
+    def __init__(self) -> None:
+        self.ended: Counter[Status] = Counter()  # ended trials of the search, by their status
+        self.epochs = 0  # of all that ended, retrainings too
+        self.seconds = 0.0
+        self.lengths = (0, 0, 0)  # epochs of those of the search but the baseline: how many trials, sum, sum of squares
+        self.completed: list[tuple[float, int]] = []  # (minus objective, number), sorted, of the search
+        self.others: list[tuple[float, int]] = []  # of those that ended otherwise and have one
+        self.rungs: defaultdict[int, list[float]] = defaultdict(list)  # values at each rung, see `RunState.rung_values`
+
+    def count(self, trial: TrialState, by: int = 1) -> None:
+        """Count in (1) or out (-1) a trial that has ended."""
+        n = len(trial.epochs)
+        self.epochs += by * n
+        self.seconds += by * trial.seconds
+        if trial.started.repeat is not None:
+            return
+        self.ended[trial.status] += by
+        if not trial.started.is_baseline:
+            self.lengths = (self.lengths[0] + by, self.lengths[1] + by * n, self.lengths[2] + by * n * n)
+        if trial.best is not None:
+            place = -trial.best.validation_accuracy, trial.started.trial
+            _place(self.completed if trial.status == Status.COMPLETED else self.others, place, by)
+
+    def count_rungs(self, before: Mapping[int, float], now: Mapping[int, float]) -> None:
+        """Count what a trial has reached at rungs instead of what it had before."""
+        for epoch in before.keys() | now.keys():
+            if before.get(epoch) != now.get(epoch):
+                if epoch in before:
+                    _place(self.rungs[epoch], before[epoch], -1)
+                if epoch in now:
+                    _place(self.rungs[epoch], now[epoch], 1)
 
 
 class RunState:
@@ -122,7 +187,7 @@ class RunState:
         self.space_fingerprint = ""
         self.drivers: list[Provenance] = []  # the provenance of each, in turn
         self.nodes: dict[str, NodeChecked] = {}  # of a cluster, as the latest driver found them, by Ray's identity
-        self.trials: dict[TrialKey, TrialState] = {}
+        self._forget_trials()
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.decisions: list[FinalsDecided] = []  # each is one use of the test split
         self.was_tested_before = False  # by a seti-tune that recorded no decisions
@@ -134,6 +199,14 @@ class RunState:
         self.last_event: datetime | None = None
         for event in events:
             self.apply(event)
+
+    def _forget_trials(self) -> None:
+        self.trials: dict[TrialKey, TrialState] = {}
+        self.open: dict[TrialKey, TrialState] = {}  # those that have not ended
+        self.tally = Tally()  # of those that have
+        self.baselines: list[TrialState] = []  # in the search: trial 0, where the study has one
+        self._search: list[TrialState] = []
+        self._finals: list[TrialState] = []
 
     @property
     def provenance(self) -> Provenance:
@@ -155,13 +228,38 @@ class RunState:
         """Whether any trial has been trained for an epoch that counts."""
         return any(trial.epochs for trial in self.trials.values())
 
+    @property
+    def n_search(self) -> int:
+        """How many trials of the search there are."""
+        return len(self._search)
+
     def search_trials(self) -> list[TrialState]:
         """Return the trials of the search, in the order of their numbers."""
-        return [t for (_, repeat), t in sorted(self.trials.items(), key=_order) if repeat is None]
+        return list(self._search)
 
     def final_trials(self) -> list[TrialState]:
         """Return the retrainings of the finals."""
-        return [t for (_, repeat), t in sorted(self.trials.items(), key=_order) if repeat is not None]
+        return list(self._finals)
+
+    def open_trials(self) -> list[TrialState]:
+        """Return the trials that have not ended, those of the search first, each in the order of their numbers."""
+        return sorted(self.open.values(), key=_order)
+
+    def ranked(self, most: int | None = None) -> list[TrialState]:
+        """Return the completed trials of the search by falling objective, equals by number; at most so many."""
+        return [self.trials[number, None] for _, number in self.tally.completed[:most]]
+
+    def best_ended(self) -> Iterator[TrialState]:
+        """Yield the ended trials of the search that have an objective, as `ranked`, however they ended."""
+        for _, number in heapq.merge(self.tally.completed, self.tally.others):
+            yield self.trials[number, None]
+
+    def rung_values(self, epoch: int) -> Sequence[float]:
+        """Return the values at a rung, ascending, of the trials of the search that passed all rungs before it.
+
+        An exempt trial that an earlier rung would have stopped does not count: it would not have come so far.
+        """
+        return self.tally.rungs[epoch]
 
     def apply(self, event: Event) -> None:
         """Fold one event in.
@@ -172,14 +270,14 @@ class RunState:
         self._count_time(event)
         match event:
             case TrialStarted():
-                self.trials[event.key] = TrialState(event)
+                self._begin(TrialState(event))
             case OfTrial():
                 self._apply_to_trial(event)
             case StudyStarted():
                 self.started, self.study = event, event.study
                 self.drivers.append(event.provenance)
                 self.space, self.space_fingerprint = event.space or {}, event.space_fingerprint or ""
-                self.trials = {}  # a given configuration of which no epoch was trained may be begun anew
+                self._forget_trials()  # a given configuration of which no epoch was trained may be begun anew
             case StudyResumed():
                 self.study, self.ended, self.failures, self.nodes = event.study, None, [], {}
                 self.drivers.append(event.provenance)
@@ -190,7 +288,7 @@ class RunState:
             case SpaceWidened():
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
                 for (number, _), trial in self.trials.items():
-                    trial.parameters |= event.carried.get(str(number), {})
+                    trial.parameters = {**trial.parameters, **event.carried.get(str(number), {})}
             case StudyEnded():
                 self.ended = event
             case FinalsDecided():
@@ -203,9 +301,10 @@ class RunState:
 
     def _reopen(self, resumed: StudyResumed) -> None:
         """Continue a given configuration: to more epochs than before, or after whatever ended it before the last."""
-        for trial in self.trials.values():
-            if len(trial.epochs) < resumed.study.study.max_epochs:
-                trial.ended = None
+        for key, trial in self.trials.items():
+            if trial.ended is not None and len(trial.epochs) < resumed.study.study.max_epochs:
+                self.tally.count(trial, -1)
+                trial.ended, self.open[key] = None, trial
 
     def _count_time(self, event: Event) -> None:
         now = datetime.fromisoformat(event.time)
@@ -215,18 +314,49 @@ class RunState:
             self.driver_since = now
         self.last_event = now
 
+    def _begin(self, trial: TrialState) -> None:
+        key = trial.started.key
+        if (former := self.trials.get(key)) is not None:
+            self._leave_out(key, former)
+        self.trials[key] = self.open[key] = trial
+        bisect.insort(self._search if key[1] is None else self._finals, trial, key=_order)
+        if key[1] is None and trial.started.is_baseline:
+            bisect.insort(self.baselines, trial, key=_order)
+
+    def _leave_out(self, key: TrialKey, former: TrialState) -> None:
+        """Forget a trial that is begun anew; no driver of ours does that."""
+        if former.ended is not None:
+            self.tally.count(former, -1)
+        self.tally.count_rungs(_reached(former), {})
+        for trials in (self._search, self._finals, self.baselines):
+            trials[:] = [trial for trial in trials if trial is not former]
+        self.open.pop(key, None)
+
     def _apply_to_trial(self, event: OfTrial) -> None:
-        if event.key not in self.trials:
+        key = event.key
+        if key not in self.trials:
             raise RecordError(f"{event.kind} of trial {event.trial} before its trial_started")
-        trial = self.trials[event.key]
+        trial = self.trials[key]
+        had_ended = trial.ended is not None
+        if had_ended:
+            self.tally.count(trial, -1)
+        self._change(trial, event)
+        if trial.ended is not None:
+            self.open.pop(key, None)
+            self.tally.count(trial)
+            trial.epochs.pack()
+        elif had_ended:
+            self.open[key] = trial
+
+    def _change(self, trial: TrialState, event: OfTrial) -> None:
         match event:
             case Epoch():
-                trial.epochs[event.epoch] = event
+                trial.add_epoch(event)
             case AttemptStarted():
                 trial.attempts[event.attempt] = event
                 trial.provenance[event.attempt] = self.provenance
                 # What an earlier attempt did beyond the checkpoint is done again.
-                trial.epochs = {n: e for n, e in trial.epochs.items() if n <= event.from_epoch}
+                trial.cut(event.from_epoch)
             case AttemptWaiting():
                 trial.waiting[event.attempt] = event
             case AttemptRunning():
@@ -237,7 +367,9 @@ class RunState:
                     begun = trial.attempts.get(event.attempt)
                     trial.lose_checkpoint(begun.resume_from if begun else None)
             case Rung():
+                before = _reached(trial)
                 trial.rungs[event.epoch] = event
+                self.tally.count_rungs(before, _reached(trial))
             case Checkpoint():
                 trial.checkpoints.append(event)
             case TrialEnded():
@@ -247,9 +379,29 @@ class RunState:
                     self.failures = [*self.failures, event] if failed else []
 
 
-def _order(item: tuple[TrialKey, TrialState]) -> tuple[int, int]:
-    (trial, repeat), _ = item
-    return (-1 if repeat is None else repeat), trial
+def _order(trial: TrialState) -> tuple[int, int]:
+    started = trial.started
+    return (-1 if started.repeat is None else started.repeat), started.trial
+
+
+def _reached(trial: TrialState) -> dict[int, float]:
+    """Return the values of a trial of the search at the rungs that it came to by its own values."""
+    reached: dict[int, float] = {}
+    for epoch in sorted(trial.rungs) if trial.started.repeat is None else ():
+        rung = trial.rungs[epoch]
+        reached[epoch] = -math.inf if math.isnan(rung.value) else rung.value  # which has no place in an order
+        if not rung.is_passed:
+            break
+    return reached
+
+
+def _place(ordered: list[Any], what: Any, by: int) -> None:
+    """Put something into a sorted list, or take it out of it where `by` is negative."""
+    place = bisect.bisect_left(ordered, what)
+    if by > 0:
+        ordered.insert(place, what)
+    else:
+        del ordered[place]
 
 
 def read_events(run: Path) -> Iterator[Event]:

@@ -58,13 +58,9 @@ def rank_trials(state: RunState) -> tuple[list[TrialState], list[TrialState]]:
 
     The objective is the validation accuracy at the epoch whose weights are kept.
     """
-    trials = state.search_trials()
-    ranked = sorted(
-        (t for t in trials if t.status == Status.COMPLETED and t.best is not None),
-        key=lambda t: (-objective(t), t.started.trial),
-    )
+    ranked = state.ranked()
     others = sorted(
-        (t for t in trials if t.status != Status.COMPLETED or t.best is None),
+        (t for t in state.search_trials() if t.status != Status.COMPLETED or t.best is None),
         key=lambda t: (_BELOW.index(t.status) if t.status in _BELOW else len(_BELOW), -objective(t), t.started.trial),
     )
     return ranked, others

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.errors import RecordError
+from results.log import records
 from results.log.recorder import EventLog
 from results.log.records import (
     ENDED,
@@ -29,6 +30,7 @@ from results.log.records import (
 from results.log.state import load_run, read_events
 from results.receipt import read_receipt, receipt_of
 from results.run_folder import LOG_NAME
+from results.schema import SchemaError
 from results.study import DataSection, FinalsSection, Provenance, SearchSection, StudyRecord, StudySection
 from tune.resume import recorded_study
 
@@ -254,6 +256,20 @@ def test_a_value_of_another_type_is_understood_or_refused_in_one_sentence(data: 
         assert re.match(rf".*{LOG_NAME}, line 1: damaged: .+; restore the file", str(error), re.DOTALL)  # noqa: PT017
     else:
         assert is_said_in(known(line), known(json.loads(to_line(event)))), "it was taken for something else"
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_the_short_way_to_read_a_line_takes_what_the_careful_one_takes(data: st.DataObject) -> None:
+    values = json.loads(to_line(data.draw(events())))
+    line = json.dumps(data.draw(st.sampled_from([values, values | {"new": 1}, changed(data, values)])))
+    try:
+        expected: object = records._carefully(line)
+    except SchemaError as error:
+        with pytest.raises(RecordError, match=re.escape(str(error))):
+            from_line(line)
+    else:
+        assert repr(from_line(line)) == repr(expected)
 
 
 @pytest.mark.parametrize(

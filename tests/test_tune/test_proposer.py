@@ -16,7 +16,7 @@ def record(number: int, parameters: dict[str, Any], status: str, curve: list[flo
         TrialStarted(trial=number, parameters=parameters, configuration=parameters, seed=0, max_epochs=9)
     )
     for epoch, value in enumerate(curve, start=1):
-        trial.epochs[epoch] = Epoch(trial=number, attempt=0, epoch=epoch, validation_accuracy=value)
+        trial.add_epoch(Epoch(trial=number, attempt=0, epoch=epoch, validation_accuracy=value))
     trial.ended = TrialEnded(trial=number, status=status, reason="", epochs=len(curve))
     return trial
 

@@ -106,14 +106,28 @@ def test_tables_are_written_beside_the_search_and_not_by_its_thread(
     assert "completed" in (recorder.run / "leaderboard.csv").read_text()
 
 
+def test_a_search_that_ends_does_not_wait_for_tables_and_nothing_half_written_is_left(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(upkeep, "TABLES_EVERY_S", 0.0)
+    with recorder, Upkeep(recorder, keeps_training_state=True) as beside:
+        train(recorder, 0)
+        end(recorder, 0)
+        assert not beside.is_idle
+    assert beside.is_idle
+    assert not capsys.readouterr().err
+    assert {path.name for path in recorder.run.iterdir()} <= {"events.jsonl", "checkpoints", "epochs.csv"}
+
+
 def test_tables_that_cannot_be_written_are_one_note_and_the_search_goes_on(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(upkeep, "TABLES_EVERY_S", 0.0)
     (recorder.run / "epochs.csv").mkdir()
-    with recorder, Upkeep(recorder, keeps_training_state=True):
+    with recorder, Upkeep(recorder, keeps_training_state=True) as beside:
         train(recorder, 0)
         end(recorder, 0)
+        wait_for(lambda: beside.is_idle)
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"note: {recorder.run}: ")
     assert "epochs.csv: this is a folder" in line

@@ -7,6 +7,7 @@ trial is compared by its best value so far, and equal values go on together.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,13 +42,17 @@ def decide(value: float, others: Sequence[float], reduction_factor: int) -> Deci
 
     Args:
         value: The trial's best validation accuracy so far.
-        others: The same of all trials that reached this rung before it.
+        others: The same of all trials that reached this rung before it, ascending.
         reduction_factor: One in so many goes on.
     """
     seen = len(others) + 1
     places = -(-seen // reduction_factor)
-    better = sum(other > value for other in others)
-    cutoff = sorted([value, *others], reverse=True)[places - 1]
+    better = len(others) - bisect.bisect_right(others, value)
+    # The value in the last place that goes on, counted from the best, its own among them.
+    if better >= places:
+        cutoff = others[-places]
+    else:
+        cutoff = value if better == places - 1 else others[-(places - 1)]
     return Decision(stop=better >= places, value=value, seen=seen, better=better, cutoff=cutoff)
 
 

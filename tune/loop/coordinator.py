@@ -75,13 +75,13 @@ class Coordinator:
         """
         if len(self._live) >= self.max_concurrent:
             return None
-        waiting = [key for key, trial in self.state.trials.items() if trial.ended is None and key not in self._live]
+        waiting = [key for key in self.state.open if key not in self._live]
         if waiting:
             return self._start_attempt(min(waiting, key=lambda key: (-1 if key[1] is None else key[1], key[0])))
         started = self._plan.next_trial(self._live)
         if started is None:
             return None
-        self._write(started, durable=True)
+        self._write(started)  # on the disk with the start of its attempt
         self._plan.note_begun(self.state.trials[started.key])
         return self._start_attempt(started.key)
 
@@ -182,7 +182,7 @@ class Coordinator:
             self._end_trial(key, Status.DIVERGED, f"validation accuracy is {last.validation_accuracy}", task)
             return
         if last.epoch not in trial.rungs and (rung := self._plan.rung(trial, last.epoch)) is not None:
-            self._write(rung, durable=True)
+            self._write(rung, durable=rung.decision != RungDecision.STOP)  # else with the end that follows
         if last.epoch in trial.rungs and trial.rungs[last.epoch].decision == RungDecision.STOP:
             self._end_trial(key, Status.STOPPED, why_stopped(trial.rungs[last.epoch]), task)
         elif last.epoch >= self._plan.terms(trial).max_epochs:

@@ -53,12 +53,8 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
 
 
 def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
-    """Return ASHA's decision on a trial at a rung, from the values that reached this rung before it.
-
-    An exempt trial that an earlier rung would have stopped does not count: it would not have come so far.
-    """
-    others = [t.rungs[epoch].value for t in state.search_trials() if epoch in t.rungs and _would_reach(t, epoch)]
-    decision = decide(trial.value_at(epoch), others, study.asha.reduction_factor)
+    """Return ASHA's decision on a trial at a rung, from the values that reached this rung before it."""
+    decision = decide(trial.value_at(epoch), state.rung_values(epoch), study.asha.reduction_factor)
     if trial.started.is_baseline or is_exempt(trial.started.trial, study.asha.exempt_fraction):
         word = RungDecision.EXEMPT
     else:
@@ -93,10 +89,6 @@ def trial_ended(trial: TrialState, status: Status, reason: str) -> TrialEnded:
 def why_stopped(rung: Rung) -> str:
     """Return the reason of a stop in words."""
     return f"ASHA at epoch {rung.epoch}: {rung.value:.6g} is below {rung.cutoff:.6g} ({rung.seen} seen)"
-
-
-def _would_reach(trial: TrialState, epoch: int) -> bool:
-    return all(rung.is_passed for n, rung in trial.rungs.items() if n < epoch)
 
 
 def _plain(value: Any) -> Any:

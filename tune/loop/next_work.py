@@ -20,16 +20,13 @@ from tune.trainable import Task
 
 def has_work(study: Study, state: RunState) -> bool:
     """Return whether a run has trials to start, to continue or to retrain."""
-    if any(trial.ended is None for trial in state.final_trials()) or is_searching(study, state):
-        return True
-    return bool(missing_finals(study.finals, state))
+    return bool(state.open) or is_searching(study, state) or bool(missing_finals(study.finals, state))
 
 
 def is_searching(study: Study, state: RunState) -> bool:
     """Return whether a run has trials of the search to start or to continue."""
-    trials = state.search_trials()
-    more = len(trials) < study.study.trials and within_time(study, state)
-    return more or any(trial.ended is None for trial in trials)
+    more = state.n_search < study.study.trials and within_time(study, state)
+    return more or any(repeat is None for _, repeat in state.open)
 
 
 def within_time(study: Study, state: RunState) -> bool:
@@ -56,7 +53,8 @@ def chosen_finalists(finals: FinalsSection, state: RunState) -> list[TrialState]
 
 def missing_finals(finals: FinalsSection, state: RunState) -> list[tuple[TrialState, int]]:
     """Return the retrainings yet to begin, each a trial and a repeat: one seed of all finalists, then the next."""
-    keys = [(trial, repeat) for repeat in range(finals.seeds) for trial in chosen_finalists(finals, state)]
+    chosen = chosen_finalists(finals, state)
+    keys = [(trial, repeat) for repeat in range(finals.seeds) for trial in chosen]
     return [(trial, repeat) for trial, repeat in keys if (trial.started.trial, repeat) not in state.trials]
 
 

@@ -6,6 +6,7 @@ number). So a rebuilt proposer proposes what the uninterrupted one would have.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -157,7 +158,10 @@ def _suggest(trial: Trial, parameter: Float | Int | Categorical) -> Value:
 
 def _curve(recorded: Recorded) -> dict[int, float]:
     """Best value so far by epoch: TPE ranks a pruned trial by the last value of its curve."""
-    return {epoch: recorded.value_at(epoch) for epoch in sorted(recorded.epochs) if recorded.best is not None}
+    if recorded.best is None:
+        return {}
+    values = (epoch.validation_accuracy for _, epoch in sorted(recorded.epochs.items()))
+    return dict(zip(sorted(recorded.epochs), itertools.accumulate(values, max), strict=True))
 
 
 def _outcome(recorded: Recorded) -> tuple[TrialState, float | None]:

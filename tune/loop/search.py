@@ -39,7 +39,7 @@ class SearchPlan(Plan):
 
     def next_trial(self, live: Collection[TrialKey]) -> TrialStarted | None:
         """Return a new configuration while the study wants more; retrainings once no trial of the search is live."""
-        if len(self._state.search_trials()) < self._study.study.trials and within_time(self._study, self._state):
+        if self._state.n_search < self._study.study.trials and within_time(self._study, self._state):
             return self._proposed()
         if any(repeat is None for _, repeat in live):
             return None
@@ -74,7 +74,7 @@ class SearchPlan(Plan):
             self.proposer.tell(trial)
 
     def _proposed(self) -> TrialStarted:
-        number = len(self._state.search_trials())
+        number = self._state.n_search
         baseline = self._study.baseline_parameters() if number == 0 else None
         parameters = self.proposer.propose(number) if baseline is None else baseline
         return TrialStarted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -9,14 +10,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from results.errors import RecordError
 from results.log.recorder import Recorder
 from results.log.records import Event, TrialEnded
-from results.log.state import TrialState, load_run
-from results.tables.leaderboard import write_tables
+from results.log.state import TrialState
 from tune.finals import drop_training_state
 
 TABLES_EVERY_S = 10.0
-TABLES_SHARE = 0.05  # of the time may go into tables: at thousands of trials they take seconds
+TABLES_SHARE = 0.05  # of the time may go into tables: of a million epochs they take most of a minute
+# A process of its own: it shares neither the driver's interpreter, which one thread has at a time, nor its memory.
+TABLES = [sys.executable, "-P", "-m", "results.tables"]
 
 
 class Upkeep:
@@ -33,6 +36,8 @@ class Upkeep:
         self._keeps = keeps_training_state
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._tables: Future[None] | None = None
+        self._writer: subprocess.Popen[str] | None = None
+        self._is_over = False
         self._next_tables = time.monotonic() + TABLES_EVERY_S
         for trial in self._state.trials.values():
             self._drop(trial)
@@ -44,15 +49,21 @@ class Upkeep:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_over = True
+        self._end_writer()  # the driver writes the last tables itself
         self._pool.shutdown()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no tables are being written."""
+        return self._tables is None or self._tables.done()
 
     def note(self, event: Event) -> None:
         """Take note of an event: when a trial has ended, there is something to do."""
         if not isinstance(event, TrialEnded):
             return
         self._drop(self._state.trials[event.trial, event.repeat])
-        is_idle = self._tables is None or self._tables.done()
-        if is_idle and time.monotonic() > self._next_tables:
+        if self.is_idle and time.monotonic() > self._next_tables:
             self._tables = self._pool.submit(self._derived, self._write_tables)
 
     def _drop(self, trial: TrialState) -> None:
@@ -61,9 +72,21 @@ class Upkeep:
 
     def _write_tables(self) -> None:
         began = time.monotonic()
-        write_tables(self._run, load_run(self._run))  # a state of its own: the driver's changes meanwhile
+        # In a session of its own, Ctrl-C does not reach it.
+        with subprocess.Popen(
+            [*TABLES, str(self._run)], stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as self._writer:
+            if self._is_over:
+                self._end_writer()
+            _, said = self._writer.communicate()
+        if self._writer.returncode and not self._is_over:
+            raise RecordError(said.splitlines()[-1] if said else f"tables: exit code {self._writer.returncode}")
         took = time.monotonic() - began
         self._next_tables = time.monotonic() + max(TABLES_EVERY_S, took / TABLES_SHARE)
+
+    def _end_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.terminate()
 
     def _derived(self, work: Callable[..., None], *arguments: object) -> None:
         """Do what must not end a search if it cannot be done."""

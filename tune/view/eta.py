@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections import deque
 from collections.abc import Callable
 
-from results.log.records import ENDED, AttemptRunning, AttemptStarted, Epoch, Event, TrialKey
+from results.log.records import AttemptRunning, AttemptStarted, Epoch, Event, TrialKey
 from results.log.state import RunState
 from tune.loop.next_work import wanted_retrainings, within_time
 from tune.study import Study
@@ -75,23 +74,23 @@ def epochs_left(study: Study, state: RunState) -> tuple[float, float]:
     from the first rung to all epochs. Retrainings are never stopped. What a retry costs is not in it.
     """
     whole = study.study.max_epochs
-    trials = state.search_trials()
-    running = [t for t in trials if t.status not in ENDED]
-    to_start = max(0, study.study.trials - len(trials)) if within_time(study, state) else 0
-    ended = [len(t.epochs) for t in trials if t.status in ENDED and not t.started.is_baseline]
+    open_trials = state.open_trials()
+    running = [t for t in open_trials if t.started.repeat is None]
+    to_start = max(0, study.study.trials - state.n_search) if within_time(study, state) else 0
+    ended, epochs, squares = state.tally.lengths
     low, high = float(min(study.asha.grace_epochs, whole)), float(whole)
-    if len(ended) > 1:
-        mean, waiting = statistics.fmean(ended), max(1, to_start + len(running))
-        half = 2 * statistics.stdev(ended) * math.sqrt(1 / waiting + 1 / len(ended))
+    if ended > 1:
+        mean, waiting = epochs / ended, max(1, to_start + len(running))
+        deviation = math.sqrt((ended * squares - epochs**2) / (ended * (ended - 1)))
+        half = 2 * deviation * math.sqrt(1 / waiting + 1 / ended)
         low, high = max(0.0, mean - half), min(high, mean + half)
     least, most = to_start * low, to_start * high
     for trial in running:
         done, rest = len(trial.epochs), float(whole - len(trial.epochs))
         least += rest if trial.started.is_baseline else max(0.0, low - done)
         most += rest if trial.started.is_baseline or done >= high else high - done
-    finals = state.final_trials()
-    retraining = sum(whole - len(t.epochs) for t in finals if t.ended is None)
-    retraining += whole * (wanted_retrainings(study, state) - len(finals))
+    retraining = sum(whole - len(t.epochs) for t in open_trials if t.started.repeat is not None)
+    retraining += whole * (wanted_retrainings(study, state) - len(state.final_trials()))
     return least + retraining, most + retraining
 
 

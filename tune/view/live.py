@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sys
 import time
@@ -247,12 +248,11 @@ class Picture:
         return [*lines, *(Text(line, "bold yellow") for line in _wrapped(ENDING.split(", "), width) if self.is_ending)]
 
     def _counts(self, still: str = "running") -> Iterator[str]:
-        trials = self.state.search_trials()
-        ended = [t.status for t in trials if t.status in ENDED]
-        yield f"{len(ended)}/{self.study.study.trials} trials ended"
+        ended = self.state.tally.ended
+        yield f"{ended.total()}/{self.study.study.trials} trials ended"
         for status in ENDED:
-            if status in ended:
-                yield f"{ended.count(status)} {status}"
+            if ended[status]:
+                yield f"{ended[status]} {status}"
         finals = self.state.final_trials()
         if finals:
             done = sum(t.ended is not None for t in finals)
@@ -261,28 +261,29 @@ class Picture:
             yield f"{len(self._open())} {still}"
 
     def _spent(self) -> Iterator[str]:
-        trials = self.state.trials.values()
-        yield f"{sum(len(t.epochs) for t in trials)} epochs"
-        hours = sum(t.seconds for t in trials) * self.study.resources.cpus_per_trial / 3600
+        tally, running = self.state.tally, self._open()
+        yield f"{tally.epochs + sum(len(t.epochs) for t in running)} epochs"
+        seconds = tally.seconds + sum(t.seconds for t in running)
+        hours = seconds * self.study.resources.cpus_per_trial / 3600
         yield f"{hours:.3g} core-hours"
         yield f"{self.pace.epochs_per_s:.2f} epochs/s"
 
     def _best(self) -> Iterator[str]:
-        found = [(t.best, t) for t in self.state.search_trials() if t.best is not None]
+        running = [t for t in self._open() if t.started.repeat is None]
+        found = [(t.best, t) for t in (*itertools.islice(self.state.best_ended(), 1), *running) if t.best is not None]
         if not found:
             yield "no result yet"
             return
-        best, trial = max(found, key=lambda pair: pair[0].validation_accuracy)
+        best, trial = max(found, key=lambda pair: (pair[0].validation_accuracy, -pair[0].trial))
         yield f"best {best.validation_accuracy:.4f} (trial {best.trial} at epoch {best.epoch}, {trial.status})"
-        if baseline := next((b for b, t in found if t.started.is_baseline and b is not best), None):
+        if baseline := next((t.best for t in self.state.baselines if t.best is not None and t.best is not best), None):
             yield f"baseline {baseline.validation_accuracy:.4f}"
 
     def _open(self) -> list[TrialState]:
-        return [t for t in (*self.state.search_trials(), *self.state.final_trials()) if t.ended is None]
+        return self.state.open_trials()
 
     def _best_ended(self) -> list[TrialState]:
-        found = [(t.best.validation_accuracy, t) for t in self.state.search_trials() if t.ended is not None and t.best]
-        return [trial for _, trial in sorted(found, key=lambda pair: -pair[0])[:BEST_SHOWN]]
+        return list(itertools.islice(self.state.best_ended(), BEST_SHOWN))
 
     def _running(self, width: int, room: int) -> list[Text]:
         """Return a line for each running trial and, where there is room, for the best of those that ended."""
