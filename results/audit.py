@@ -97,8 +97,8 @@ def _top(exempt: Sequence[TrialState]) -> set[int]:
     if len(exempt) < MIN_EXEMPT:
         return set()
     places = -(-len(exempt) // TOP_SHARE)
-    objectives = [objective(t) for t in exempt]
-    return {t.started.trial for t in exempt if sum(o > objective(t) for o in objectives) < places}
+    last = sorted(map(objective, exempt), reverse=True)[places - 1]
+    return {t.started.trial for t in exempt if objective(t) >= last}
 
 
 def _count(exempt: Sequence[TrialState], top: set[int], epochs: Sequence[int]) -> ExemptTrials:

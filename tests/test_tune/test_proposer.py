@@ -115,3 +115,64 @@ def test_tpe_avoids_a_region_told_as_diverged() -> None:
 
     infeasible, failed = diverging(Status.DIVERGED), diverging(Status.FAILED)
     assert infeasible <= failed / 2, (infeasible, failed)
+
+
+STATUSES = [Status.COMPLETED, Status.STOPPED, Status.STOPPED, Status.DIVERGED, Status.FAILED]
+
+
+def search_on(ours: Proposer, known: dict[int, TrialState], numbers: range, rng: random.Random) -> list[dict[str, Any]]:
+    """Propose trials, five at once, of which any may end next in any way; return the proposals."""
+    proposed = []
+    for number in numbers:
+        parameters = ours.propose(number)
+        proposed.append(parameters)
+        known[number] = record(number, parameters, Status.FAILED, [])
+        known[number].ended = None
+        running = [n for n, trial in known.items() if trial.ended is None]
+        if len(running) >= 5:
+            ended = rng.choice(running)
+            curve = [rng.choice([0.2, 0.4, rng.random()]) for _ in range(rng.randint(1, 4))]
+            known[ended] = record(ended, dict(known[ended].parameters), rng.choice(STATUSES), curve)
+            ours.tell(known[ended])
+    return proposed
+
+
+def test_up_to_a_thousand_trials_the_sampler_sees_all_of_them_and_then_proposes_what_it_would_after_a_resume(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = load_space("extended")
+    whole, known = proposer(space), dict[int, TrialState]()
+    first = search_on(whole, known, range(60), random.Random(3))
+    monkeypatch.setattr("tune.loop.proposer.MOST", 60)
+    ours, known = proposer(space), dict[int, TrialState]()
+    assert search_on(ours, known, range(60), random.Random(3)) == first
+    search_on(ours, known, range(60, 90), random.Random(4))
+    rebuilt = proposer(space)
+    rebuilt.rebuild(known[number] for number in sorted(known))
+    again = search_on(rebuilt, dict(known), range(90, 110), random.Random(5))
+    assert again == search_on(ours, known, range(90, 110), random.Random(5))
+    assert len(ours.study.trials) == 110, "all are there for everyone but the sampler"
+
+
+def test_the_best_as_tpe_ranks_them_and_those_that_run_are_in_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    from optuna.samplers._tpe.sampler import _split_trials
+
+    monkeypatch.setattr("tune.loop.proposer.MOST", 120)
+    ours, known = proposer(load_space("baseline"), sampler="random"), dict[int, TrialState]()
+    search_on(ours, known, range(400), random.Random(6))
+    seen = ours.study.get_trials(deepcopy=False)
+    assert len(seen) < 160
+    assert {n for n, trial in known.items() if trial.ended is None} <= {trial.number for trial in seen}
+    for wanted in (5, 25):
+        whole = [trial for trial in ours.study.trials if trial.state.name != "FAIL"]
+        best, _ = _split_trials(ours.study, whole, wanted)
+        ours_best, _ = _split_trials(ours.study, [trial for trial in seen if trial.state.name != "FAIL"], wanted)
+        assert [trial.number for trial in ours_best] == [trial.number for trial in best]
+
+
+def test_a_study_that_draws_many_at_random_does_not_do_so_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tune.loop.proposer.MOST", 20)
+    ours = Proposer(load_space("baseline"), sampler="random", startup_trials=50, seed=1)
+    search_on(ours, {}, range(300), random.Random(1))
+    seen = [trial for trial in ours.study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
+    assert 50 <= len(seen) <= 200

@@ -26,6 +26,7 @@ from results.schema import Value
 from search_spaces.parameters import Categorical, Float, Int
 from search_spaces.space import Space
 from seti_model.runtime import derive_seed
+from tune.loop.window import MOST, Window
 
 CONSTRAINT = "trainable"  # above zero where a configuration is not
 
@@ -39,8 +40,10 @@ class Proposer:
         self._startup_trials = startup_trials
         self._seed = seed
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(direction="maximize", sampler=self._sampler(0))
         self._running: dict[int, Trial] = {}
+        # TPE draws at random until it sees so many: the quarter that are the best must suffice.
+        self._window = Window(running=self._running, most=max(MOST, 4 * startup_trials))
+        self._study = optuna.create_study(direction="maximize", sampler=self._sampler(0), storage=self._window)
 
     def rebuild(self, trials: Iterable[Recorded]) -> None:
         """Take in all recorded trials of the search, in the order of their numbers, running ones too."""
@@ -52,8 +55,9 @@ class Proposer:
         self._study.add_trial(frozen_trial(recorded, self._space))
         if recorded.status == Status.RUNNING:
             number = recorded.started.trial
-            frozen = self._study.get_trials(deepcopy=False)[number]
-            self._running[number] = Trial(self._study, frozen._trial_id)
+            identity = self._window.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+            self._running[number] = Trial(self._study, identity)
+        self._rank(recorded)
 
     def propose(self, number: int) -> dict[str, Value]:
         """Return the active parameters of trial `number`, which must be the next one."""
@@ -81,6 +85,17 @@ class Proposer:
         if is_infeasible(recorded):
             trial.set_constraint(CONSTRAINT, 1.0)
         self._study.tell(trial, value, state=state)
+        self._rank(recorded)
+
+    def _rank(self, recorded: Recorded) -> None:
+        """Rank a trial as TPE does: completed ones by their value, then stopped ones by how far they came."""
+        state, value = _outcome(recorded)
+        curve = _curve(recorded)
+        if state == TrialState.COMPLETE and value is not None:
+            self._window.rank(recorded.started.trial, (0.0, -value))
+        elif state == TrialState.PRUNED and curve and not is_infeasible(recorded):
+            last = max(curve)
+            self._window.rank(recorded.started.trial, (1.0, -last, -curve[last]))
 
     @property
     def study(self) -> optuna.Study:
