@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install search test test-all check format bench lock clean
+.PHONY: install search test test-all check format bench bench-scale lock clean
 
 search: install  ## the quickstart study, start to report; a second call shows or continues it
 	$(BIN)/seti-tune search quickstart
@@ -34,6 +34,9 @@ format: install
 
 bench: install  ## ratios against stock Keras and stock Ray Tune; two cores are enough, nothing else may run
 	$(BIN)/python -m benchmarks
+
+bench-scale: install  ## ten thousand trials and a million epochs, alone and against stock Ray Tune; takes an hour
+	$(BIN)/python -m benchmarks.scale
 
 lock:  ## remake requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --generate-hashes \

@@ -57,6 +57,16 @@ enabled = false
 """
 
 
+FOLD = """import json, sys, time
+from pathlib import Path
+from results.log.state import load_run
+began = time.process_time()
+state = load_run(Path(sys.argv[1]))
+cpu_s = time.process_time() - began
+print(json.dumps({"cpu_s": cpu_s, "epochs": sum(len(trial.epochs) for trial in state.trials.values())}))
+"""
+
+
 def main() -> None:
     """Run the parts that are asked for; print their tables."""
     options = _options()
@@ -94,7 +104,14 @@ class Used:
 def _run(*arguments: str) -> Used:
     """Run Python with these arguments and count what that process took, without those that it started."""
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
+    # As installed software runs, whatever the environment says: with its modules compiled before.
+    compiled = {
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "seti-scale-pyc"),
+    }
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, text=True, env=os.environ | compiled
+    )
     said = process.stdout.read() if process.stdout else ""
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -158,11 +175,13 @@ def _print_readers(place: Path, trials: int) -> None:
     print(f"\nreaders of {trials} trials, and of logs of {LONG_TRIALS} trials with a hundred epochs each")
     print(f"{'':<44}{'CPU s':>8}{'wall s':>8}{'peak MB':>9}{'us a line':>11}")
     for command in ("leaderboard", "status", "report"):
+        _run("-m", "tune.cli.main", command, str(run))  # compiles what it imports
         _say(command, _run("-m", "tune.cli.main", command, str(run)))
     for whose in ("own", "network"):
         log = place / f"long-{whose}"
         made, _ = _part("write", _study(place, LONG_TRIALS, "random"), log, str(LONG_TRIALS), whose)
-        got, used = _part("fold", log)
+        used = _run("-c", FOLD, str(log))
+        got = json.loads(used.said)
         what = f"{got['epochs']:.0f} epochs of {'our networks' if whose == 'network' else 'a trainable'}"
         _say(f"{what}, {made['mb']:.0f} MB", used, 1e6 * got["cpu_s"] / made["events"])
 

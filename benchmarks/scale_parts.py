@@ -180,14 +180,6 @@ def _epoch_line(trial: int, epoch: int, value: float, rng: random.Random, is_net
     return json.dumps({"v": 1, "kind": "epoch", "time": time_} | numbers, separators=(",", ":"))
 
 
-def fold_log(run: Path) -> dict[str, float]:
-    """Read a log as every reader does."""
-    began = time.process_time()
-    state = load_run(run)
-    cpu_s = time.process_time() - began
-    return {"cpu_s": cpu_s, "epochs": sum(len(trial.epochs) for trial in state.trials.values())}
-
-
 def search_with_ray(path: Path, run: Path) -> dict[str, float]:
     """Run a whole study with Ray on this machine, as if it had `WORKERS` CPUs."""
     from tune.process.driver import run_study
@@ -257,7 +249,6 @@ PARTS: dict[str, Callable[..., dict[str, float]]] = {
     "drive": drive,
     "propose": propose,
     "write": write_long_log,
-    "fold": fold_log,
     "ours": search_with_ray,
     "stock": stock,
 }

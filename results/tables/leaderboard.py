@@ -6,10 +6,11 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.files import write_atomically
+from results.files import replacing, write_atomically
 from results.log.records import Epoch, Status
 from results.log.state import RunState, TrialState
 from results.run_folder import EPOCHS, LEADERBOARD
@@ -51,6 +52,7 @@ _EPOCH_TYPES = {  # by the annotation of a field
 }
 _PARAMETER_TYPES = {"float": "float", "int": "int"}  # a categorical one may hold anything
 _NOTE_WIDTH = 60
+_TRIALS_AT_ONCE = 200  # whose epochs are a frame in memory while the table is written
 
 
 def rank_trials(state: RunState) -> tuple[list[TrialState], list[TrialState]]:
@@ -96,14 +98,18 @@ def epochs_frame(state: RunState) -> pd.DataFrame:
 
     `repeat` is null in the search; a number that is not known or not finite is NaN.
     """
+    return _epochs_frame(state.search_trials() + state.final_trials())
+
+
+def _epochs_frame(trials: Sequence[TrialState]) -> pd.DataFrame:
     import pandas as pd
 
     types = {f.name: _EPOCH_TYPES[str(f.type)] for f in dataclasses.fields(Epoch) if f.name != "validation_correct"}
     first = ("trial", "repeat", "attempt", "epoch")
     order = [*first, *(n for n in types if n.startswith(("validation", "train")))]
     order += [n for n in types if n not in order]
-    trials = state.search_trials() + state.final_trials()
-    rows = [{n: getattr(t.epochs[e], n) for n in order} for t in trials for e in sorted(t.epochs)]
+    values = attrgetter(*order)
+    rows = [values(epoch) for trial in trials for _, epoch in sorted(trial.epochs.items())]
     return pd.DataFrame(rows, columns=order, dtype="object").astype(types)
 
 
@@ -112,7 +118,11 @@ def write_tables(run: Path, state: RunState, leaderboard: Table | None = None) -
 
     Each file is replaced atomically. `leaderboard` is that of the run, where it is already there.
     """
-    write_atomically(run / EPOCHS, epochs_frame(state).to_csv(index=False))
+    trials = state.search_trials() + state.final_trials()
+    with replacing(run / EPOCHS) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        for start in range(0, len(trials) or 1, _TRIALS_AT_ONCE):
+            part = _epochs_frame(trials[start : start + _TRIALS_AT_ONCE])
+            part.to_csv(file, index=False, header=not start)
     path = run / LEADERBOARD
     write_atomically(path, (leaderboard or leaderboard_table(state)).frame().to_csv(index=False))
     return path

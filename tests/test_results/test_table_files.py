@@ -99,6 +99,15 @@ def test_epochs_have_typed_columns_and_are_the_same_in_the_csv(folder: Path) -> 
     assert frame.loc[(frame["trial"] == 1) & (frame["epoch"] == 2), "validation_accuracy"].isna().all()
 
 
+def test_epochs_of_many_trials_are_written_in_parts_and_are_the_same(hand: Any, tmp_path: Path) -> None:
+    events = [hand.study()]
+    for number in range(450):
+        events += hand.trial(number, [0.5, math.nan] if number % 3 else [0.25])
+    state = RunState(events)
+    write_tables(tmp_path, state)
+    assert (tmp_path / "epochs.csv").read_text(encoding="utf-8") == epochs_frame(state).to_csv(index=False)
+
+
 def test_a_run_without_epochs_has_the_same_columns_and_types(hand: Any) -> None:
     empty, some = epochs_frame(RunState([hand.study()])), epochs_frame(RunState([hand.study(), *hand.trial(0, [0.5])]))
     assert len(empty) == 0
