@@ -6,11 +6,13 @@ and compared when a run goes on, where only the keys marked `MAY_CHANGE` may hav
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
@@ -19,6 +21,8 @@ from results.schema import Value
 
 NETWORK = "tune.trial:train_network"  # ours, as logs and receipts name it wherever its code lies
 MAY_CHANGE = object()  # marks a key that may have another value when a run goes on
+
+_SECRET = re.compile(r"(key|secret|token|password|signature)[^=&]*=", re.IGNORECASE)  # in a query
 
 Natural = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]
@@ -145,6 +149,27 @@ class FinalsSection:
             )
 
 
+@dataclass(frozen=True)
+class StorageSection:
+    """Where checkpoints, models and a copy of the log go, for nodes of a cluster that share no folder.
+
+    `uri` is an address that pyarrow reads: `s3://bucket/prefix`, with `?endpoint_override=HOST:PORT&scheme=http` for a
+    server of one's own; one for each run. Credentials come from the environment of each node, never from here.
+    """
+
+    uri: Annotated[str | None, MAY_CHANGE] = None  # none: all nodes see the run folder under the same path
+
+    def __post_init__(self) -> None:
+        if self.uri is None:
+            return
+        parts = urlsplit(self.uri)
+        if not parts.scheme or "://" not in self.uri:
+            raise ValueError(f'uri: expected an address such as "s3://bucket/prefix", found {self.uri!r}')
+        in_front = parts.netloc.rpartition("@")[0]
+        if ":" in in_front or (in_front and parts.scheme == "s3") or _SECRET.search(parts.query):
+            raise ValueError("uri: holds credentials, which a log would keep; give them in each node's environment")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:
     """A study with every default filled in.
@@ -162,6 +187,7 @@ class StudyRecord:
     asha: AshaSection | None = None
     resources: ResourcesSection = field(default_factory=ResourcesSection)
     finals: FinalsSection | None = None
+    storage: StorageSection = field(default_factory=StorageSection)
     fixed: Mapping[str, Value] = field(default_factory=dict)
     baseline: Mapping[str, Value] = field(default_factory=dict)
 

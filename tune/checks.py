@@ -51,7 +51,8 @@ def check_places(places: Iterable[object], *, folder: Path = Path(), where: str 
                 address = f"{scheme[1]}://{str(place)[scheme.end() :]}"
                 raise StudyError(
                     f"{where}{address}: files at an address cannot be used; name a file or folder on storage that "
-                    "every node sees under the same path, such as a mounted bucket"
+                    "every node sees under the same path, such as a mounted bucket; for what a search writes, name "
+                    "the address in [storage] uri"
                 )
             _check_access(folder / place, f"{where}{place}")
 

@@ -22,6 +22,18 @@ class ClusterError(StudyError):
     """A cluster of which no node can train the study: the message names the first one, the reason and what to do."""
 
 
+class StorageError(TuneError):
+    """A store that does not answer, or that another driver took over: what was recorded is kept, resume goes on."""
+
+    exit_code = 3
+
+
+class StorageRefusedError(StorageError):
+    """A store that cannot be used as it is named, or not with these credentials: the message says what was said."""
+
+    exit_code = 2
+
+
 class InstallationError(TuneError):
     """The installation is not whole: the message says what stands in the way and what to do."""
 

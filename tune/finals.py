@@ -26,7 +26,6 @@ from results.log.records import (
     FinalsDecided,
     Status,
     TrialKey,
-    TrialStarted,
     utc_now,
 )
 from results.log.state import RunState, TrialState
@@ -40,7 +39,6 @@ from results.run_folder import (
     SAVED_MODEL,
     TEST_PREDICTIONS,
     VALIDATION_PREDICTIONS,
-    checkpoint_folder,
     predictions_path,
 )
 from seti_model.config import Configuration
@@ -51,6 +49,7 @@ from seti_model.training.checkpoint import load_best
 from tune.errors import StudyError
 from tune.loop.next_work import chosen_finalists, missing_finals, recorded_finals
 from tune.resume import check_digest
+from tune.storage.checkpoints import Checkpoints
 from tune.study import Study
 from tune.test_split import unlock_for_finals, uses_of_others
 
@@ -75,6 +74,7 @@ def conclude_finals(study: Study, recorder: Recorder, *, check: Callable[[], Non
         DatasetError: The data set cannot be used.
     """
     run, state = recorder.run, recorder.state
+    checkpoints = Checkpoints(run, study.storage.uri)
     decision = _decision(state)
     if decision is None:
         return
@@ -93,18 +93,18 @@ def conclude_finals(study: Study, recorder: Recorder, *, check: Callable[[], Non
         dataset = unlock_for_finals(dataset, run, state, weights_digest=_best_digest(delivered))
         for key in todo:
             check()
-            evaluated = _evaluate(run, state.trials[key], dataset)
+            evaluated = _evaluate(checkpoints, state.trials[key], dataset)
             if key not in state.finals:
                 recorder.write(evaluated, durable=True)
         check()
-        _hand_on(run, state, delivered, dataset)
+        _hand_on(checkpoints, state, delivered, dataset)
 
 
 def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
     """Return what opens retrainings again whose weights are gone or damaged while they are still needed."""
     if not study.is_network:
         return []
-    needed = _needed(run, state)
+    needed, checkpoints = _needed(run, state), Checkpoints(run, study.storage.uri)
     return [
         AttemptEnded(
             trial=trial.started.trial,
@@ -114,26 +114,8 @@ def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
             cause=Cause.CHECKPOINT,
         )
         for trial in state.final_trials()
-        if trial.started.key in needed and trial.status == Status.COMPLETED and _weights(run, trial) is None
+        if trial.started.key in needed and trial.status == Status.COMPLETED and _weights(checkpoints, trial) is None
     ]
-
-
-def drop_training_state(run: Path, started: TrialStarted, last: str) -> None:
-    """Delete what only continuing needs: checkpoints before the last, and the optimiser's state in that one.
-
-    Only for the course network, whose checkpoints have a known form. The best weights and the validation
-    probabilities of the trial stay.
-
-    Args:
-        run: The run folder.
-        started: Of a trial that has ended.
-        last: Path of its last checkpoint, relative to the run folder.
-    """
-    kept = run / last
-    for folder in checkpoint_folder(run, *started.key).glob("*/*"):
-        if folder != kept:
-            shutil.rmtree(folder, ignore_errors=True)
-    (kept / "state.npz").unlink(missing_ok=True)
 
 
 def _decision(state: RunState) -> FinalsDecided | None:
@@ -181,27 +163,27 @@ def _needed(run: Path, state: RunState) -> set[TrialKey]:
     return {*_to_predict(run, state, decision), *([] if handed_on else [(decision.winner, decision.delivered)])}
 
 
-def _weights(run: Path, trial: TrialState) -> TrainedNetwork | None:
+def _weights(checkpoints: Checkpoints, trial: TrialState) -> TrainedNetwork | None:
     try:
-        return None if trial.checkpoint is None else load_best(run / trial.checkpoint.path)
+        return None if trial.checkpoint is None else load_best(checkpoints.here(trial.checkpoint.path))
     except DamagedCheckpointError:
         return None
 
 
-def _required_weights(run: Path, trial: TrialState) -> TrainedNetwork:
-    weights = _weights(run, trial)
+def _required_weights(checkpoints: Checkpoints, trial: TrialState) -> TrainedNetwork:
+    weights = _weights(checkpoints, trial)
     if weights is None:  # lost since the driver began
         raise StudyError(
-            f"{run}: the weights of the retrained trial {trial.started.trial} are gone; continue with "
-            f"`{command('resume', run)}`, which trains it again"
+            f"{checkpoints.run}: the weights of the retrained trial {trial.started.trial} are gone; continue with "
+            f"`{command('resume', checkpoints.run)}`, which trains it again"
         )
     return weights
 
 
-def _evaluate(run: Path, trial: TrialState, dataset: Dataset) -> FinalEvaluated:
-    predictions = _predict(_required_weights(run, trial), dataset, "test")
+def _evaluate(checkpoints: Checkpoints, trial: TrialState, dataset: Dataset) -> FinalEvaluated:
+    predictions = _predict(_required_weights(checkpoints, trial), dataset, "test")
     path = predictions_path(trial.started.trial, trial.started.repeat or 0)
-    write_predictions(run / path, predictions)
+    write_predictions(checkpoints.run / path, predictions)
     return FinalEvaluated(
         trial=trial.started.trial,
         repeat=trial.started.repeat or 0,
@@ -220,11 +202,11 @@ def _predict(weights: TrainedNetwork, dataset: Dataset, split_name: str) -> Pred
     return Predictions(split.labels, y_prob, weights.class_names, truth)
 
 
-def _hand_on(run: Path, state: RunState, trial: TrialState, dataset: Dataset) -> None:
+def _hand_on(checkpoints: Checkpoints, state: RunState, trial: TrialState, dataset: Dataset) -> None:
     """Write the winner's best retraining with all that its user needs; the description, which is asked for, last."""
     from seti_model.exported import export_model, export_saved_model
 
-    weights, key = _required_weights(run, trial), trial.started.key
+    weights, key, run = _required_weights(checkpoints, trial), trial.started.key, checkpoints.run
     (run / DESCRIPTION).unlink(missing_ok=True)
     predictions = read_predictions(run / state.finals[key].predictions)
     write_predictions(run / TEST_PREDICTIONS, predictions)

@@ -24,7 +24,12 @@ from tune.study import Study
 
 
 def recorded_study(
-    run: Path, *, trials: int | None = None, data: Path | None = None, space: Path | None = None
+    run: Path,
+    *,
+    trials: int | None = None,
+    data: Path | None = None,
+    space: Path | None = None,
+    storage: str | None = None,
 ) -> Study:
     """Return the study of a run as its log has it, the file it came from is not needed.
 
@@ -33,6 +38,7 @@ def recorded_study(
         trials: Another total number of trials.
         data: Where the data set is now.
         space: A file with a wider space.
+        storage: Where its store is now.
 
     Raises:
         RecordError: No run folder, or an empty or damaged log.
@@ -51,6 +57,7 @@ def recorded_study(
     copy = initial_model(study, run)
     study = study if copy is None else study.with_init_from(copy)  # the original may have gone or changed
     study = study if data is None else study.with_data(data)
+    study = study if storage is None else study.with_storage(storage)
     return study if trials is None else study.with_trials(trials)
 
 
@@ -127,6 +134,11 @@ def check_continuation(study: Study, state: RunState, run: Path) -> SpaceWidened
         known = state.space["parameters"]
         added = {name: value for name, value in study.baseline.items() if name not in known}
         old = dataclasses.replace(old, baseline={**old.baseline, **added})
+    if study.storage.uri is None and old.storage.uri is not None:
+        raise StudyError(
+            f"{run}: its checkpoints are in {old.storage.uri}; set [storage] uri again, or choose another folder with "
+            "--run"
+        )
     for change in forbidden_changes(old, study.record()):
         raise StudyError(
             f"{run}: holds another study: [{change.section}] {change.key} was {change.before!r}, is now "

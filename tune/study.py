@@ -144,6 +144,10 @@ class Study(StudyRecord):
         """Return the study with the model that its trials start from at another place."""
         return dataclasses.replace(self, study=dataclasses.replace(self.study, init_from=str(model.absolute())))
 
+    def with_storage(self, uri: str) -> Study:
+        """Return the study with its store at another address."""
+        return dataclasses.replace(self, storage=dataclasses.replace(self.storage, uri=uri))
+
     def with_data(self, path: Path) -> Study:
         """Return the study with its data set at another place.
 

@@ -59,7 +59,9 @@ class Task:
     `checkpoint_folder` belongs to this attempt alone; `resume_from` is a checkpoint of an earlier one,
     `init_from` the model that every trial starts from. After the epochs in `checkpoint_epochs` a checkpoint is needed,
     after others it saves time if the worker dies. A worker that has grown above `memory_mb` (10**6 bytes) is replaced
-    after an epoch with a checkpoint. On a cluster it may run on `nodes`, by Ray's identity.
+    after an epoch with a checkpoint. On a cluster it may run on `nodes`, by Ray's identity. With `storage` nothing is
+    shared but a store at this address; the worker then gives the trainable paths on its own disk
+    (`tune.storage.scratch`).
     """
 
     trial: int
@@ -76,6 +78,7 @@ class Task:
     gpus: float = 0.0
     memory_mb: float | None = None
     nodes: tuple[str, ...] | None = None
+    storage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class AttemptOutcome(StrEnum):
     CHECKPOINT = "checkpoint"  # the one to continue from cannot be read
     NO_SPACE = "no space"  # on the disk
     NODE = "node"  # whose own fault it is
+    STORAGE = "storage"  # the store for checkpoints did not answer this worker
 
 
 @dataclass(frozen=True)

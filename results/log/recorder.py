@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from results.commands import command
 from results.errors import RecordError
@@ -39,15 +39,26 @@ def is_being_written(run: Path) -> bool:
     return False
 
 
+class Mirror(Protocol):
+    """A second place that has the log too, whatever it is; its errors are its own."""
+
+    def settle(self, log: Path) -> None:
+        """Give both the lines that one of them lacks, before any is read."""
+
+    def write(self, lines: bytes) -> None:
+        """Return when these whole lines stand there too."""
+
+
 class EventLog:
     """The only writer of a run's log. It holds a lock that the kernel drops when the process dies."""
 
-    def __init__(self, run: Path) -> None:
-        """Take the lock and cut off a torn last line.
+    def __init__(self, run: Path, mirror: Mirror | None = None) -> None:
+        """Take the lock and cut off a torn last line; what is written later stands in the mirror too, if there is one.
 
         Raises:
             RecordError: Another process is writing to this run, or the folder cannot be written to.
         """
+        self._mirror, self._unsent = mirror, b""
         self._path = run / LOG_NAME
         try:
             run.mkdir(parents=True, exist_ok=True)
@@ -65,6 +76,13 @@ class EventLog:
         self._size = _whole_lines(self._path)
         os.ftruncate(self._descriptor, self._size)
         self._synced = time.monotonic()
+        if mirror is not None:
+            try:
+                mirror.settle(self._path)
+            except BaseException:
+                self.close()
+                raise
+            self._size = self._path.stat().st_size
 
     def append(self, *events: Event, durable: bool = False) -> None:
         """Append events; `durable` returns only when they are on the disk, as a decision needs it.
@@ -77,7 +95,8 @@ class EventLog:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
-            if durable or time.monotonic() - self._synced > SYNC_EVERY_S:
+            is_due = durable or time.monotonic() - self._synced > SYNC_EVERY_S
+            if is_due:
                 os.fsync(self._descriptor)
                 self._synced = time.monotonic()
         except OSError as error:
@@ -87,6 +106,10 @@ class EventLog:
                 "again, everything recorded so far is kept"
             ) from error
         self._size += len(data)
+        if self._mirror is not None:
+            self._unsent += data
+            if is_due:
+                self._send()
 
     def close(self) -> None:
         """Put everything on the disk and release the lock. A second call does nothing."""
@@ -94,6 +117,12 @@ class EventLog:
             os.fsync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = -1
+            self._send()
+
+    def _send(self) -> None:
+        if self._mirror is not None and self._unsent:
+            self._mirror.write(self._unsent)
+            self._unsent = b""
 
     def __enter__(self) -> Self:
         return self
@@ -107,13 +136,17 @@ class EventLog:
 class Recorder(EventLog):
     """Holds the log of a run open for writing, with the state that follows from it."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, mirror: Mirror | None = None) -> None:
         """Take the lock of a run folder, made if need be, and read what its log holds.
+
+        Args:
+            run: The run folder.
+            mirror: A second place for the log; an event stands there too before it counts.
 
         Raises:
             RecordError: Another process is writing to this run, the folder cannot be written to, or the log is damaged.
         """
-        super().__init__(run)
+        super().__init__(run, mirror)
         self.run = run
         self._listeners: list[Listener] = []
         try:

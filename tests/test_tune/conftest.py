@@ -1,4 +1,5 @@
 import contextlib
+import hashlib
 import os
 import subprocess
 import sys
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from processes import write_quick_study
+from stores import WAITS_S, S3Server, s3_server
+
+from tune.storage.store import Store
 
 
 @pytest.fixture
@@ -38,3 +42,24 @@ def tight_cgroup() -> Iterator[Path]:
     yield group
     with contextlib.suppress(OSError):
         group.rmdir()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[S3Server]:
+    """A server that speaks S3, whose answers a test can make fail (stores.py)."""
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture
+def uri(server: S3Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    """An address of a test's own; what it made fail is over with it."""
+    yield server.uri(f"{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}/run")
+    server.faults.clear()
+
+
+@pytest.fixture(params=["folder", "s3", "s3 without conditions"])
+def store(request: pytest.FixtureRequest, uri: str, tmp_path: Path) -> Store:
+    """A store in a plain folder, and one of S3 with boto3 and without, that is asked four times at most."""
+    place = f"file://{tmp_path}/store" if request.param == "folder" else uri
+    return Store(place, waits_s=WAITS_S, is_conditional=request.param != "s3 without conditions")

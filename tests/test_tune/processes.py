@@ -59,17 +59,21 @@ def search(study: Path, run: Path, *more: str, timeout: float = 120) -> subproce
 
 
 @contextlib.contextmanager
-def started(study: Path, run: Path) -> Iterator[subprocess.Popen[str]]:
+def started(study: Path, run: Path, *, seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
     """Start a search and yield it when an epoch is in the log; whatever happens, it is ended by its own pid."""
     command = [*SEARCH, str(study), "--run", str(run)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: (run / LOG_NAME).exists() and any(isinstance(e, Epoch) for e in read_events(run)), process)
+        wait_for(lambda: has_epochs(run), process, seconds)
         yield process
     finally:
         if process.poll() is None:
             process.terminate()
         process.communicate(timeout=60)
+
+
+def has_epochs(run: Path) -> bool:
+    return (run / LOG_NAME).exists() and any(isinstance(e, Epoch) for e in read_events(run))
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60) -> None:

@@ -16,7 +16,6 @@ ADDRESS = "s3://bucket/run"
     "command",
     [
         f"search quickstart --run {ADDRESS}",
-        f"resume {ADDRESS}",
         f"resume run --data {ADDRESS}",
         f"finals run --data {ADDRESS}",
         f"status {ADDRESS}",

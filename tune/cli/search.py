@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.run_folder import LOG_NAME
 from seti_model.data.dataset import Dataset
+from tune.errors import StudyError
 from tune.forecast import Images, forecast, forecast_text, measure_flops
 from tune.process.child import Order
 from tune.process.supervisor import supervise
@@ -34,6 +35,7 @@ RESUME_EPILOG = """examples:
   seti-tune resume runs/quickstart --trials 40          40 trials in all, also where the run was finished
   seti-tune resume runs/study --data /new/place         the data set has moved; its digest is compared
   seti-tune resume runs/study --space wider.toml --trials 80
+  seti-tune resume s3://bucket/study --run runs/study   on another machine, from the store of [storage]
 The study, its space and its trainable's folder come from the log of the run; the study file is not read.
 exit codes: as of `seti-tune search`
 """
@@ -73,7 +75,14 @@ def add_resume(resume: argparse.ArgumentParser) -> None:
     """Give `resume` its arguments."""
     resume.epilog = RESUME_EPILOG
     resume.set_defaults(run=_resume, supervised=True)
-    resume.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
+    resume.add_argument("folder", metavar="RUN", type=_run, help="the run folder, or the address of its store")
+    resume.add_argument(
+        "--run",
+        dest="run_folder",
+        type=Path,
+        metavar="FOLDER",
+        help="with an address: the run folder to make or to continue (default: runs/<name of the study>)",
+    )
     resume.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the run's")
     resume.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
     resume.add_argument("--space", type=Path, metavar="FILE", help="a space file that widens the run's space")
@@ -122,7 +131,17 @@ def _search(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
+    if isinstance(options.folder, str):
+        from tune.storage.segments import restore
+
+        return _start(options, restore(options.folder, options.run_folder), storage=options.folder)
+    if options.run_folder is not None:
+        raise StudyError(f"--run {options.run_folder}: {options.folder} is a run folder itself; leave --run out")
     return _start(options, options.folder)
+
+
+def _run(text: str) -> Path | str:
+    return text if "://" in text else Path(text)
 
 
 def _finals(options: argparse.Namespace) -> int:

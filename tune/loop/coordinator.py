@@ -36,6 +36,7 @@ from tune.loop.plan import Plan
 from tune.trainable import AttemptOutcome, Entered, EpochReport, Left, Task
 
 MAX_DEATHS = 10  # of workers without an epoch in between; a bound, so that no run goes on for ever
+_MACHINES = (AttemptOutcome.NO_SPACE, AttemptOutcome.NODE, AttemptOutcome.STORAGE)  # own faults, where there are others
 SEEN_S = 2.0  # within which a file that another machine has written is seen here
 
 
@@ -160,7 +161,8 @@ class Coordinator:
         except (TypeError, ValueError, RecordError) as error:
             self._left(key, task, Left(AttemptOutcome.FAILED, f"a report that cannot be recorded: {error}"))
             return True
-        if self.nodes is not None and report.checkpoint is not None and not _is_seen(Path(report.checkpoint)):
+        is_shared = self.nodes is not None and task.storage is None
+        if is_shared and report.checkpoint is not None and not _is_seen(Path(report.checkpoint)):
             unseen = f"the driver does not see the checkpoint {report.checkpoint} that it wrote"
             self._left(key, task, Left(AttemptOutcome.NODE, unseen))
             return True
@@ -191,7 +193,7 @@ class Coordinator:
     def _left(self, key: TrialKey, task: Task, left: Left) -> None:
         run = self._recorder.run
         node = self._node_of(task)
-        if left.outcome in (AttemptOutcome.NO_SPACE, AttemptOutcome.NODE) and node is not None:
+        if left.outcome in _MACHINES and node is not None:
             self._failed_by(node, key, task, left)
             return
         if left.outcome == AttemptOutcome.NO_SPACE:
@@ -199,6 +201,9 @@ class Coordinator:
                 f"{run}: a worker could not write ({left.reason}); free some space and start the same command again, "
                 "everything recorded so far is kept"
             )
+        if left.outcome == AttemptOutcome.STORAGE:  # of the node or the store, no fault of the configuration
+            self.attempt_died(task, left.reason)
+            return
         if left.outcome == AttemptOutcome.DIVERGED:
             self._end_trial(key, Status.DIVERGED, left.reason, task)
             return

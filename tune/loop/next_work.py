@@ -14,6 +14,7 @@ from results.run_folder import checkpoint_folder
 from results.schema import Value
 from results.study import FinalsSection
 from seti_model.runtime import derive_seed
+from tune.storage.checkpoints import Checkpoints
 from tune.study import Study
 from tune.trainable import Task
 
@@ -76,6 +77,7 @@ class Terms:
     threads: int = 1
     gpus: float = 0.0
     init_from: Path | None = None
+    storage: str | None = None
 
 
 def next_attempt(
@@ -84,7 +86,8 @@ def next_attempt(
     """Return the next attempt of a trial: from its newest checkpoint that is still there, else from the start."""
     started = trial.started
     attempt = max(trial.attempts, default=-1) + 1
-    saved = next((c for c in reversed(trial.checkpoints) if (run / c.path).exists()), None)
+    checkpoints = Checkpoints(run, terms.storage)
+    saved = next((c for c in reversed(trial.checkpoints) if checkpoints.exists(c.path)), None)
     task = Task(
         trial=started.trial,
         repeat=started.repeat,
@@ -100,6 +103,7 @@ def next_attempt(
         gpus=terms.gpus,
         memory_mb=memory_mb,
         nodes=nodes,
+        storage=terms.storage,
     )
     event = AttemptStarted(
         trial=started.trial,

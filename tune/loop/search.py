@@ -56,6 +56,7 @@ class SearchPlan(Plan):
             threads=self._study.resources.cpus_per_trial,
             gpus=self._study.resources.gpus_per_trial,
             init_from=initial_model(self._study, self._run),
+            storage=self._study.storage.uri,
         )
 
     def rung(self, trial: TrialState, epoch: int) -> Rung | None:

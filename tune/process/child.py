@@ -40,6 +40,7 @@ class Order:
     finalists: int | None = None
     seeds: int | None = None
     view: str = PLAIN
+    storage: str | None = None  # the address that a run folder was made from
 
     def again(self) -> str:
         """Return the command that continues."""
@@ -48,6 +49,8 @@ class Order:
         if self.finals_only:  # what it asks for may not be in the log yet
             return command("finals", run, finalists=self.finalists, seeds=self.seeds, **moved)
         log = run / LOG_NAME
+        if self.storage is not None:
+            return command("resume", self.storage, run=run, trials=self.trials, **moved)
         if self.study is None or (log.is_file() and log.stat().st_size > 0):
             return command("resume", run, trials=self.trials, **moved)
         return command("search", self.study, run=run, trials=self.trials, no_finals=self.no_finals, **moved)
@@ -97,7 +100,7 @@ def _study(order: Order) -> Study:
     if order.finals_only:
         return finals_study(run, data=data, finalists=order.finalists, seeds=order.seeds)
     if order.study is None:
-        return recorded_study(run, trials=order.trials, data=data, space=_path(order.space))
+        return recorded_study(run, trials=order.trials, data=data, space=_path(order.space), storage=order.storage)
     study = load_study(order.study)
     study = study if order.trials is None else study.with_trials(order.trials)
     return study.without_finals() if order.no_finals else study

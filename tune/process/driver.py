@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import shutil
 import sys
@@ -23,7 +24,7 @@ from results.tables.leaderboard import write_tables
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_beside, simulate_dataset
 from tune.derived import refresh
-from tune.errors import ClusterError, StudyError
+from tune.errors import ClusterError, StorageError, StudyError
 from tune.finals import conclude_finals, reopenings
 from tune.initial import prepare_initial
 from tune.loop.coordinator import Coordinator, HopelessStudyError
@@ -36,6 +37,8 @@ from tune.provenance import provenance
 from tune.ray_adapter import cluster as clusters
 from tune.ray_adapter.autoscale import room_asked_for
 from tune.resume import check_continuation, check_digest, opening_events
+from tune.storage.scratch import sweep
+from tune.storage.segments import keep, stored_log
 from tune.study import Study
 from tune.trainable import load_trainable
 from tune.view.live import Progress
@@ -84,8 +87,10 @@ def run_study(
     elif not study.resources.gpus_per_trial:
         clusters.concurrency(study.resources, [{"CPU": clusters.local_cpus()}])
     load_trainable(study.study.trainable, study.home)
-    with Recorder(run.absolute()) as recorder:
-        return Driver(study, recorder, address=address, signals=signals or Signals(), view=view).drive()
+    signals = signals or Signals()
+    say = functools.partial(print, file=sys.stderr, flush=True)
+    with stored_log(study.storage.uri, say=say, check=signals.check) as log, Recorder(run.absolute(), log) as recorder:
+        return Driver(study, recorder, address=address, signals=signals, view=view).drive()
 
 
 class Driver:
@@ -116,7 +121,7 @@ class Driver:
                 raise
             self._end_unfinished(f"interrupted by {interrupted.name}")
             return Outcome(self.state, signal=interrupted.name)
-        except (HopelessStudyError, RayLostError, ClusterError) as error:
+        except (HopelessStudyError, RayLostError, ClusterError, StorageError) as error:
             self._end_unfinished(str(error))
             raise
         return Outcome(self.state, found=found)
@@ -126,6 +131,7 @@ class Driver:
         if state.started is None or has_work(study, state) or reopenings(study, run, state):
             self._search()
         else:
+            self._simulate_again()
             if check_continuation(study, state, run) is not None:
                 print(
                     "all trials have ended, so the wider space changes nothing yet; add trials with --trials N",
@@ -135,13 +141,24 @@ class Driver:
                 resumed = StudyResumed(study=study.record(), provenance=state.provenance)
                 self.recorder.write(resumed, durable=True)
         conclude_finals(study, self.recorder, check=self._signals.check)
+        keep(study.storage.uri, run)
         if state.ended is None or not state.ended.finished:
             done, wanted = len(state.search_trials()), study.study.trials
             reason = "all trials ended" if done >= wanted else f"time limit reached after {done} of {wanted} trials"
             self.recorder.write(StudyEnded(finished=True, reason=reason), durable=True)
         return refresh(run)
 
+    def _simulate_again(self) -> None:
+        """Make the data set of a finished run whose folder was made from its store."""
+        path = self.study.dataset_path(self.run)
+        if self.study.storage.uri is None or self.study.data.simulate is None or path is None or path.exists():
+            return
+        _, digest = prepare_data(self.study, self.run, say=self._progress.say, on_image=self._signals.check)
+        check_digest(self.run, self.state, digest)
+
     def _end_unfinished(self, reason: str) -> None:
+        if self.state.started is None:
+            return
         if self.state.ended is None:  # else it is recorded, or nothing has been begun since
             self.recorder.write(StudyEnded(finished=False, reason=reason), durable=True)
         write_receipts(self.run, self.state)
@@ -156,6 +173,7 @@ class Driver:
         check_digest(run, self.state, digest)
         if study.source:
             write_atomically(run / SOURCE, study.source)
+        keep(study.storage.uri, run)
         signals.check()
         try:
             cluster = self._connect(data)
@@ -164,7 +182,8 @@ class Driver:
             opening = opening_events(study, self.state, run, data=(digest, images), provenance=come_from)
             self.recorder.write(*opening, durable=True)
             self.recorder.write(*reopenings(study, run, self.state), durable=True)
-            with Upkeep(self.recorder, keeps_training_state=not study.is_network), self._progress:
+            keeps, uri = not study.is_network, study.storage.uri
+            with Upkeep(self.recorder, keeps_training_state=keeps, storage=uri), self._progress:
                 coordinator = Coordinator(
                     SearchPlan(study, self.state, run),
                     self.recorder,
@@ -177,6 +196,8 @@ class Driver:
         finally:
             clusters.disconnect()
             shutil.rmtree(run / RAY_FOLDER, ignore_errors=True)
+            if study.storage.uri is not None:
+                sweep()
 
     def _connect(self, data: TrainingData | None) -> clusters.Cluster:
         size = 0 if data is None else data.train.images.nbytes + data.validation.images.nbytes
@@ -291,6 +312,8 @@ def check_data_is_there(study: Study, run: Path, state: RunState) -> None:
     path = study.dataset_path(run)
     if state.started is None or path is None or path.exists():
         return
+    if study.storage.uri is not None and study.data.simulate is not None:
+        return  # a folder made from the store: it is simulated again, and its digest compared
     if study.data.simulate is None:
         way = f"put it back, or say where it is now with `{command('resume', run, data='PATH')}`"
     else:

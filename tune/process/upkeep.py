@@ -14,7 +14,9 @@ from results.errors import RecordError
 from results.log.recorder import Recorder
 from results.log.records import Event, TrialEnded
 from results.log.state import TrialState
-from tune.finals import drop_training_state
+from results.run_folder import CHECKPOINTS, trial_name
+from tune.errors import StorageError
+from tune.storage.checkpoints import Checkpoints
 
 TABLES_EVERY_S = 10.0
 TABLES_SHARE = 0.05  # of the time may go into tables: of a million epochs they take most of a minute
@@ -25,22 +27,22 @@ TABLES = [sys.executable, "-P", "-m", "results.tables"]
 class Upkeep:
     """Works in one thread of its own on what the log and the disk hold, never on the driver's state."""
 
-    def __init__(self, recorder: Recorder, *, keeps_training_state: bool) -> None:
+    def __init__(self, recorder: Recorder, *, keeps_training_state: bool, storage: str | None = None) -> None:
         """Begin with what an interrupted driver left behind.
 
         Args:
             recorder: Of the run; listened to.
             keeps_training_state: Whether checkpoints of ended trials stay as they are.
+            storage: The address of the store that has them, if they are not in the run folder.
         """
         self._run, self._state = recorder.run, recorder.state
-        self._keeps = keeps_training_state
+        self._checkpoints, self._keeps = Checkpoints(recorder.run, storage), keeps_training_state
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._tables: Future[None] | None = None
         self._writer: subprocess.Popen[str] | None = None
         self._is_over = False
         self._next_tables = time.monotonic() + TABLES_EVERY_S
-        for trial in self._state.trials.values():
-            self._drop(trial)
+        self._drop(*self._state.trials.values())
         recorder.listen(self.note)
 
     def __enter__(self) -> Self:
@@ -51,7 +53,8 @@ class Upkeep:
     ) -> None:
         self._is_over = True
         self._end_writer()  # the driver writes the last tables itself
-        self._pool.shutdown()
+        is_lost = kind is not None and issubclass(kind, StorageError)
+        self._pool.shutdown(cancel_futures=is_lost)  # each would wait for a store that does not answer
 
     @property
     def is_idle(self) -> bool:
@@ -66,9 +69,11 @@ class Upkeep:
         if self.is_idle and time.monotonic() > self._next_tables:
             self._tables = self._pool.submit(self._derived, self._write_tables)
 
-    def _drop(self, trial: TrialState) -> None:
-        if not self._keeps and trial.ended is not None and trial.checkpoint is not None:
-            self._pool.submit(self._derived, drop_training_state, self._run, trial.started, trial.checkpoint.path)
+    def _drop(self, *trials: TrialState) -> None:
+        ended = [t for t in trials if t.ended is not None and t.checkpoint is not None]
+        kept = {f"{CHECKPOINTS}/{trial_name(*t.started.key)}": t.checkpoint.path for t in ended if t.checkpoint}
+        if kept and not self._keeps:
+            self._pool.submit(self._derived, self._checkpoints.drop_training_state, kept)
 
     def _write_tables(self) -> None:
         began = time.monotonic()

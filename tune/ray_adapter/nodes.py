@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import secrets
 import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -26,13 +27,16 @@ from results.log.records import NodeChecked
 from results.run_folder import RAY_FOLDER
 from seti_model.errors import ConfigError
 from seti_model.own import source_digest
-from tune.errors import ClusterError, StudyError, TuneError
+from tune.errors import ClusterError, StorageError, StudyError, TuneError
 from tune.loop.coordinator import Coordinator
 from tune.provenance import PACKAGES, code_digest
 from tune.ray_adapter.cluster import fitting, memory_share, room
+from tune.storage.store import Store, store_at
 from tune.study import Study
 from tune.trainable import load_trainable
 
+NODES = "nodes"  # of a store: what is written there to be seen
+STORE_WAITS_S = (0.5, 1.0, 2.0)  # between the tries of a node to reach it
 TRIES = 3  # to ask a node whose worker dies
 LOOK_S = 2.0  # between two looks at which nodes are alive
 ANSWER_S = 60.0  # within which a node has to answer before the search starts without it
@@ -78,6 +82,7 @@ class Nodes:
         self._tries: Counter[str] = Counter()  # that ended without a word, by node
         self._next_look = 0.0
         self._folder = run / RAY_FOLDER / "nodes"
+        self._store = None if study.storage.uri is None else store_at(study.storage.uri)
 
     @property
     def admitted(self) -> tuple[str, ...]:
@@ -120,12 +125,9 @@ class Nodes:
         Raises:
             ClusterError: None may have a trial.
             StudyError: The run folder cannot be written.
+            StorageError: The store does not answer.
         """
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / "driver").write_text(self._nonce)
-        except OSError as error:
-            raise StudyError(f"{self._folder}: cannot be written ({error.strerror}); free some space") from error
+        self._show()
         self._ask()
         until = time.monotonic() + ANSWER_S
         while (self._asked or self._unseen or self._unasked()) and time.monotonic() < until:
@@ -158,6 +160,18 @@ class Nodes:
             self._ask()
         self._take_answers(wait_s=0.0)
 
+    def _show(self) -> None:
+        """Write where nodes must see it what they have to write again."""
+        if self._store is not None:
+            self._store.remove(*self._store.files(NODES))
+            self._store.write(f"{NODES}/driver", self._nonce.encode())
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / "driver").write_text(self._nonce)
+        except OSError as error:
+            raise StudyError(f"{self._folder}: cannot be written ({error.strerror}); free some space") from error
+
     def _ask(self) -> None:
         """Send the task to every node that is new and has room for a trial."""
         self._next_look = time.monotonic() + LOOK_S
@@ -170,7 +184,7 @@ class Nodes:
             self._names[node] = one["NodeManagerHostname"]
             here = NodeAffinitySchedulingStrategy(node, soft=False)
             task = ray.remote(num_cpus=0, max_retries=0)(look_here).options(scheduling_strategy=here)
-            what = (self._study.study.trainable, tuple(self._sources), str(self._study.home))
+            what = (self._study.study.trainable, tuple(self._sources), str(self._study.home), self._study.storage.uri)
             self._asked[node] = task.remote(str(self._folder), self._nonce, node, *what)
 
     def _unasked(self) -> bool:
@@ -204,15 +218,19 @@ class Nodes:
         """Admit the nodes whose file is seen here, refuse those whose file is not seen in time."""
         for node, (found, until) in list(self._unseen.items()):
             try:
-                is_seen = (self._folder / node).read_text() == self._nonce
-            except OSError:
+                store, here = self._store, self._folder / node
+                seen = here.read_bytes() if store is None else store.read(f"{NODES}/{node}")
+                is_seen = seen == self._nonce.encode()
+            except (OSError, StorageError):
                 is_seen = False
             if not is_seen and time.monotonic() < until:
                 time.sleep(wait_s)
                 continue
             del self._unseen[node]
-            way = "both must see the same folder under this path"
-            self._note(node, "" if is_seen else f"what it writes into {self._run} is not seen here; {way}", found)
+            place = f"{self._run} is not seen here; both must see the same folder under this path"
+            if self._store is not None:
+                place = f"{self._store.named('')} is not seen here; both must reach the same store there"
+            self._note(node, "" if is_seen else f"what it writes into {place}", found)
 
     def _note(self, node: str, problem: str, found: Found | None = None) -> None:
         has = self._resources.get(node, {})  # nothing any more, where it has left meanwhile
@@ -248,16 +266,33 @@ class Nodes:
         return found.storage
 
 
-def look_here(folder: str, nonce: str, node: str, trainable: str, own: Sequence[str], home: str) -> Found:
-    """Say what is on this node: code, libraries, the user's modules, and whether the run folder is the driver's."""
+def look_here(
+    folder: str, nonce: str, node: str, trainable: str, own: Sequence[str], home: str, uri: str | None = None
+) -> Found:
+    """Say what is on this node: code, libraries, the user's modules, and whether it sees what the driver wrote.
+
+    That is in the run folder, or in the store at `uri`, where there is one.
+    """
     problem, sources = "", {}
     try:
         load_trainable(trainable, Path(home))
         sources = {name: source_digest([name]) for name in own}
     except (TuneError, ConfigError) as error:
         problem = str(error)
-    storage = _storage(Path(folder), nonce, node)
-    return Found(code_digest(), _versions(), storage, problem, sources, _free_gb(Path(folder)))
+    storage = _storage(Path(folder), nonce, node) if uri is None else _store_problem(uri, nonce, node)
+    space = Path(folder) if uri is None else Path(tempfile.gettempdir())
+    return Found(code_digest(), _versions(), storage, problem, sources, _free_gb(space))
+
+
+def _store_problem(uri: str, nonce: str, node: str) -> str:
+    try:
+        store = Store(uri, waits_s=STORE_WAITS_S)
+        if store.read(f"{NODES}/driver") != nonce.encode():
+            return f"sees another store as {store.named('')}; let the same one be reached under this address"
+        store.write(f"{NODES}/{node}", nonce.encode())
+    except StorageError as error:
+        return f"cannot use the store: {error}"
+    return ""
 
 
 def _storage(folder: Path, nonce: str, node: str) -> str:

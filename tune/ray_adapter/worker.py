@@ -12,6 +12,7 @@ import ray
 from ray import tune as ray_tune
 
 from tune.errors import StudyError
+from tune.storage.scratch import Scratch, scratch_folder, shared_folder
 from tune.trainable import Entered, EpochReport, Left, MachineFault, Task, load_trainable, run_attempt
 
 _attempts_here = 0  # that this process has begun
@@ -41,7 +42,14 @@ def run_on_worker(config: Mapping[str, Any], data: Any, name: str, folder: Path 
             raise MachineFault(str(error)) from error
         train(task, data, on_epoch)
 
-    run_attempt(task, data, trainable, tell)
+    if task.storage is None:
+        run_attempt(task, data, trainable, tell)
+        return
+    if getattr(data, "prepared_in", None) is not None:
+        data = dataclasses.replace(data, prepared_in=shared_folder(task.storage))
+    with scratch_folder() as here:
+        scratch = Scratch(task, here)
+        run_attempt(task, data, scratch.trainable(trainable), scratch.tell(tell))
 
 
 def _has_grown(task: Task, report: EpochReport) -> bool:
