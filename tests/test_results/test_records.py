@@ -193,7 +193,7 @@ def test_a_line_that_is_no_event_is_refused_with_the_reason(line: str | bytes, m
         ("trial_ended", '"completed"', '"running"',
          "status: expected one of completed, stopped, diverged, failed, found running"),
         ("rung", '"stop"', '"halt"', 'decision: expected one of go on, stop, exempt, found "halt"'),
-        ("attempt_ended", '"memory"', '"age"', 'cause: expected one of memory, checkpoint, found "age"'),
+        ("attempt_ended", '"memory"', '"age"', 'cause: expected one of memory, checkpoint, node, found "age"'),
         ("finals_decided", "[1,2]", '[1,"2"]', r'finalists\[1\]: expected an integer, found "2"'),
         ("finals_decided", "[1,2]", "3", "finalists: expected a list, found 3"),
         ("epoch", "0.5", "1e999", r"not JSON \(Number out of range"),
