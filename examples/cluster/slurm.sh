@@ -10,11 +10,12 @@
 #SBATCH --cpus-per-task=16
 #SBATCH --exclusive
 #SBATCH --time=04:00:00
-#SBATCH --signal=B:TERM@120
+#SBATCH --signal=B:TERM@180
 #SBATCH --requeue
 #SBATCH --open-mode=append
 # --exclusive: at its end `ray symmetric-run` ends all of Ray on its nodes, that of other jobs too.
-# --signal=B: to this script alone. A signal to all processes would end Ray before the search is through.
+# --signal=B: to this script alone. A signal to all processes would end Ray before the search is through. The search needs
+# some seconds, the other nodes need a minute to notice that the head is gone.
 set -euo pipefail
 
 study=${1:?STUDY is missing} run=${2:?RUN is missing}
@@ -22,6 +23,7 @@ head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1) # this script 
 pid_file=${TMPDIR:-/tmp}/seti-tune-$SLURM_JOB_ID
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token # of this job alone
+export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300 # in seconds, for the other nodes
 
 was_told=
 end_in_order() {

@@ -28,7 +28,7 @@ def test_without_a_role_the_script_of_hosts_says_how_it_is_used() -> None:
 
 def test_the_options_of_the_queue_end_the_search_and_not_ray() -> None:
     options = dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", (FOLDER / "slurm.sh").read_text(), flags=re.MULTILINE))
-    assert options["signal"] == "B:TERM@120"
+    assert options["signal"] == "B:TERM@180"
     assert options["ntasks-per-node"] == "1"
 
 
