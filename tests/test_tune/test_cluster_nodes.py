@@ -529,7 +529,7 @@ SLURM = {
 if [ "$1" = show ]; then echo "$SLURM_JOB_NODELIST" | tr , "\\n"; else echo "$@" >"$BOX/requeued"; fi
 """,
     "srun": """
-printf "%s" "$RAY_AUTH_TOKEN" >"$BOX/token"
+env | grep ^RAY_ >"$BOX/environment"
 printf "%s\\0" "$@" >"$BOX/part"
 mv "$BOX/part" "$BOX/step"
 until [ -e "$BOX/code" ]; do sleep 0.2; done
@@ -559,10 +559,8 @@ def run_in_the_queue(
             assert time.monotonic() < until, (box / "script.txt").read_text()
             time.sleep(0.2)
         words = (box / "step").read_text().rstrip("\0").split("\0")
-        token = f"RAY_AUTH_TOKEN={(box / 'token').read_text()}"
-        steps = [
-            machine.start("env", *assigned, token, *words, out=box / f"{machine.name}.txt") for machine in machines.made
-        ]
+        assigned += (box / "environment").read_text().splitlines()
+        steps = [machine.start("env", *assigned, *words, out=box / f"{machine.name}.txt") for machine in machines.made]
         if limit is not None:
             wait_until(limit, steps[0], box / "machine1", timeout=240)
             inside = first.run("pgrep", "-o", "-f", "bash .*slurm.sh").stdout.split()
