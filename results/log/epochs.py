@@ -17,7 +17,7 @@ _values = attrgetter(*_NAMES)
 
 
 class Epochs(Mapping[int, Epoch]):
-    """Epochs in the order in which they were added. Packed ones take a quarter of the memory and are read the same."""
+    """Epochs in the order in which they were added. Packed ones take less memory and are read the same."""
 
     __slots__ = ("_numbers", "_packed", "_records")
 
