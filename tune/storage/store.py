@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import itertools
+import os
 import secrets
 import shutil
 import time
@@ -232,6 +233,9 @@ class Store:
         try:
             with self._fs.open_output_stream(temporary) as stream:
                 write(stream)
+            if self._fs.type_name == "local":
+                with open(temporary, "rb") as file:  # noqa: PTH123 - pyarrow's paths are texts
+                    os.fsync(file.fileno())
             self._fs.move(temporary, path)
         except BaseException:
             if self._fs.get_file_info(temporary).type == arrow_fs.FileType.File:
