@@ -68,7 +68,7 @@ def test_machines_without_a_shared_folder_die_and_another_one_goes_on(machines: 
     head, second, third, store = machines.made
     uri = f"s3://bucket/run?endpoint_override={store.address}:{STORE_PORT}&scheme=http"
     extra = f"[search]\nsampler = 'random'\n[storage]\nuri = '{uri}'\n"
-    study = write_quick_study(tmp_path, trials=90, max_epochs=6, sleep=0.5, extra=extra)
+    study = write_quick_study(tmp_path, trials=60, max_epochs=6, sleep=1.0, extra=extra)
     run, seen = tmp_path / "runs" / "run", tmp_path / "seen"
     words = [*SEARCH, study, "--run", run, "--plain", "--address", f"{head.address}:{PORT}", "--no-finals"]
     process = head.start(*words, out=tmp_path / "said.txt")
@@ -76,14 +76,18 @@ def test_machines_without_a_shared_folder_die_and_another_one_goes_on(machines: 
     def now() -> Path:
         return copied(head, run, seen) if not head.run("test", "-e", run / LOG_NAME, check=False).returncode else seen
 
-    def all_at_work() -> bool:
+    def is_in_the_middle() -> bool:
+        """Whether all machines are at work, and the third one at a trial that has a checkpoint to go on from."""
         assert process.poll() is None, (tmp_path / "said.txt").read_text()
-        return {e.node for e in running(now()).values()} == {head.name, second.name, third.name}
+        at_work = running(now())
+        trials = load_run(seen).trials if at_work else {}
+        saved = {trial for (trial, _), e in at_work.items() if e.node == third.name and trials[trial, None].checkpoint}
+        return bool(saved) and {e.node for e in at_work.values()} == {head.name, second.name, third.name}
 
     until = time.monotonic() + 300
-    while not all_at_work():
+    while not is_in_the_middle():
         assert time.monotonic() < until, (tmp_path / "said.txt").read_text()
-        time.sleep(0.5)
+        time.sleep(0.2)
     third.kill()
     while not [e for e in recorded(now()) if isinstance(e, AttemptStarted) and e.resume_from is not None]:
         assert time.monotonic() < until, "nobody went on from a checkpoint of the machine that died"
@@ -101,7 +105,7 @@ def test_machines_without_a_shared_folder_die_and_another_one_goes_on(machines: 
     assert again.returncode == 0, again.stderr
     assert f"{head.name} may still run this study; going on if it is silent for 60 s" in again.stderr
     done = copied(second, other, tmp_path / "done")
-    repeated = every_trial_once(done, 90)
+    repeated = every_trial_once(done, 60)
     print(f"two machines killed: {sum(repeated.values())} epochs done again, {dict(repeated)}")
     ended_before = {t.started.trial for t in before.trials.values() if t.ended is not None}
     times = Counter(e.trial for e in read_events(done) if isinstance(e, TrialEnded))

@@ -37,7 +37,7 @@ from tune.trainable import AttemptOutcome, Entered, EpochReport, Left, Task
 
 MAX_DEATHS = 10  # of workers without an epoch in between; a bound, so that no run goes on for ever
 _MACHINES = (AttemptOutcome.NO_SPACE, AttemptOutcome.NODE, AttemptOutcome.STORAGE)  # own faults, where there are others
-SEEN_S = 2.0  # within which a file that another machine has written is seen here
+SEEN_S = 5.0  # within which a file that another machine has written is seen here
 
 
 class HopelessStudyError(StudyError):
