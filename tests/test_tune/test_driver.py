@@ -159,7 +159,7 @@ def test_trials_extends_a_finished_run(quick_study: Callable[..., Path], run: Pa
     [
         (["nowhere.toml"], "nowhere.toml: cannot be read (No such file or directory); give a study file or one of:"),
         (["quickstart", "--address", "127.0.0.1:1"], "--address 127.0.0.1:1: no answer (Connection refused)"),
-        (["quickstart", "--address", "ray://127.0.0.1:1"], "submit it there with `ray job submit"),
+        (["quickstart", "--address", "ray://127.0.0.1:1"], "submit it there with `seti-tune submit STUDY"),
         (["quickstart", "--address", "here"], "--address here: HOST:PORT is expected"),
         (["quickstart", "--trials", "0"], "--trials 0: at least 1 is expected"),
     ],
