@@ -22,7 +22,7 @@ from results.schema import Value
 NETWORK = "tune.trial:train_network"  # ours, as logs and receipts name it wherever its code lies
 MAY_CHANGE = object()  # marks a key that may have another value when a run goes on
 
-_SECRET = re.compile(r"(key|secret|token|password|signature)[^=&]*=", re.IGNORECASE)  # in a query
+_SECRET = re.compile(r"(key|secret|token|password|credential|sig|sas)[^=&]*=", re.IGNORECASE)  # in a query
 
 Natural = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=0)]

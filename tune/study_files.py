@@ -9,6 +9,7 @@ import ast
 import contextlib
 import hashlib
 import os
+import posixpath
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,18 +25,32 @@ def study_files(study: Study) -> dict[str, bytes]:
     A module that lies elsewhere is taken for installed; of a package all Python files are taken.
 
     Raises:
-        StudyError: The space file lies elsewhere, or a file cannot be read.
+        StudyError: The space file lies elsewhere, data or a model is named by a relative path, a module would not reach
+            other machines, or a file cannot be read.
     """
     home, files = study.home.resolve(), {f"{study.study.name}.toml": study.source.encode()}
     space = str(study.study.space)
+    places = {"[data] path": study.data.path, "[study] init_from": study.study.init_from}
+    for key, value in places.items():
+        if value is not None and not posixpath.isabs(value):
+            raise StudyError(
+                f"{key} = {value!r}: does not travel; copy it to where the cluster sees it and give its absolute path "
+                "there"
+            )
     beside = [home / space] if space.endswith(".toml") else []
-    if beside and not beside[0].resolve().is_relative_to(home):
+    if beside and (posixpath.isabs(space) or not beside[0].resolve().is_relative_to(home)):
         raise StudyError(
-            f"[study] space = {space!r}: lies outside the folder of the study file and would not be found from a copy "
-            "of it; put it beside the study file"
+            f"[study] space = {space!r}: lies outside the folder of the study file or is named by its absolute path, "
+            "and would not be found from a copy; put it beside the study file and name it so"
         )
     names = study.own_names() if study.is_network else (study.study.trainable,)
-    for file in [*beside, *_modules(home, names)]:
+    modules = list(_modules(home, names))
+    if modules and study.storage.uri is not None:
+        raise StudyError(
+            f"[storage] uri: {modules[0].name} beside the study file would be copied to one machine alone; install it "
+            "on every node instead"
+        )
+    for file in [*beside, *modules]:
         try:
             files[file.relative_to(home).as_posix()] = file.read_bytes()
         except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from results.log.records import NodeChecked
@@ -16,7 +15,7 @@ SLOW_SHARE = 0.5  # of what the others do
 
 @dataclass(frozen=True)
 class NodeUse:
-    """One machine: `images_per_s` is the median over the epochs trained there, `others` the same of all others."""
+    """One machine: `images_per_s` is the median over the epochs trained there, `others` the median of the others'."""
 
     node: str
     checked: NodeChecked | None  # as it was found, on a cluster
@@ -35,6 +34,10 @@ class NodeUse:
 
 def node_uses(state: RunState) -> list[NodeUse]:
     """Return the machines that were looked at or trained, by name; of one machine alone, and no cluster, none."""
+    checked = {found.node: found for found in state.nodes.values()}  # the last word where one has joined again
+    names = sorted({*checked, *(r.node for trial in state.trials.values() for r in trial.running.values())})
+    if len(names) < 2 and not checked:
+        return []
     speeds: defaultdict[str, list[float]] = defaultdict(list)
     epochs: defaultdict[str, int] = defaultdict(int)
     trials: defaultdict[str, set[object]] = defaultdict(set)
@@ -44,18 +47,11 @@ def node_uses(state: RunState) -> list[NodeUse]:
                 epochs[running.node] += 1
                 trials[running.node].add(key)
                 speeds[running.node] += [] if epoch.images_per_s is None else [epoch.images_per_s]
-    checked = {found.node: found for found in state.nodes.values()}  # the last word where one has joined again
-    names = sorted({*epochs, *checked})
-    if len(names) < 2 and not checked:
-        return []
+    medians = {name: statistics.median(found) for name, found in speeds.items() if found}
 
     def use(name: str) -> NodeUse:
-        others = [speed for other, found in speeds.items() if other != name for speed in found]
-        mine = _median(speeds[name])
-        return NodeUse(name, checked.get(name), len(trials[name]), epochs[name], mine, _median(others))
+        others = [median for other, median in medians.items() if other != name]
+        other = statistics.median(others) if others else None
+        return NodeUse(name, checked.get(name), len(trials[name]), epochs[name], medians.get(name), other)
 
     return [use(name) for name in names]
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None

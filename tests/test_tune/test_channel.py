@@ -16,20 +16,24 @@ from tune.process.channel import HeadWatch
 SILENCE_S = 0.5
 DRIVER = """
 import signal, sys, time
-from tune.process.channel import follow_parent, tell_parent
+from tune.process.channel import follow_parent, tell_parent, tell_parent_left
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
 follow_parent()
 if {head!r}:
     tell_parent({head!r}, asks_for_room={asks})
+if {leaves}:
+    tell_parent_left()
 time.sleep(60)
 """
 
 
 @contextmanager
-def driver(head: str, *, asks: bool = False) -> Iterator[tuple[subprocess.Popen[bytes], HeadWatch, socket.socket]]:
+def driver(
+    head: str, *, asks: bool = False, leaves: bool = False
+) -> Iterator[tuple[subprocess.Popen[bytes], HeadWatch, socket.socket]]:
     """A process that says where its head is, watched by this one."""
     here, there = socket.socketpair()
-    code = textwrap.dedent(DRIVER.format(head=head, asks=asks))
+    code = textwrap.dedent(DRIVER.format(head=head, asks=asks, leaves=leaves))
     process = subprocess.Popen([sys.executable, "-c", code], stdin=there.fileno())
     there.close()
     try:
@@ -74,6 +78,15 @@ def test_a_driver_that_names_no_head_is_not_watched() -> None:
         time.sleep(4 * SILENCE_S)
         assert process.poll() is None
         assert watch.cut_off is None
+
+
+def test_a_driver_that_has_left_its_cluster_is_not_ended_when_that_ends(head: socket.socket) -> None:
+    with driver(address(head), asks=True, leaves=True) as (process, watch, _):
+        head.close()
+        time.sleep(6 * SILENCE_S)
+        assert process.poll() is None
+        assert watch.cut_off is None
+        assert watch.asked is None
 
 
 def test_a_driver_whose_parent_is_gone_ends_in_order(head: socket.socket) -> None:

@@ -86,6 +86,13 @@ def test_three_trials_in_a_row_bench_a_node_and_it_is_named(bench: Bench) -> Non
     assert f"no trials on   host-aa: {reason}" in status_text(run_status(bench.recorder.run))
 
 
+def test_a_store_that_fails_benches_no_node(bench: Bench) -> None:
+    for task in [begin(bench, "aa") for _ in range(BENCH_AFTER + 1)]:
+        bench.coordinator.receive(task, Left("storage", "s3://bucket/run: no answer to 8 tries"))
+        assert bench.state.trials[task.trial, None].attempts_ended[0].cause == Cause.NODE
+    assert bench.state.nodes["aa"].admitted
+
+
 def test_one_trial_alone_benches_no_node(bench: Bench) -> None:
     bench.coordinator.max_concurrent = 1
     for number in range(BENCH_AFTER + 1):

@@ -104,9 +104,7 @@ def test_what_does_not_travel_needs_a_path_of_the_cluster(
     (tmp_path / "rate.toml").write_text(SPACE.replace("parameters.x", "parameters.'training.learning_rate'"))
     study.write_text(f"[study]\nspace = 'rate.toml'\n{text}\n")
     line = refused(capsys, "submit", study, "--run", "/shared/x", "--address", URL)
-    assert line == (
-        f"{study}: {what}: does not travel; copy it to where the cluster sees it and give its absolute path there"
-    )
+    assert line == (f"{what}: does not travel; copy it to where the cluster sees it and give its absolute path there")
 
 
 def test_what_only_a_study_file_can_say_needs_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,6 +205,14 @@ def test_a_head_that_cannot_look_at_a_run_says_why(said: str, message: str) -> N
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"seti-tune: --address {address}: {message}")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_server_that_cuts_off_what_is_followed_is_one_error() -> None:
+    code = "import sys; from tune.ray_adapter.jobs import JobServer; JobServer(sys.argv[1]).follow('x', print)"
+    with server({"/api/version": (200, VERSION), "/api/jobs/": (200, "[]")}) as address:
+        done = subprocess.run([sys.executable, "-c", code, address], capture_output=True, text=True, check=False)
+    [last] = done.stderr.splitlines()[-1:]
+    assert last.startswith(f"tune.errors.StudyError: --address {address}: the job server does not answer as expected")
 
 
 def test_a_laptop_without_what_jobs_need_is_told_what_to_install() -> None:

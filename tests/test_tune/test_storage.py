@@ -18,7 +18,7 @@ from processes import write_quick_study
 from stores import WAITS_S, S3Server
 
 from results.errors import RecordError
-from results.log.recorder import Recorder
+from results.log.recorder import EventLog, Recorder
 from results.log.records import (
     Checkpoint,
     Epoch,
@@ -251,6 +251,17 @@ def test_a_driver_that_was_stopped_too_long_writes_nothing_more(store: Store) ->
     assert store.files("log") == []
 
 
+def test_a_driver_that_was_stopped_does_not_take_its_lease_back(store: Store) -> None:
+    with lease(store, silent_s=0.4, renew_s=0.3) as held:
+        held._renewed -= 10  # as after ten seconds in which nothing ran
+        store.write("lease/000000002.json", Holder.here().to_bytes())
+        store.remove("lease/000000001.json")
+        time.sleep(0.8)  # its sign of life is due meanwhile
+        with pytest.raises(StorageError, match="another driver has taken over this run"):
+            held.check()
+        assert store.files("lease") == ["lease/000000002.json"]
+
+
 def test_a_damaged_lease_is_named(store: Store) -> None:
     store.write("lease/000000001.json", b"{")
     with pytest.raises(StorageError, match=r"lease/000000001\.json: damaged \(.*\); remove it if no driver is running"):
@@ -422,7 +433,15 @@ def test_a_run_folder_is_made_from_a_store(store: Store, tmp_path: Path, monkeyp
     assert Path("runs/s/final/model.keras").read_bytes() == b"model"
     Path("runs/s", LOG_NAME).write_bytes(log[:-10])
     restore(store.uri, Path("runs/s"))
-    assert Path("runs/s", LOG_NAME).read_bytes() == log[:-10], "whoever goes on with it settles that"
+    assert Path("runs/s", LOG_NAME).read_bytes() == log, "what another machine added counts before the study is read"
+    with Path("runs/s", LOG_NAME).open("ab") as file:
+        file.write(log.splitlines(keepends=True)[-1])
+    restore(store.uri, Path("runs/s"))
+    assert Path("runs/s", LOG_NAME).read_bytes().startswith(log), "a longer log is left as it is"
+    with EventLog(tmp_path / "another") as log_of_another:
+        log_of_another.append(opening("t"))
+    with pytest.raises(StudyError, match=r"another: holds another run than .*; name another folder with --run"):
+        restore(store.uri, tmp_path / "another")
     Path("file").write_text("")
     with pytest.raises(RecordError, match=r"file/run: cannot be written to \(Not a directory\); name another"):
         restore(store.uri, Path("file/run"))
@@ -438,6 +457,7 @@ def test_a_run_folder_is_made_from_a_store(store: Store, tmp_path: Path, monkeyp
         ("s3://key:secret@bucket/x", "holds credentials, which a log would keep; give them in each node's environment"),
         ("s3://key@bucket/x", "holds credentials"),
         ("s3://bucket/x?secret_key=hidden", "holds credentials"),
+        ("abfs://files@account.example/x?sv=1&sig=hidden", "holds credentials"),
     ],
 )
 def test_an_address_with_credentials_or_none_at_all_is_refused_in_a_study(

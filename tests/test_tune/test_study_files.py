@@ -70,6 +70,25 @@ def test_a_space_that_lies_elsewhere_is_refused(quick_study: Callable[..., Path]
         study_files(load_study(study))
 
 
+def test_a_space_by_its_absolute_path_is_refused(quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    study = quick_study()
+    study.write_text(study.read_text().replace('"line.toml"', f'"{tmp_path}/line.toml"'))
+    with pytest.raises(StudyError, match=r"/line\.toml': .*is named by its absolute path, .*; put it beside"):
+        study_files(load_study(study))
+
+
+def test_data_by_a_relative_path_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text("[study]\nspace = 'baseline'\n[data]\npath = 'data/mine'\n")
+    with pytest.raises(StudyError, match=r"^\[data\] path = 'data/mine': does not travel; .* absolute path there"):
+        study_files(load_study(tmp_path / "study.toml"))
+
+
+def test_a_module_that_would_lie_on_one_machine_alone_is_refused(quick_study: Callable[..., Path]) -> None:
+    study = quick_study(extra="[storage]\nuri = 's3://bucket/run'\n")
+    with pytest.raises(StudyError, match=r"quick_trainable\.py beside .* one machine alone; install it on every node"):
+        study_files(load_study(study))
+
+
 def test_a_run_folder_that_cannot_take_copies_is_one_line(quick_study: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(StudyError, match=r"study/[0-9a-f]{12}: cannot be written \(Not a directory\); --run names"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from results.commands import command
 from tune.errors import StudyError
 from tune.ray_adapter.jobs import EXIT_NOT_FOUND, STOP_WAIT_S, STUDY_FOLDER, Job, JobServer
-from tune.study import Study, load_study
+from tune.study import load_study
 from tune.study_files import study_files
 
 SUBMIT_EPILOG = """examples:
@@ -128,20 +128,9 @@ def _job_of(options: argparse.Namespace, run: str) -> tuple[str, Mapping[str, by
     study = load_study(options.study)
     if options.trials is not None:
         study = study.with_trials(options.trials)
-    _check_places(options.study, study)
     files = study_files(study)
     file = f"{STUDY_FOLDER}/{next(iter(files))}"
     return command("search", file, run=run, no_finals=options.no_finals, keep_study=True, **there), files
-
-
-def _check_places(study_file: str, study: Study) -> None:
-    """Refuse a study whose data or model would be looked for beside the file that has travelled."""
-    for key, value in {"[data] path": study.data.path, "[study] init_from": study.study.init_from}.items():
-        if value is not None and not posixpath.isabs(value):
-            raise StudyError(
-                f"{study_file}: {key} = {value!r}: does not travel; copy it to where the cluster sees it and give its "
-                "absolute path there"
-            )
 
 
 def _there(run: str) -> str:

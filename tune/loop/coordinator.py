@@ -223,7 +223,8 @@ class Coordinator:
         why = f"{node.node}: {left.reason}"
         self._end_attempt(task, why, cause=Cause.NODE, traceback=left.traceback)
         self._settle_deaths(key, f"attempts met a fault of their machine or died in a row, the last one on {why}")
-        if not self._faults.are_too_many(node.node_id, key) or not node.admitted:
+        is_of_all = left.outcome == AttemptOutcome.STORAGE  # a store that fails, fails every node
+        if is_of_all or not self._faults.are_too_many(node.node_id, key) or not node.admitted:
             return
         row = f"{BENCH_AFTER} different trials in a row failed there, the last one: {left.reason}"
         if self.nodes == (node.node_id,):

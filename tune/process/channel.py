@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -35,6 +36,13 @@ def tell_parent(head: str, *, asks_for_room: bool) -> None:
             os.write(descriptor, f"{head}{_ASKS if asks_for_room else ''}\n".encode())
 
 
+def tell_parent_left() -> None:
+    """Say that the cluster is needed no more."""
+    for descriptor in _parent:
+        with contextlib.suppress(OSError):
+            os.write(descriptor, b"\n")
+
+
 class HeadWatch:
     """Watches whether the head that a driver names can be reached.
 
@@ -46,24 +54,32 @@ class HeadWatch:
     ) -> None:
         self.cut_off: str | None = None
         self.asked: str | None = None
+        self._head: str | None = None
         self._driver, self._socket, self._silence_s = driver, driver_socket, silence_s
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
-        said = self._socket.recv(300).decode().partition("\n")[0]
-        if not said:  # the driver is gone, and never had one
-            return
-        head = said.removesuffix(_ASKS)
-        self.asked = None if head == said else head
         answered = time.monotonic()
-        while self._driver.poll() is None:
-            if _answers(head):
+        while self._hear(None if self._head is None else min(EVERY_S, self._silence_s)):
+            if self._head is None or _answers(self._head):
                 answered = time.monotonic()
             elif time.monotonic() - answered > self._silence_s:
-                self.cut_off = head
+                self.cut_off = self._head
                 self._end()
                 return
-            time.sleep(min(EVERY_S, self._silence_s))
+
+    def _hear(self, wait_s: float | None) -> bool:
+        """Take what the driver says within a time, or wait until it says something; return whether it lives."""
+        try:
+            ready, _, _ = select.select([self._socket], [], [], wait_s)
+            said = self._socket.recv(4096).decode() if ready else None
+        except (OSError, ValueError):  # this process is done with it
+            return False
+        if said:
+            last = said.splitlines()[-1]  # an empty line: it has left the cluster
+            self._head = last.removesuffix(_ASKS) or None
+            self.asked = self._head if last.endswith(_ASKS) else None
+        return said != "" and self._driver.poll() is None
 
     def _end(self) -> None:
         self._driver.send_signal(signal.SIGTERM)

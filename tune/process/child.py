@@ -94,9 +94,12 @@ def _run(order: Order, signals: Signals) -> int:
 
 def _study(order: Order) -> Study:
     from tune.resume import finals_study, recorded_study
+    from tune.storage.segments import bring_up_to_date
     from tune.study import load_study
 
     run, data = Path(order.run), _path(order.data)
+    if order.study is None or order.finals_only:
+        bring_up_to_date(run)
     if order.finals_only:
         return finals_study(run, data=data, finalists=order.finalists, seeds=order.seeds)
     if order.study is None:

@@ -30,7 +30,7 @@ from tune.initial import prepare_initial
 from tune.loop.coordinator import Coordinator, HopelessStudyError
 from tune.loop.next_work import finals_wait, has_work
 from tune.loop.search import SearchPlan
-from tune.process.channel import tell_parent
+from tune.process.channel import tell_parent, tell_parent_left
 from tune.process.signals import Interrupted, Signals
 from tune.process.upkeep import Upkeep
 from tune.provenance import provenance
@@ -195,6 +195,7 @@ class Driver:
                     self._connect(data)
         finally:
             clusters.disconnect()
+            tell_parent_left()
             shutil.rmtree(run / RAY_FOLDER, ignore_errors=True)
             if study.storage.uri is not None:
                 sweep()

@@ -55,9 +55,9 @@ def supervise(order: Order) -> int:
             left = child.returncode not in EXIT_CODES or len(forwarded) > 1
             print(f"{SHOW_CURSOR}\n" if left else SHOW_CURSOR, end="", file=sys.stderr, flush=True)
         here.close()  # the driver reads the other end: should this process be killed, it notices and ends in order
-    if watch.cut_off is not None:
-        return _explain_silence(watch.cut_off, child.pid, order)
-    if watch.asked is not None and code < 0:  # killed: it cannot have done so itself
+    if watch.cut_off is not None and code != 0:
+        return _explain_silence(watch.cut_off, child.pid, order, has_asked=watch.asked is not None)
+    if watch.asked is not None and (code < 0 or len(forwarded) > 1):  # it cannot have done so itself
         withdraw_for(watch.asked)
     return _explain(code, forwarded, order)
 
@@ -77,10 +77,11 @@ def _explain(code: int, forwarded: Sequence[int], order: Order) -> int:
     return 3
 
 
-def _explain_silence(head: str, driver: int, order: Order) -> int:
+def _explain_silence(head: str, driver: int, order: Order, *, has_asked: bool) -> int:
     """Say that the driver was cut off, and end its workers here, as the head would do if it could."""
     silent = f"the head of the cluster ({head}) has not answered for {CUT_OFF_S:.0f} s"
-    kept = f"all that was recorded is kept, continue with: {order.again()}"
+    room = f"; what {head} was asked to grow by may stand until then" if has_asked else ""
+    kept = f"all that was recorded is kept{room}, continue with: {order.again()}"
     print(f"seti-tune: {silent}; {kept}", file=sys.stderr, flush=True)
     _end_all(workers_here(driver))
     return 3

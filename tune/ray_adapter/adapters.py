@@ -98,6 +98,7 @@ class LogSearcher(_NotPickled, Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take note of an attempt that is gone without having said so; the others are over already."""
+        early = "no node that it could go to is left" if trial_id in self._starting else "its worker ended early"
         self.note_begun(trial_id)
         task = self.tasks.pop(trial_id, None)
         if task is None or self.is_over:
@@ -105,7 +106,7 @@ class LogSearcher(_NotPickled, Searcher):
         for_memory = error and self.memory_kills.is_recent()
         died = "its worker was killed for memory" if for_memory else "its worker or node died"
         try:
-            self.coordinator.attempt_died(task, died if error else "its worker ended early", for_memory=for_memory)
+            self.coordinator.attempt_died(task, died if error else early, for_memory=for_memory)
         except Exception as problem:
             self.error = problem
 

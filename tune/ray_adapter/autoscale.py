@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 from results.study import ResourcesSection
+from tune.ray_adapter.cluster import join_with_token
 
 WITHDRAW_S = 60.0  # for joining a cluster and saying one thing
 
@@ -45,6 +46,7 @@ def withdraw_for(head: str) -> None:
 
 
 def _withdraw(head: str) -> None:
+    join_with_token(head)
     import ray
     from ray.autoscaler.sdk import request_resources
 

@@ -187,7 +187,7 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
     os.environ.update(_QUIET, **_WORKERS)
     if address is not None and address != "local":
         check_address(address)
-        _settle_token(address)
+        join_with_token(address)
     import ray
 
     # What Ray Tune has to say about its own snapshots and trials does not concern a user of ours.
@@ -258,7 +258,7 @@ def _ray_files(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _settle_token(address: str) -> None:
+def join_with_token(address: str) -> None:
     """Use the token of this machine where the cluster wants one; to be called before Ray is imported.
 
     Raises:

@@ -174,7 +174,10 @@ class JobServer:
         """Turn what Ray raises where the server does not answer, or refuses, into one line."""
         try:
             yield
-        except (OSError, RuntimeError) as error:  # those of its HTTP client are OSErrors
+        except Exception as error:
+            # Those of one of its two HTTP clients are OSErrors, those of the other are a family of their own.
+            if not isinstance(error, OSError | RuntimeError) and not type(error).__module__.startswith("aiohttp"):
+                raise
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise StudyError(
                 f"--address {self.address}: the job server does not answer as expected ({first}); what it runs goes "

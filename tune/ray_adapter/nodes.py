@@ -40,6 +40,7 @@ STORE_WAITS_S = (0.5, 1.0, 2.0)  # between the tries of a node to reach it
 TRIES = 3  # to ask a node whose worker dies
 LOOK_S = 2.0  # between two looks at which nodes are alive
 ANSWER_S = 60.0  # within which a node has to answer before the search starts without it
+REFUSED_S = 300.0  # that nodes which do not fit are waited with for others
 SAY_S = 60.0  # between two lines about waiting
 VISIBLE_S = 10.0  # within which a file is seen on another node of a shared file system
 
@@ -145,11 +146,15 @@ class Nodes:
             raise ClusterError(f"{first}; no node of the cluster can have trials")
 
     def _wait_for_room(self, check: Callable[[], None], say: Callable[[str], None]) -> None:
-        say_next = time.monotonic()
+        began = say_next = time.monotonic()
         while not self.admitted:
             check()
+            refused = [found for node, found in self._state.nodes.items() if node in self._resources]
+            if refused and time.monotonic() - began > REFUSED_S:
+                return  # the next ones will be as these are
             if time.monotonic() >= say_next:
-                say(f"no node has room for a trial (of {len(self._resources)}); waiting for the cluster to grow")
+                why = f"; {refused[0].node}: {refused[0].reason}" if refused else ""
+                say(f"no node has room for a trial (of {len(self._resources)}{why}); waiting for the cluster to grow")
                 say_next += SAY_S
             self.look()
             time.sleep(0.1)

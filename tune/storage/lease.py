@@ -138,9 +138,13 @@ class Lease:
         Raises:
             StorageError: Another driver has taken over, or the store does not answer.
         """
-        if time.time() - self._renewed > self._silent_s / 2:  # this process was stopped, or the store did not answer
-            self._require_own()
+        if self._is_late:
             self._beat()
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether another driver may have taken over: this process was stopped, or the store did not answer."""
+        return time.time() - self._renewed > self._silent_s / 2
 
     def _require_own(self) -> None:
         last = _leases(self._store)[-1:]
@@ -185,6 +189,8 @@ class Lease:
 
     def _beat(self) -> None:
         with self._beating:
+            if self._is_late:
+                self._require_own()
             asked = time.time()
             self._holder = dataclasses.replace(self._holder, beat=self._holder.beat + 1, time=utc_now())
             self._store.write(self._key, self._holder.to_bytes())

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -125,7 +126,7 @@ def scratch_folder() -> Iterator[Path]:
     What workers left behind that were killed is removed first.
     """
     sweep()
-    _root().mkdir(mode=0o700, parents=True, exist_ok=True)
+    _own_root()
     folder = Path(tempfile.mkdtemp(prefix="attempt-", dir=_root()))
     with (folder / ".lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -137,6 +138,7 @@ def scratch_folder() -> Iterator[Path]:
 
 def shared_folder(uri: str) -> Path:
     """Return a folder that the workers of a run on one machine share; it lasts as long as any of them."""
+    _own_root()
     folder = _root() / f"prepared-{hashlib.sha256(uri.encode()).hexdigest()[:16]}"
     while folder not in _held:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -161,6 +163,19 @@ def sweep() -> None:
                     shutil.rmtree(folder, ignore_errors=True)
         except OSError:
             continue  # in use
+
+
+def _own_root() -> None:
+    """Make the folder for all of them; one that others could write to is not used.
+
+    Raises:
+        StorageError: It is another user's, or open to others.
+    """
+    root = _root()
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = root.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+        raise StorageError(f"{root}: is not this user's alone; remove it, or name another folder with TMPDIR")
 
 
 def _root() -> Path:

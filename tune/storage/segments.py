@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from results.errors import RecordError
+from results.log.recorder import is_being_written
 from results.log.records import Checkpoint, StudyStarted, from_line
-from results.log.state import read_events
+from results.log.state import fold, read_events
 from results.run_folder import FINAL, INITIAL_MODEL, LOG_NAME, SOURCE
 from tune.errors import StorageError, StudyError
 from tune.storage.lease import Lease
@@ -165,7 +166,7 @@ def keep(uri: str | None, run: Path) -> None:
 def restore(uri: str, run: Path | None) -> Path:
     """Make a run folder from what a store holds, `runs/<name of the study>` by default; return it.
 
-    One that has a log already is left as it is.
+    One that has a log already is given what that lacks.
 
     Raises:
         StudyError: The store holds no run, or the folder that of another.
@@ -179,6 +180,7 @@ def restore(uri: str, run: Path | None) -> Path:
     folder = run or Path("runs") / _name(store, lines)
     log = folder / LOG_NAME
     if log.is_file() and log.stat().st_size:
+        _bring_up(log, lines, store)
         return folder
     temporary = folder / f".{LOG_NAME}"
     try:
@@ -192,6 +194,34 @@ def restore(uri: str, run: Path | None) -> Path:
     return folder
 
 
+def bring_up_to_date(run: Path) -> None:
+    """Give a run folder what its log lacks and the store has, before the study is read from it.
+
+    Raises:
+        StudyError: The store holds another run.
+        StorageError: The store does not answer, or what it holds is damaged.
+        RecordError: The log is damaged.
+    """
+    uri = fold(run).study.storage.uri
+    if uri is not None:
+        store = store_at(uri)
+        _bring_up(run / LOG_NAME, StoredLog(store).read(), store)
+
+
+def _bring_up(log: Path, stored: bytes, store: Store) -> None:
+    here = log.read_bytes()
+    whole = here[: here.rfind(b"\n") + 1]
+    if stored and whole and stored.partition(b"\n")[0] != whole.partition(b"\n")[0]:
+        raise StudyError(
+            f"{log.parent}: holds another run than {store.named('')}; name another folder with --run, or the uri of "
+            "this one"
+        )
+    if len(stored) > len(whole) and stored.startswith(whole) and not is_being_written(log.parent):
+        temporary = log.with_name(f".{LOG_NAME}")
+        temporary.write_bytes(stored)
+        temporary.replace(log)
+
+
 def _same_lines(one: bytes, other: bytes) -> int:
     pairs = zip(one.splitlines(), other.splitlines(), strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
@@ -201,7 +231,10 @@ def _name(store: Store, lines: bytes) -> str:
     first = from_line(lines.partition(b"\n")[0])
     if not isinstance(first, StudyStarted):
         raise DamagedLogError(f"{store.named(_key(1))}: does not begin with study_started; restore it from a copy")
-    return first.study.study.name
+    name = first.study.study.name
+    if Path(name).name != name or name in (".", ".."):
+        raise DamagedLogError(f"{store.named(_key(1))}: names the study {name!r}, which is no name of a folder")
+    return name
 
 
 def _key(number: int) -> str:
