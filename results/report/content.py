@@ -239,7 +239,7 @@ def _nodes(state: RunState) -> list[parts.Part]:
     def remark(use: NodeUse) -> str:
         if use.checked is not None and not use.checked.admitted:
             return f"no trials: {one_line(use.checked.reason)}"
-        return f"slow: the others train {use.others:.0f} images/s" if use.is_slow else ""
+        return f"slow: the others train {use.others:.0f} images/s" if use.is_slow else "-"
 
     rows: list[list[parts.Cell]] = [
         [use.node, use.trials, use.epochs, use.images_per_s and round(use.images_per_s), remark(use)] for use in uses

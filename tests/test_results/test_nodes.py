@@ -2,14 +2,18 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_run import findings
 
 from results.log.recorder import EventLog
 from results.log.records import AttemptRunning, AttemptWaiting, Epoch, Event, NodeChecked
 from results.log.state import RunState, load_run
+from results.report.content import report
+from results.report.markdown import to_markdown
 from results.tables.json_output import status_json
 from results.tables.nodes import node_uses
 from results.tables.status import run_status, status_text
@@ -42,6 +46,17 @@ def test_a_slow_machine_is_named_in_status_and_json(hand: Any, tmp_path: Path) -
     assert "\n               quick-1: 4 CPUs, 502 images/s, 12 epochs, 3 trials" in text
     [first, *_] = json.loads(status_json(run_status(tmp_path)))["nodes"]
     assert (first["node"], first["images_per_s"], first["is_slow"], first["epochs"]) == ("other", 100.0, True, 12)
+
+
+def test_the_report_says_what_each_machine_did(hand: Any, tmp_path: Path) -> None:
+    refused = NodeChecked(node="broken", node_id="4", admitted=False, reason="has other libraries; install the same")
+    text = to_markdown(report(findings(tmp_path, RunState([*cluster(hand), refused]))))
+    for row in (
+        r"broken +0 +0 .*no trials: has other libraries; install the same",
+        r"other +3 +12 +100 .*slow: the others train 502 images/s",
+        r"quick-1 +3 +12 +502 ",
+    ):
+        assert re.search(rf"^\W*{row}", text.replace("|", " "), re.MULTILINE), text
 
 
 @pytest.mark.parametrize(("slow", "on_slow"), [(252.0, 3), (100.0, 2)])
