@@ -16,7 +16,7 @@ from results.audit import epochs_spent
 from results.log.records import ENDED, Status
 from results.log.state import RunState, TrialState
 from results.tables.compare import Comparison
-from results.tables.nodes import node_uses
+from results.tables.nodes import NodeUse, node_uses
 from results.tables.status import RunStatus, advantage, leader, lost_attempts, next_steps
 from results.tables.table import Table
 from results.tables.ties import objective_interval, validation_images
@@ -76,18 +76,7 @@ def status_json(status: RunStatus) -> str:
             "of_ended_trials": spent.spent,
             "of_ended_trials_without_stopping": spent.without_stopping,
         },
-        nodes=[
-            {
-                "node": use.node,
-                "has_trials": use.checked.admitted if use.checked else None,
-                "reason": use.checked.reason if use.checked else "",
-                "trials": use.trials,
-                "epochs": use.epochs,
-                "images_per_s": use.images_per_s,
-                "is_slow": use.is_slow,
-            }
-            for use in node_uses(state)
-        ],
+        nodes=[_node(use) for use in node_uses(state)],
         open_trials=[_open(t) for t in (*state.search_trials(), *state.final_trials()) if t.ended is None],
         lost_attempts=[
             {"trial": e.trial, "repeat": e.repeat, "attempt": e.attempt, "why": e.why, "cause": e.cause, "time": e.time}
@@ -125,6 +114,18 @@ def _reached(trial: TrialState | None, state: RunState) -> dict[str, Any] | None
         "objective_low": low,
         "objective_high": high,
         "best_epoch": trial.best.epoch,
+    }
+
+
+def _node(use: NodeUse) -> dict[str, Any]:
+    return {
+        "node": use.node,
+        "has_trials": use.checked.admitted if use.checked else None,
+        "reason": use.checked.reason if use.checked else "",
+        "trials": use.trials,
+        "epochs": use.epochs,
+        "images_per_s": use.images_per_s,
+        "is_slow": use.is_slow,
     }
 
 
