@@ -450,6 +450,12 @@ GROWING = {
 }
 
 
+ASKED = (
+    "import ray\nray.init(address='auto')\nfrom ray.experimental.internal_kv import _internal_kv_get as get\n"
+    "print('asked for', get('autoscaler_resource_request').decode())"
+)
+
+
 def test_a_cluster_that_starts_at_zero_grows_for_a_search_which_gives_back_what_it_asked_for(tmp_path: Path) -> None:
     """Ray's own autoscaler, whose further machine is a process on the first one; at last the driver is killed."""
     options = "[resources]\nautoscaled = true\nmax_concurrent = 4\n"
@@ -458,7 +464,8 @@ def test_a_cluster_that_starts_at_zero_grows_for_a_search_which_gives_back_what_
     (tmp_path / "growing.json").write_text(json.dumps(GROWING))
 
     def asked_for() -> bool:
-        return "from request_resources" in head.run(ray, "status").stdout
+        """Return whether Ray keeps a request; its own status is written by an autoscaler that may stand still here."""
+        return "asked for []" not in head.run(sys.executable, "-c", ASKED).stdout
 
     def withdrawn() -> bool:
         until = time.monotonic() + 60
