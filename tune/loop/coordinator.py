@@ -36,7 +36,7 @@ from tune.loop.plan import Plan
 from tune.trainable import AttemptOutcome, Entered, EpochReport, Left, Task
 
 MAX_DEATHS = 10  # of workers without an epoch in between; a bound, so that no run goes on for ever
-_MACHINES = (AttemptOutcome.NO_SPACE, AttemptOutcome.NODE, AttemptOutcome.STORAGE)  # own faults, where there are others
+_MACHINES = (AttemptOutcome.NO_SPACE, AttemptOutcome.NODE, AttemptOutcome.STORAGE)  # faults of their own, on a cluster
 SEEN_S = 5.0  # within which a file that another machine has written is seen here
 
 
