@@ -34,6 +34,10 @@ class StorageRefusedError(StorageError):
     exit_code = 2
 
 
+class DiskError(TuneError):
+    """A disk of this machine that is full or cannot be written: the message names the file and what to do."""
+
+
 class InstallationError(TuneError):
     """The installation is not whole: the message says what stands in the way and what to do."""
 

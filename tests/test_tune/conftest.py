@@ -63,3 +63,15 @@ def store(request: pytest.FixtureRequest, uri: str, tmp_path: Path) -> Store:
     """A store in a plain folder, and one of S3 with boto3 and without, that is asked four times at most."""
     place = f"file://{tmp_path}/store" if request.param == "folder" else uri
     return Store(place, waits_s=WAITS_S, is_conditional=request.param != "s3 without conditions")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 96 kB; only root may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -115,6 +117,26 @@ def test_a_checkpoint_that_is_gone_from_the_store_is_lost(store: Store, tmp_path
     run_in_scratch(gone, keeps_the_last, lambda message: said.append(message))
     reason = f"{store.named('checkpoints/0000/0/0001')}: is not there any more"
     assert said[1:] == [Left(AttemptOutcome.CHECKPOINT, reason)]
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_full_disk_here_is_no_silence_of_the_store(store: Store, small_disk: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "0001"
+    folder.mkdir()
+    (folder / "state.json").write_bytes(os.urandom(200_000))
+    store.put(folder, "checkpoints/0000/0/0001")
+    said: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scratches.tempfile, "tempdir", str(small_disk))
+        patch.setattr(scratches, "store_at", lambda uri: Store(uri, waits_s=(60.0,)))
+        began = time.monotonic()
+        resumed = task(tmp_path, store, resume_from=tmp_path / "checkpoints/0000/0/0001")
+        run_in_scratch(resumed, keeps_the_last, lambda message: said.append(message))
+    assert time.monotonic() - began < 30, "asked the store again"
+    [left] = said[1:]
+    assert isinstance(left, Left)
+    assert left.outcome == AttemptOutcome.NO_SPACE
+    assert "state.json: cannot be written (No space left on device); free some space there" in left.reason
 
 
 @pytest.mark.usefixtures("patient")

@@ -253,12 +253,14 @@ class Driver:
             coordinator.interrupt("the driver could not go on")
             raise searcher.error
         if self._signals.received is not None:
-            why = f"interrupted by {self._signals.received}"
-            coordinator.interrupt(why)
-            # First of all: who sends SIGTERM may send SIGKILL while Ray's processes end.
-            self.recorder.write(StudyEnded(finished=False, reason=why), durable=True)
-            self._signals.check()
+            self._interrupt(coordinator, f"interrupted by {self._signals.received}")
         return is_whole or coordinator.is_finished()
+
+    def _interrupt(self, coordinator: Coordinator, why: str) -> None:
+        """Record the end first of all: who sends SIGTERM may send SIGKILL while Ray's processes end."""
+        coordinator.interrupt(why)
+        self.recorder.write(StudyEnded(finished=False, reason=why), durable=True)
+        self._signals.check()
 
 
 def prepare_data(

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from results.commands import command
 from results.study import ResourcesSection
@@ -185,42 +184,35 @@ def connect(address: str | None, resources: ResourcesSection, *, folder: Path, d
         StudyError: The cluster cannot be reached or a trial does not fit into it.
     """
     os.environ.update(_QUIET, **_WORKERS)
-    if address is not None and address != "local":
+    address = None if address == "local" else address
+    if address is not None:
         check_address(address)
         join_with_token(address)
-    import ray
-
     # What Ray Tune has to say about its own snapshots and trials does not concern a user of ours.
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     with _ray_files(folder), contextlib.chdir(folder):
-        if address is None or address == "local":
-            # A head on this machine that does not answer is dead; Ray would wait for a minute.
-            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(HEAD_TIMEOUT_S))
-            # Ray Tune starts each worker with an environment of its own; those that Ray starts ahead are never used.
-            os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
-            memory = max(256 * 2**20, 3 * data_bytes)
-            ray.init(
-                address="local",
-                num_cpus=local_cpus(),
-                include_dashboard=False,
-                object_store_memory=memory,
-                **quiet,
-            )
-            guard_token()
+        if address is None:
+            _start(data_bytes)
         else:
-            _join(address, quiet)
-    nodes = live_nodes()
-    cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
+            _join(address)
     try:
-        may_grow = address is not None and resources.autoscaled
-        most = room(resources, nodes) if may_grow else concurrency(resources, nodes)
-        head = None if address in (None, "local") else ray.get_runtime_context().gcs_address
-        share = memory_share(nodes, resources, most) if most else None
-        return Cluster(len(nodes), cpus, gpus, most, share, head)
+        return _counted(address, resources)
     except StudyError:
         disconnect()
         raise
+
+
+def _counted(address: str | None, resources: ResourcesSection) -> Cluster:
+    """Return what the cluster that this process has joined has to run on."""
+    import ray
+
+    nodes = live_nodes()
+    cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
+    may_grow = address is not None and resources.autoscaled
+    most = room(resources, nodes) if may_grow else concurrency(resources, nodes)
+    head = None if address is None else ray.get_runtime_context().gcs_address
+    share = memory_share(nodes, resources, most) if most else None
+    return Cluster(len(nodes), cpus, gpus, most, share, head)
 
 
 def driver_name(pid: int) -> str:
@@ -283,12 +275,36 @@ def _lets_in(address: str, mode: str) -> bool | None:
     return True if done.returncode == 0 else False if "AuthenticationError" in done.stderr else None
 
 
-def _join(address: str, quiet: dict[str, Any]) -> None:
+def _start(data_bytes: int) -> None:
     import ray
 
+    # A head on this machine that does not answer is dead; Ray would wait for a minute.
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(HEAD_TIMEOUT_S))
+    # Ray Tune starts each worker with an environment of its own; those that Ray starts ahead are never used.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+    memory = max(256 * 2**20, 3 * data_bytes)
+    ray.init(
+        address="local",
+        num_cpus=local_cpus(),
+        include_dashboard=False,
+        object_store_memory=memory,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+    )
+    guard_token()
+
+
+def _join(address: str) -> None:
+    import ray
+
+    environment = _WORKERS | {DRIVER: driver_name(os.getpid())}
     try:
-        environment = _WORKERS | {DRIVER: driver_name(os.getpid())}
-        ray.init(address=address, runtime_env={"env_vars": environment}, **quiet)
+        ray.init(
+            address=address,
+            runtime_env={"env_vars": environment},
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise StudyError(

@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pyarrow import ArrowException
 from pyarrow import fs as arrow_fs
 
-from tune.errors import StorageError, StorageRefusedError
+from tune.errors import DiskError, StorageError, StorageRefusedError
 
 WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # between two tries: an outage of half a minute ends nothing
 ANSWER_S = 15.0  # for an answer to begin; a long file may take its time
@@ -99,6 +99,7 @@ class Store:
 
         Raises:
             StorageError: The store does not answer.
+            DiskError: The disk here is full or cannot be written.
         """
         inside = self.files(key)
         names = {file: file.removeprefix(f"{key}/") for file in inside if file.rpartition("/")[2] not in without}
@@ -270,9 +271,10 @@ class Store:
     def _download(self, key: str, target: Path) -> None:
         def copy() -> None:
             with self._fs.open_input_stream(self._path(key)) as stream:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as file:
-                    shutil.copyfileobj(stream, file, PIECE)
+                _here(target, lambda: target.parent.mkdir(parents=True, exist_ok=True))
+                with _here(target, lambda: target.open("wb", buffering=0)) as file:
+                    for piece in iter(lambda: stream.read(PIECE), b""):
+                        _here(target, functools.partial(_write_all, file, piece))
 
         self._trying(key, copy)
 
@@ -299,6 +301,23 @@ class Store:
                         "far is kept, start the same command again to go on"
                     ) from error
             time.sleep(wait)
+
+
+def _here(target: Path, work: Callable[[], T]) -> T:
+    """Do something on the disk of this machine; where that fails, asking the store again would not help."""
+    try:
+        return work()
+    except OSError as error:
+        raise DiskError(
+            f"{target}: cannot be written ({error.strerror or error}); free some space there and start the same "
+            "command again"
+        ) from error
+
+
+def _write_all(file: IO[bytes], piece: bytes) -> None:
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _opened(uri: str, answer_s: float) -> tuple[Any, str]:
