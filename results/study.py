@@ -24,8 +24,10 @@ MAY_CHANGE = object()  # marks a key that may have another value when a run goes
 
 _SECRET = re.compile(r"(key|secret|token|password|credential|sig|sas)[^=&]*=", re.IGNORECASE)  # in a query
 
-Natural = Annotated[int, Meta(ge=1)]
-Count = Annotated[int, Meta(ge=0)]
+MOST = 1_000_000  # more than anybody can mean of trials, epochs, images, processors
+Natural = Annotated[int, Meta(ge=1, le=MOST)]
+Count = Annotated[int, Meta(ge=0, le=MOST)]
+Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 FINITE = 1e12  # more than any amount that is meant; TOML has a word for infinity, JSON has none
 Amount = Annotated[float, Meta(ge=0, le=FINITE)]
@@ -40,7 +42,7 @@ class StudySection:
     name: Annotated[str, MAY_CHANGE] = ""  # of the run folder, `runs/<name>`; none: the name of the file
     trials: Annotated[Natural, MAY_CHANGE] = 40  # all in all, the baseline (trial 0) among them
     max_epochs: Natural = 12  # of a trial that is not stopped
-    seed: Count = 0  # what is proposed, and each training's own seed, follow from it
+    seed: Seed = 0  # what is proposed, and each training's own seed, follow from it
     time_limit_h: Annotated[Amount | None, MAY_CHANGE] = None  # no new trial starts after it
     # of a training function that raises or finds no memory; deaths of workers do not count
     max_retries: Annotated[Count, MAY_CHANGE] = 2
@@ -201,6 +203,7 @@ class Provenance:
     commit: str | None = None
     machine: Mapping[str, Value | None] = field(default_factory=dict)
     cluster: Mapping[str, Any] = field(default_factory=dict)
+    own_code: str | None = None  # SHA-256 of the user's modules beside the study file, hex
 
 
 SECTIONS: Mapping[str, type] = {

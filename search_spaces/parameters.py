@@ -12,6 +12,7 @@ from typing import Any, cast
 Value = bool | int | float | str
 # An Optuna float distribution accepts values within this many steps of low + k * step.
 STEP_TOLERANCE = 1e-8
+_MOST_STEPS = 10**9  # of a range: with more of them a number has not the digits to tell them apart
 
 
 class SpaceError(Exception):
@@ -169,6 +170,8 @@ class Categorical:
             raise _error(self, f"choices are of type {found}", "write all as one of bool, int, float, string")
         if any(isinstance(choice, float) and not math.isfinite(choice) for choice in self.choices):
             raise _error(self, f"choices={list(self.choices)!r} must be finite", "remove nan and inf")
+        if any(isinstance(choice, str) and not choice.isprintable() for choice in self.choices):
+            raise _error(self, f"choices={list(self.choices)!r} have letters that cannot be shown", "leave them out")
         twice = sorted({str(choice) for choice in self.choices if self.choices.count(choice) > 1})
         if twice:
             raise _error(self, f"the choice {twice[0]} is listed twice", "remove one")
@@ -258,6 +261,8 @@ def _check_common(parameter: Parameter) -> None:
     name, reason, when = cast(Sequence[Any], (parameter.name, parameter.reason, parameter.when))
     if not isinstance(name, str) or not name:
         raise _error(parameter, "the name must be a string", "use a field of the configuration")
+    if not name.isprintable():
+        raise _error(parameter, "the name has characters that cannot be shown", "use a field of the configuration")
     if not isinstance(reason, str) or not reason.strip():
         raise _error(parameter, "the reason is missing", "say in a sentence why it varies and over this range")
     if not isinstance(when, tuple) or not all(isinstance(condition, Condition) for condition in when):
@@ -290,6 +295,8 @@ def _check_range(parameter: Float | Int, log: object, step: float | None) -> Non
         raise _error(parameter, f"log together with step={step!r} is not possible", "remove one of them")
     # In decimals as written, so that 0.5 is divisible by 0.05; Optuna judges in the same way.
     width, written = Decimal(str(high)) - Decimal(str(low)), Decimal(str(step))
+    if width / written > _MOST_STEPS:
+        raise _error(parameter, f"step={step!r} makes more than {_MOST_STEPS} values", "remove it or make it larger")
     if written > width or width % written != 0:
         last = float(low) + float(width // written) * float(step)
         fitting = f"high={type(high)(last)!r}" if written <= width else f"a step of at most {type(high)(width)!r}"

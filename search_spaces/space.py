@@ -6,13 +6,13 @@ import difflib
 import hashlib
 import json
 import random
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from search_spaces.parameters import Float, Parameter, SpaceError, Value, parameter_from_mapping
+from search_spaces.toml_files import read_toml
 
 _SHIPPED = Path(__file__).resolve().parent
 
@@ -206,7 +206,7 @@ def load_space(name_or_path: str | Path) -> Space:
     """
     path = _path_of(name_or_path)
     try:
-        return Space.from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Space.from_mapping(read_toml(path)[1])
     except OSError as error:
         raise SpaceError(
             f"{path}: cannot be read ({error.strerror}); give the path of a .toml file "
@@ -214,7 +214,7 @@ def load_space(name_or_path: str | Path) -> Space:
         ) from error
     except UnicodeDecodeError as error:
         raise SpaceError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise SpaceError(f"{path}: invalid TOML: {error}; correct it there") from error
     except SpaceError as error:
         raise SpaceError(f"{path}: {error}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from results.schema import SchemaError, Value, read
 from results.study import NETWORK, SECTIONS, AshaSection, FinalsSection, SearchSection, StudyRecord
 from search_spaces.parameters import Categorical
 from search_spaces.space import Space, load_space
+from search_spaces.toml_files import read_toml
 from seti_model.config import COURSE, EPOCHS, FAMILIES, MAX_BLOCKS, STEPS, Configuration, field_types
 from seti_model.errors import ConfigError
 from seti_model.own import completed, own_fields, search_too
@@ -23,6 +23,7 @@ from tune.errors import StudyError
 
 STUDIES = Path(__file__).parent / "studies"
 EXPORT = "export"  # a section that study files once had
+_LONGEST_NAME = 200  # letters of a study's name, of which folders are made
 DRAWS = 32  # points of a space that are looked at before it is searched
 
 
@@ -65,7 +66,11 @@ class Study(StudyRecord):
 
     def own_names(self) -> tuple[str, ...]:
         """Return the networks and the steps of the user's own that any trial may have, `module:name`."""
-        return tuple(sorted(name for name in _named(self) if ":" in name)) if self.is_network else ()
+        return _own(self.fixed, self.space) if self.is_network else ()
+
+    def code_names(self) -> tuple[str, ...]:
+        """Return all that is the user's own in a study, its trainable too."""
+        return self.own_names() if self.is_network else (self.study.trainable,)
 
     def configuration(self, parameters: Mapping[str, Value]) -> dict[str, Value]:
         """Return the complete configuration for a point of the space: what the training function is given."""
@@ -178,15 +183,14 @@ def load_study(name_or_path: str | Path) -> Study:
     if path.suffix != ".toml" and str(name_or_path) in shipped_studies():
         path = STUDIES / f"{name_or_path}.toml"
     try:
-        source = path.read_text(encoding="utf-8")
-        values = tomllib.loads(source)
+        source, values = read_toml(path)
     except OSError as error:
         raise StudyError(
             f"{path}: cannot be read ({error.strerror}); give a study file or one of: {', '.join(shipped_studies())}"
         ) from error
     except UnicodeDecodeError as error:
         raise StudyError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise StudyError(f"{path}: invalid TOML: {error}; correct that line") from error
     if EXPORT in values:
         raise StudyError(
@@ -221,6 +225,11 @@ def _check(place: Path, study: Study) -> None:
     """Check what the sections alone do not tell: against the space, the model and the folder of runs."""
     if Path(study.study.name).name != study.study.name or study.study.name in (".", ".."):
         raise StudyError(f"{place}: [study] name = {study.study.name!r} names a folder; leave out the slashes")
+    if not study.study.name.isprintable() or len(study.study.name) > _LONGEST_NAME:
+        raise StudyError(
+            f"{place}: [study] name = {study.study.name[:_LONGEST_NAME]!r} is longer than {_LONGEST_NAME} letters, or "
+            "has some that cannot be shown; choose another"
+        )
     for key, value in {"[data] path": study.data.path, "[study] init_from": study.study.init_from}.items():
         check_places([] if value is None else [Path(value)], folder=study.home, where=f"{place}: {key} = ")
     if study.is_network and study.data.path is None and study.data.simulate is None:
@@ -274,10 +283,19 @@ _GIVEN: Mapping[str, str] = {
 }
 
 
-def _named(study: Study) -> set[str]:
+def recorded_code(record: StudyRecord, space: Space) -> tuple[str, ...]:
+    """Return what `Study.code_names` does, of a record from which no study is made yet."""
+    return _own(record.fixed, space) if record.study.trainable == NETWORK else (record.study.trainable,)
+
+
+def _own(fixed: Mapping[str, Value], space: Space) -> tuple[str, ...]:
+    return tuple(sorted(name for name in _named(fixed, space) if ":" in name))
+
+
+def _named(fixed: Mapping[str, Value], space: Space) -> set[str]:
     """Return the families and steps that any trial of a study may have."""
-    texts = {str(study.fixed.get(field, "")) for field in ("network.family", "prepare.steps")}
-    for parameter in study.space.parameters:
+    texts = {str(fixed.get(field, "")) for field in ("network.family", "prepare.steps")}
+    for parameter in space.parameters:
         if parameter.name in ("network.family", "prepare.steps") and isinstance(parameter, Categorical):
             texts |= set(map(str, parameter.choices))
     named = {part.strip() for text in texts for part in text.split(",")}
@@ -295,7 +313,7 @@ def _fields(study: Study) -> dict[str, type]:
 
 def _check_fixed(path: Path, study: Study) -> None:
     """Refuse a fixed value that no trial could use."""
-    named = _named(study)
+    named = _named(study.fixed, study.space)
     for name in study.fixed:
         section = name.partition(".")[0]
         if section in (*FAMILIES, *STEPS) and section not in named:

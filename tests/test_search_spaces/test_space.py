@@ -40,7 +40,7 @@ def parameters(draw: st.DrawFn, name: str, earlier: list[Parameter]) -> Paramete
         return Int(name, low, low + width, log=draw(st.booleans()), when=when, reason=reason)
     if kind == "grid":
         return Int(name, low, low + 3 * width, step=3, when=when, reason=reason)
-    choices = draw(st.lists(st.text(min_size=1), min_size=2, max_size=4, unique=True))
+    choices = draw(st.lists(st.text(min_size=1).filter(str.isprintable), min_size=2, max_size=4, unique=True))
     return Categorical(name, tuple(choices), when=when, reason=reason)
 
 
