@@ -1,11 +1,6 @@
-"""Where errors end: those that explain themselves in one line with their exit code, all others are bugs of ours."""
+"""The errors of this package that explain themselves: one line says where, what and what to do."""
 
 from __future__ import annotations
-
-import os
-import sys
-import traceback
-from collections.abc import Callable
 
 
 class TuneError(Exception):
@@ -40,25 +35,6 @@ class DiskError(TuneError):
 
 class InstallationError(TuneError):
     """The installation is not whole: the message says what stands in the way and what to do."""
-
-
-def guarded(command: Callable[[], int], *, bug: int = 1) -> int:
-    """Run a command and return its exit code; `bug` is the one for errors that do not explain themselves."""
-    try:
-        return command()
-    except BrokenPipeError:
-        # Whoever reads our output (head, less) has left. The interpreter must not try to flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        code = exit_code_of(error)
-        if code is None:
-            traceback.print_exc()
-            return bug
-        print(f"seti-tune: {' '.join(line.strip() for line in str(error).splitlines())}", file=sys.stderr)
-        return code
 
 
 def exit_code_of(error: Exception) -> int | None:

@@ -14,7 +14,7 @@ from results.report.model_card import model_card
 from results.run_folder import FINAL, MODEL_CARD, RECALL_TABLE, REPORT
 from results.stats.metrics import confusion_csv
 from results.tables.leaderboard import leaderboard_text
-from results.tables.table import one_line
+from results.text import one_line
 
 
 def write_report(found: Findings) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from results.stats.intervals import wilson_interval
+from results.text import csv_cell
 
 # Softmax in bfloat16 or read back from six decimals does not add up to one exactly.
 SUM_TOLERANCE = 1e-2
@@ -145,9 +146,9 @@ def confusion_csv(metrics: ClassificationMetrics) -> str:
     """Return the confusion matrix with names as CSV, rows true and columns predicted."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["true_class", *metrics.class_names])
+    writer.writerow(["true_class", *map(csv_cell, metrics.class_names)])
     for name, row in zip(metrics.class_names, metrics.confusion, strict=True):
-        writer.writerow([name, *row])
+        writer.writerow([csv_cell(name), *row])
     return text.getvalue()
 
 

@@ -10,6 +10,7 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Any
 
 from results.errors import TableError
+from results.text import csv_cell, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +93,7 @@ def find_column(table: Table, name: str) -> str:
 
 def columns_text(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return lines of aligned columns without empty ones; heads wider than all their cells are broken in two."""
+    heads, rows = list(map(printable, heads)), [list(map(printable, row)) for row in rows]
     filled = [i for i in range(len(heads)) if not rows or any(row[i] for row in rows)]
     heads, rows = [heads[i] for i in filled], [[row[i] for i in filled] for row in rows]
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(len(heads))]
@@ -110,9 +112,14 @@ def cell_text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value) or "none"
 
 
-def one_line(text: str) -> str:
-    """Return a text without line feeds and control characters: reasons come from anybody's exceptions."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+def csv_text(frame: pd.DataFrame, *, has_header: bool = True) -> str:
+    """Return a frame as CSV that a spreadsheet may open."""
+    import pandas as pd
+
+    texts = frame.select_dtypes(["object", "string"]).columns
+    safe = frame.assign(**{str(name): pd.Series(map(csv_cell, frame[name]), frame.index, object) for name in texts})
+    heads = [csv_cell(str(name)) for name in safe.columns] if has_header else False
+    return str(safe.to_csv(index=False, header=heads))
 
 
 def short_name(name: str) -> str:

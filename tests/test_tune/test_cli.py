@@ -256,7 +256,7 @@ def test_a_folder_that_is_no_run_is_one_line_and_exit_code_2(tmp_path: Path) -> 
 
 
 def test_a_bug_shows_its_traceback_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
-    from tune.errors import guarded
+    from tune.exits import guarded
 
     def broken() -> int:
         raise KeyError("ours")
@@ -266,7 +266,7 @@ def test_a_bug_shows_its_traceback_and_exits_with_1(capsys: pytest.CaptureFixtur
 
 
 def test_a_file_of_ours_that_is_missing_is_a_bug(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from tune.errors import guarded
+    from tune.exits import guarded
 
     def broken() -> int:
         return len((tmp_path / "template.html").read_text())
@@ -282,7 +282,7 @@ def test_a_file_of_ours_that_is_missing_is_a_bug(capsys: pytest.CaptureFixture[s
      "seti_model.errors.ProcessError", "tune.errors.StudyError"],
 )  # fmt: skip
 def test_an_error_that_explains_itself_is_one_line(error: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from tune.errors import guarded
+    from tune.exits import guarded
 
     module, name = error.rsplit(".", maxsplit=1)
     raised: Exception = getattr(importlib.import_module(module), name)("run:\n  what; do this")
@@ -295,7 +295,7 @@ def test_an_error_that_explains_itself_is_one_line(error: str, capsys: pytest.Ca
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
-    code = "import sys; from tune.errors import guarded\ndef f():\n  raise BrokenPipeError\nsys.exit(guarded(f))"
+    code = "import sys; from tune.exits import guarded\ndef f():\n  raise BrokenPipeError\nsys.exit(guarded(f))"
     assert python(code).returncode == 0
 
 

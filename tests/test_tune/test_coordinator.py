@@ -21,7 +21,8 @@ from results.run_folder import LOG_NAME
 from results.study import Provenance
 from results.tables.leaderboard import rank_trials
 from results.tables.ties import pack_flags
-from tune.errors import StudyError, guarded
+from tune.errors import StudyError
+from tune.exits import guarded
 from tune.loop.coordinator import MAX_DEATHS, HopelessStudyError
 from tune.process.driver import _take_over
 from tune.study import Study, load_study

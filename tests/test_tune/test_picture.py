@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from results.log.records import AttemptRunning, AttemptStarted, Epoch, Event, Rung, TrialEnded, TrialStarted
 from results.log.state import RunState
-from results.tables.table import one_line
+from results.text import one_line
 from tune.study import Study, load_study
 from tune.view.eta import Pace, epochs_left, time_left_text
 from tune.view.live import Picture, sparkline

@@ -33,7 +33,7 @@ from results.log.records import (
 )
 from results.log.state import RunState, TrialState
 from results.tables.status import duration
-from results.tables.table import one_line
+from results.text import one_line, printable
 from tune.loop.asha import rung_epochs
 from tune.loop.next_work import wanted_retrainings
 from tune.process.signals import ENDING, Signals
@@ -136,7 +136,7 @@ class Progress:
         """Write a line to standard error unless all is to be quiet; one who has stopped reading ends no search."""
         if self._view != QUIET:
             with contextlib.suppress(OSError):
-                print(f"[{self._pace.elapsed_s:6.1f} s] {text}", file=sys.stderr, flush=True)
+                print(f"[{self._pace.elapsed_s:6.1f} s] {printable(text)}", file=sys.stderr, flush=True)
 
     @property
     def _is_ending(self) -> bool:
