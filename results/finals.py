@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from results.errors import RecordError
+from results.files import inside
 from results.log.records import FinalsDecided, Status
 from results.log.state import RunState, TrialState
 from results.predictions import Predictions, read_predictions
@@ -37,6 +38,7 @@ from results.stats.intervals import Estimate
 from results.stats.metrics import ClassificationMetrics, classification_metrics
 from results.stats.seeds import RetrainedAccuracy, accuracy_over_retrainings, objective_over_retrainings
 from results.tables.ties import objective
+from results.text import csv_cell
 
 NOISE = "noise"  # the class without a signal, by its name
 FALSE_ALARM_RATES = (0.1, 0.01)
@@ -290,13 +292,15 @@ def recall_csv(found: Mapping[str, Sequence[RecallCurve]]) -> str:
         for curve in curves:
             for one in curve.bins:
                 estimates = [x for e in (one.recall, one.detected) for x in (e.value, e.low, e.high)]
-                writer.writerow([quantity, curve.class_name, one.low, one.median, one.high, one.n, *estimates])
+                writer.writerow(
+                    [csv_cell(quantity), csv_cell(curve.class_name), one.low, one.median, one.high, one.n, *estimates]
+                )
     return text.getvalue()
 
 
 def _read(run: Path, state: RunState, trial: int, repeat: int) -> Predictions:
     evaluated = state.finals[trial, repeat]
-    path = run / evaluated.predictions
+    path = inside(run, evaluated.predictions)
     found = read_predictions(path)
     right, n = int(found.correct.sum()), len(found.y_true)
     if (n, right) != (evaluated.n, evaluated.correct):

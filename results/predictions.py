@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from results.files import UNREADABLE, replacing
 
 _PROBABILITY, _TRUTH = "p:", "truth:"
 ERRORS = 12
+_MOST_BYTES = 2**29  # of all example images
 _MOST_PIXELS = 256  # along a side, in the report
 
 
@@ -139,6 +141,7 @@ def read_examples(path: Path) -> ExampleImages | None:
     if not path.is_file():
         return None
     try:
+        _require_small(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             names = tuple(str(name) for name in stored["class_names"])
             arrays = {name: stored[name] for name in ("index", "images", "y_true", "y_prob")}
@@ -147,6 +150,13 @@ def read_examples(path: Path) -> ExampleImages | None:
             f"{path}: cannot be read as example images ({error}); restore it from a copy, or remove it"
         ) from error
     return ExampleImages(class_names=names, **arrays)
+
+
+def _require_small(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        claimed = sum(one.file_size for one in archive.infolist())
+    if claimed > _MOST_BYTES:
+        raise ValueError(f"{claimed} bytes, at most {_MOST_BYTES} are read")
 
 
 def png_uri(image: npt.NDArray[np.uint8]) -> str:

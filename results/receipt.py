@@ -65,6 +65,8 @@ class Receipt:
     best_epoch: int | None
     weights_digest: str | None  # after the last epoch
     best_weights_digest: str | None
+    own_code: str | None = None  # SHA-256 of the user's modules beside the study file, hex
+    model_digest: str | None = None  # of the model that was written of its best epoch, as its description has it
 
     @property
     def key(self) -> TrialKey:
@@ -117,6 +119,8 @@ def receipt_of(state: RunState, key: TrialKey) -> Receipt:
         best_epoch=best.epoch if best else None,
         weights_digest=last.weights_digest if last else None,
         best_weights_digest=last.best_weights_digest if last else None,
+        own_code=trial.provenance.get(last.attempt, Provenance()).own_code if last else None,
+        model_digest=next((model.digest for model in reversed(state.models.values()) if model.key == key), None),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from results.commands import command
 from results.errors import RecordError
+from results.files import inside
 from results.finals import Standing, is_delivered, standings
 from results.log.records import Epoch, FinalEvaluated, FinalsDecided, Rung, Status, trial_name
 from results.log.state import RunState, TrialState, load_run
@@ -166,7 +167,7 @@ class Run:
         if key not in self._state.finals:
             known = ", ".join(map(str, sorted(self._state.finals))) or "none"
             raise RecordError(f"{self.folder}: key={key} did not predict the test split; those that did: {known}")
-        return read_predictions(self.folder / self._state.finals[key].predictions)
+        return read_predictions(inside(self.folder, self._state.finals[key].predictions))
 
 
 def _finals(state: RunState) -> Finals | None:

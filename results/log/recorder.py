@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,8 @@ from typing import Protocol, Self
 
 from results.commands import command
 from results.errors import RecordError
+from results.files import refuse_links
+from results.log.chain import Chain, tied
 from results.log.records import Event, to_line
 from results.log.state import RunState, fold
 from results.run_folder import LOG_NAME
@@ -56,13 +59,15 @@ class EventLog:
         """Take the lock and cut off a torn last line; what is written later stands in the mirror too, if there is one.
 
         Raises:
-            RecordError: Another process is writing to this run, or the folder cannot be written to.
+            RecordError: Another process is writing to this run, the folder cannot be written to, or a link leads out
+                of it.
         """
         self._mirror, self._unsent = mirror, b""
         self._path = run / LOG_NAME
+        refuse_links(run)
         try:
             run.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise RecordError(f"{run}: cannot be written to ({error.strerror}); choose another folder") from error
         try:
@@ -73,24 +78,27 @@ class EventLog:
                 f"{run}: another process is running this study; wait for it, or look at it with "
                 f"`{command('status', run)}`"
             ) from error
-        self._size = _whole_lines(self._path)
-        os.ftruncate(self._descriptor, self._size)
-        self._synced = time.monotonic()
+        os.ftruncate(self._descriptor, _whole_lines(self._path))
+        self._synced = self._looked = time.monotonic()
+        self._is_moved = False
         if mirror is not None:
             try:
                 mirror.settle(self._path)
             except BaseException:
                 self.close()
                 raise
-            self._size = self._path.stat().st_size
+        self._size, self._sum = self._path.stat().st_size, Chain.of(self._path).sum
 
     def append(self, *events: Event, durable: bool = False) -> None:
         """Append events; `durable` returns only when they are on the disk, as a decision needs it.
 
         Raises:
-            RecordError: The disk is full or gone. Nothing of these events stays in the log.
+            RecordError: The disk is full or gone; nothing of these events stays in the log. Or as `require_place`.
         """
-        data = "".join(to_line(event) + "\n" for event in events).encode("utf-8")
+        data, total = b"", self._sum
+        for event in events:
+            line = tied(to_line(event), total)
+            data, total = data + line, zlib.crc32(line, total)
         try:
             rest = memoryview(data)
             while rest:
@@ -105,11 +113,31 @@ class EventLog:
                 f"{self._path}: cannot be written ({error.strerror}); free some space and start the same command "
                 "again, everything recorded so far is kept"
             ) from error
-        self._size += len(data)
+        self._size, self._sum = self._size + len(data), total
         if self._mirror is not None:
             self._unsent += data
             if is_due:
                 self._send()
+        self.require_place()
+
+    def require_place(self) -> None:
+        """Make sure, once a second at most, that the log is where it was opened; what was written to it is kept.
+
+        Raises:
+            RecordError: The run folder was moved or deleted; said once, so that an end can still be recorded.
+        """
+        now = time.monotonic()
+        if self._is_moved or now - self._looked < SYNC_EVERY_S:
+            return
+        self._looked = now
+        ours = os.fstat(self._descriptor)
+        try:
+            if os.path.samestat(self._path.stat(), ours):
+                return
+        except OSError:
+            pass  # moved or deleted, with the folder or alone
+        self._is_moved = True
+        raise RecordError(f"{self._path}: {_what_became_of(self._descriptor, is_there=ours.st_nlink > 0)}")
 
     def close(self) -> None:
         """Put everything on the disk and release the lock. A second call does nothing."""
@@ -175,6 +203,21 @@ class Recorder(EventLog):
         for event in events:
             for listener in self._listeners:
                 listener(event)
+
+
+def _what_became_of(descriptor: int, *, is_there: bool) -> str:
+    """Say where a log is now, as far as the system tells, and what can be done."""
+    try:
+        place = Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115 - ends in " (deleted)" where it is
+    except OSError:
+        place = None
+    if is_there and place is not None and place.is_file():
+        return (
+            f"was moved while it was written; all of it is in {place}, go on with `{command('resume', place.parent)}`"
+        )
+    if is_there:
+        return "was moved while it was written; put the folder back, and go on with the same command"
+    return "was deleted while it was written, and all that was recorded with it; begin again, or restore it from a copy"
 
 
 def _lock(descriptor: int) -> None:

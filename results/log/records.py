@@ -18,10 +18,13 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from results.errors import RecordError
+from results.files import is_below
+from results.log.chain import KEY
 from results.schema import SchemaError, Value, parse_json, read, to_json
 from results.study import Provenance, StudyRecord
 
 SCHEMA_VERSION = 1
+_SHOWN = 60  # letters of a value in a message
 SpaceRecord = Mapping[str, str | Mapping[str, Mapping[str, Any]]]  # name, description, and the parameters by name
 TrialKey = tuple[int, int | None]  # (trial, repeat)
 
@@ -195,6 +198,9 @@ class AttemptStarted(OfAttempt):
     from_epoch: int = 0
     resume_from: str | None = None
 
+    def __post_init__(self) -> None:
+        _require_below(resume_from=self.resume_from)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptWaiting(OfAttempt):
@@ -249,6 +255,9 @@ class Checkpoint(OfAttempt):
     bytes: int
     digest: str
     seconds: float | None = None  # spent writing it
+
+    def __post_init__(self) -> None:
+        _require_below(path=self.path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -316,6 +325,21 @@ class FinalEvaluated(Event):
     model: str | None = None  # in logs of before several seeds were trained
     model_digest: str | None = None
 
+    def __post_init__(self) -> None:
+        _require_below(predictions=self.predictions, model=self.model)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelExported(OfTrial):
+    """The weights of a trial's best epoch were written as a model; `path` is relative to the run folder."""
+
+    kind: ClassVar[str] = "model_exported"
+    path: str
+    digest: str  # of the whole model, as its description has it: SHA-256, hex
+
+    def __post_init__(self) -> None:
+        _require_below(path=self.path)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TestUnlocked(Event):
@@ -325,6 +349,9 @@ class TestUnlocked(Event):
     command: str
     model: str
     weights_digest: str
+
+    def __post_init__(self) -> None:
+        _require_below(model=self.model)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -354,10 +381,18 @@ EVENTS: Mapping[str, type[Event]] = {
         TrialEnded,
         FinalsDecided,
         FinalEvaluated,
+        ModelExported,
         TestUnlocked,
         StudyEnded,
     )
 }
+
+
+def _require_below(**paths: str | None) -> None:
+    """Refuse a path that does not lie below the run folder: what a log names is deleted and read."""
+    for name, path in paths.items():
+        if path is not None and not is_below(path):
+            raise ValueError(f"{name}: expected a path below the run folder, found {path[:_SHOWN]!r}")
 
 
 def to_line(event: Event) -> str:
@@ -414,14 +449,17 @@ def _carefully(line: bytes | str) -> Event:
     """
     values = parse_json(line)
     if not isinstance(values, dict):
-        raise SchemaError(f"expected an object, found {'a list' if isinstance(values, list) else repr(values)}")
+        raise SchemaError(
+            f"expected an object, found {'a list' if isinstance(values, list) else repr(values)[:_SHOWN]}"
+        )
     version, kind = values.pop("v", None), values.pop("kind", None)
+    values.pop(KEY, None)
     if version != SCHEMA_VERSION or isinstance(version, bool):
         raise SchemaError(
-            f"schema version {version!r}, this seti-tune reads {SCHEMA_VERSION}; use the one that wrote it"
+            f"schema version {repr(version)[:_SHOWN]}, this seti-tune reads {SCHEMA_VERSION}; use the one that wrote it"
         )
     if not isinstance(kind, str) or kind not in EVENTS:
-        raise SchemaError(f"kind: expected one of {', '.join(EVENTS)}, found {kind!r}")
+        raise SchemaError(f"kind: expected one of {', '.join(EVENTS)}, found {repr(kind)[:_SHOWN]}")
     if "not_finite" in values:
         _restore_numbers(values)
     if "time" not in values:
@@ -434,7 +472,9 @@ def _restore_numbers(values: dict[str, Any]) -> None:
     named = values.pop("not_finite")
     for name, text in read({"not_finite": named}, _NotFinite).not_finite.items():
         if values.get(name, 0) is not None:
-            raise SchemaError(f"not_finite.{name}: expected null at {name}, found {values.get(name, 'nothing')!r}")
+            raise SchemaError(
+                f"not_finite.{name}: expected null at {name}, found {repr(values.get(name, 'nothing'))[:_SHOWN]}"
+            )
         values[name] = float(text)
 
 
@@ -450,7 +490,7 @@ def _is_required(f: dataclasses.Field[Any]) -> bool:
 def _twin(cls: type[Event]) -> type[msgspec.Struct]:
     """Return a type with the keys of an event's line, of which it refuses others, as no dataclass does."""
     hints = typing.get_type_hints(cls, include_extras=True)
-    keys: list[Any] = [("v", Literal[1])]
+    keys: list[Any] = [("v", Literal[1]), (KEY, str, "")]
     for f in dataclasses.fields(cls):
         is_needed = _is_required(f) or f.name == "time"
         keys.append((f.name, hints[f.name]) if is_needed else (f.name, hints[f.name], None))

@@ -9,10 +9,13 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from results.errors import RecordError
+from results.log.chain import Chain
+from results.log.doubts import Derived, doubts
 from results.log.epochs import Epochs
 from results.log.records import (
     AttemptEnded,
@@ -25,6 +28,7 @@ from results.log.records import (
     Event,
     FinalEvaluated,
     FinalsDecided,
+    ModelExported,
     NodeChecked,
     OfTrial,
     Rung,
@@ -43,8 +47,17 @@ from results.run_folder import LOG_NAME
 from results.schema import Value
 from results.study import Provenance, StudyRecord
 
+LONGEST_LINE = 2**24  # bytes of an event; the longest holds a study with its space
 # The first words of a driver, or those of another command: what lies before them is no time of a driver's.
-_MAY_COME_AFTER_A_PAUSE = (StudyResumed, SpaceWidened, FinalsDecided, FinalEvaluated, TestUnlocked, StudyEnded)
+_MAY_COME_AFTER_A_PAUSE = (
+    StudyResumed,
+    SpaceWidened,
+    FinalsDecided,
+    FinalEvaluated,
+    ModelExported,
+    TestUnlocked,
+    StudyEnded,
+)
 
 
 @dataclass(slots=True)
@@ -191,6 +204,9 @@ class RunState:
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.decisions: list[FinalsDecided] = []  # each is one use of the test split
         self.was_tested_before = False  # by a seti-tune that recorded no decisions
+        self.models: dict[str, ModelExported] = {}  # written from this run's weights, by their path in the run folder
+        self.doubts: list[str] = []  # what speaks against the log that this was read from, a sentence each
+        self.ended_once: set[TrialKey] = set()  # trials that have ended, also those that were opened again
         self.unlocks: list[TestUnlocked] = []  # each time the test split was predicted, or about to be
         self.ended: StudyEnded | None = None
         self.failures: list[TrialEnded] = []  # the failed trials in a row, without another end or a resume between
@@ -271,6 +287,8 @@ class RunState:
         match event:
             case TrialStarted():
                 self._begin(TrialState(event))
+            case ModelExported():
+                self.models[event.path] = event
             case OfTrial():
                 self._apply_to_trial(event)
             case StudyStarted():
@@ -308,6 +326,8 @@ class RunState:
 
     def _count_time(self, event: Event) -> None:
         now = datetime.fromisoformat(event.time)
+        if now.utcoffset() is None:
+            raise ValueError(f"time: {event.time[:40]!r} is of no zone")
         if self.last_event is not None and not isinstance(event, _MAY_COME_AFTER_A_PAUSE):
             self.spent_s += max(0.0, (now - self.last_event).total_seconds())  # a clock may jump back
         if isinstance(event, (StudyStarted, StudyResumed)):
@@ -374,6 +394,7 @@ class RunState:
                 trial.checkpoints.append(event)
             case TrialEnded():
                 trial.ended = event
+                self.ended_once.add(event.key)
                 if event.repeat is None:
                     failed = event.status == Status.FAILED and not trial.lacked_memory
                     self.failures = [*self.failures, event] if failed else []
@@ -404,13 +425,17 @@ def _place(ordered: list[Any], what: Any, by: int) -> None:
         del ordered[place]
 
 
-def read_events(run: Path) -> Iterator[Event]:
+def read_events(run: Path, chain: Chain | None = None) -> Iterator[Event]:
     """Yield the events of a run folder in order; a torn last line is ignored, it was never acted upon.
+
+    Args:
+        run: The run folder.
+        chain: Is given each line before its event is.
 
     Raises:
         RecordError: There is no log, or a line other than a torn last one is damaged.
     """
-    path = run / LOG_NAME
+    path, chain = run / LOG_NAME, chain or Chain()
     try:
         file = path.open("rb")
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -420,16 +445,29 @@ def read_events(run: Path) -> Iterator[Event]:
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}); ask for access or restore it") from error
     with file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):
-                return
+        for number, line in enumerate(chain.follow(_whole_lines(path, file)), start=1):
             try:
                 yield from_line(line)
             except RecordError as error:
-                raise RecordError(
-                    f"{path}, line {number}: damaged: {error}; restore the file from a copy, "
-                    "or cut it off before this line to continue from there"
-                ) from error
+                raise _damaged(path, number, str(error)) from error
+
+
+def _whole_lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+    for line in iter(partial(file.readline, LONGEST_LINE), b""):
+        if line[-1:] != b"\n":
+            if len(line) == LONGEST_LINE:
+                with path.open("rb") as again:
+                    number = 1 + again.read(file.tell() - LONGEST_LINE).count(b"\n")
+                raise _damaged(path, number, f"longer than {LONGEST_LINE} bytes, which no event is")
+            return
+        yield line
+
+
+def _damaged(path: Path, number: int, why: str) -> RecordError:
+    return RecordError(
+        f"{path}, line {number}: damaged: {why}; restore the file from a copy, or cut it off before this line to "
+        "continue from there"
+    )
 
 
 def fold(run: Path, on_event: Callable[[RunState, Event], None] = lambda state, event: None) -> RunState:
@@ -442,8 +480,8 @@ def fold(run: Path, on_event: Callable[[RunState, Event], None] = lambda state, 
     Raises:
         RecordError: No log, or a damaged one; the message names the line.
     """
-    state = RunState()
-    for number, event in enumerate(read_events(run), start=1):
+    state, chain, derived = RunState(), Chain(), Derived.of(run)
+    for number, event in enumerate(read_events(run, chain), start=1):
         try:
             state.apply(event)
             on_event(state, event)
@@ -451,6 +489,8 @@ def fold(run: Path, on_event: Callable[[RunState, Event], None] = lambda state, 
             raise RecordError(
                 f"{run / LOG_NAME}, line {number}: {error}; restore the file from a copy, or cut it off there"
             ) from error
+    has_decided = bool(state.decisions or state.finals)
+    state.doubts = doubts(chain.broken, derived, ended=state.ended_once, is_decided=has_decided)
     return state
 
 

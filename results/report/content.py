@@ -27,8 +27,9 @@ from results.schema import to_json
 from results.tables.leaderboard import parameter_types
 from results.tables.nodes import NodeUse, node_uses
 from results.tables.status import duration
-from results.tables.table import one_line, short_name
+from results.tables.table import short_name
 from results.tables.ties import objective
+from results.text import one_line
 
 
 def report(found: Findings) -> parts.Document:
@@ -57,7 +58,8 @@ def report(found: Findings) -> parts.Document:
 
 
 def _result(found: Findings) -> list[parts.Part]:
-    return [parts.Answers(answers(found)), parts.Text(how_it_ended(found)), parts.Points(headline(found))]
+    doubts = [parts.Points([f"Warning: {doubt}." for doubt in found.state.doubts])] if found.state.doubts else []
+    return [*doubts, parts.Answers(answers(found)), parts.Text(how_it_ended(found)), parts.Points(headline(found))]
 
 
 def numbers(one: Tested) -> tuple[parts.Text, parts.Table]:

@@ -97,7 +97,7 @@ def _value(trial: TrialState, state: RunState, name: str, when: Mapping[str, Any
 
 
 def _warnings(runs: Mapping[str, RunState]) -> list[str]:
-    warnings = []
+    warnings = [f"{run}: {doubt}" for run, state in runs.items() for doubt in state.doubts]
     digests = {run: state.started.data_digest if state.started else None for run, state in runs.items()}
     unknown = [run for run, digest in digests.items() if digest is None]
     if unknown:

@@ -30,6 +30,7 @@ def leaderboard_json(run: Path, state: RunState, table: Table, *, in_all: int) -
     return _object(
         "leaderboard",
         run=str(run),
+        warnings=state.doubts,
         study=study,
         validation_images=validation_images(state),
         in_all=in_all,
@@ -57,6 +58,7 @@ def status_json(status: RunStatus) -> str:
     return _object(
         "status",
         run=str(status.run),
+        warnings=state.doubts,
         study=_study(state) or status.run.name,
         is_running=status.is_running,
         is_finished=status.is_finished,

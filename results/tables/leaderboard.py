@@ -15,8 +15,9 @@ from results.log.records import Epoch, Status
 from results.log.state import RunState, TrialState
 from results.run_folder import EPOCHS, LEADERBOARD
 from results.stats.intervals import LEVEL_P
-from results.tables.table import Cell, Row, Table, cell_text, columns_text, one_line, short_name
+from results.tables.table import Cell, Row, Table, cell_text, columns_text, csv_text, short_name
 from results.tables.ties import objective, objective_interval, ties, validation_images
+from results.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,12 +120,15 @@ def write_tables(run: Path, state: RunState, leaderboard: Table | None = None) -
     Each file is replaced atomically. `leaderboard` is that of the run, where it is already there.
     """
     trials = state.search_trials() + state.final_trials()
-    with replacing(run / EPOCHS) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        replacing(run / EPOCHS) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         for start in range(0, len(trials) or 1, _TRIALS_AT_ONCE):
             part = _epochs_frame(trials[start : start + _TRIALS_AT_ONCE])
-            part.to_csv(file, index=False, header=not start)
+            file.write(csv_text(part, has_header=not start))
     path = run / LEADERBOARD
-    write_atomically(path, (leaderboard or leaderboard_table(state)).frame().to_csv(index=False))
+    write_atomically(path, csv_text((leaderboard or leaderboard_table(state)).frame()))
     return path
 
 
@@ -145,6 +149,8 @@ def leaderboard_text(state: RunState, table: Table, *, top: int | None = 20) -> 
         blocks[0].append(f"({left} more ranked trials in leaderboard.csv)")
     if others:
         blocks.append(_others_text(others, parameters, state))
+    if state.doubts:
+        blocks.insert(0, [f"warning: {doubt}" for doubt in state.doubts])
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
 

@@ -17,8 +17,8 @@ from results.run_folder import REPORT
 from results.stats.intervals import PairedDifference
 from results.tables.leaderboard import rank_trials
 from results.tables.nodes import NodeUse, node_uses
-from results.tables.table import one_line
 from results.tables.ties import objective_interval, paired_difference, validation_images
+from results.text import one_line, printable
 
 LAST_REASONS = 3
 _CLOCK_TOLERANCE_S = 5.0
@@ -61,7 +61,8 @@ def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
     now = now or datetime.now(UTC)
     state = status.state
     name = state.study.study.name or status.run.name
-    lines = [f"study {name}, {status.run}: {_how_it_stands(status, now)}"]
+    lines = [*(f"warning: {doubt}" for doubt in state.doubts)]
+    lines.append(f"study {name}, {status.run}: {_how_it_stands(status, now)}")
     for label, text in (
         ("last event", _last_event(state, now)),
         ("trials", _counts(status)),
@@ -79,7 +80,7 @@ def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
     lines += _labelled("running" if status.is_running else "open", _open_trials(status, now))
     lines += _labelled("lost attempts", _lost(state))
     lines += _labelled("next", next_steps(status))
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from results.errors import RecordError
-from results.files import LEDGER, check_output, replacing, write_atomically
+from results.files import LEDGER, check_output, inside, refuse_links, remove_inside, replacing, write_atomically
+from results.log.recorder import EventLog
 from results.predictions import ExampleImages, write_examples
 from results.run_folder import LOG_NAME
 
@@ -29,7 +31,7 @@ def test_a_table_that_cannot_be_written_names_it_and_leaves_nothing(tmp_path: Pa
         write_atomically(tmp_path / "file" / "table.csv", "x")
     assert (tmp_path / "file").read_text() == "old"
     with pytest.raises(RecordError, match=r"cannot be written \(File name too long\)"):
-        write_atomically(tmp_path / ("x" * 255), "x")  # a name of its own, which is longer, on the way
+        write_atomically(tmp_path / ("x" * 256), "x")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
@@ -117,3 +119,81 @@ def test_an_archive_in_a_folder_that_is_a_file_names_it(tmp_path: Path) -> None:
     images = ExampleImages(none, np.zeros((0, 1, 1), np.uint8), none, np.zeros((0, 2)), ("a", "b"))
     with pytest.raises(RecordError, match=r"example_images\.npz: cannot be written \(File exists\)"):
         write_examples(tmp_path / "final" / "example_images.npz", images)
+
+
+# Links, devices and paths that lead elsewhere ----------------------------------------------------------------
+
+
+def test_an_output_is_never_put_over_a_device_a_pipe_or_a_link(tmp_path: Path) -> None:
+    pipe, link, target = tmp_path / "pipe.csv", tmp_path / "link.csv", tmp_path / "target.csv"
+    os.mkfifo(pipe)
+    target.write_text("mine")
+    link.symlink_to(target)
+    for write in (check_output, lambda path: write_atomically(path, "x")):
+        with pytest.raises(RecordError, match=r"pipe\.csv: is a device, a pipe or a socket, which would be replaced"):
+            write(pipe)
+    with pytest.raises(RecordError, match=r"link\.csv: is a link, which would be replaced; name the file that it"):
+        check_output(link)
+    write_atomically(link, "x")  # of a run's own tables: the link goes, what it led to stays
+    assert not link.is_symlink()
+    assert target.read_text() == "mine"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_link_that_waits_where_a_file_is_written_is_not_followed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("mine")
+    with replacing(tmp_path / "table.csv") as temporary:
+        assert temporary.is_file()
+        assert not temporary.is_symlink()
+        name = temporary.name
+        temporary.write_text("x")
+    with replacing(tmp_path / "table.csv") as temporary:
+        assert temporary.name != name, "nobody can put a link there before"
+        temporary.write_text("y")
+    long = tmp_path / f"{'x' * 240}.csv"
+    write_atomically(long, "z")
+    assert long.read_text() == "z"
+
+
+@pytest.mark.parametrize("relative", ["../x", "/etc", "a/../../x", "", ".", "a\0b", "y" * 300])
+def test_a_path_from_a_file_that_leads_out_is_refused(tmp_path: Path, relative: str) -> None:
+    with pytest.raises(RecordError, match=r"a path below it is expected|cannot be used"):
+        inside(tmp_path, relative)
+
+
+def test_below_a_run_folder_no_link_is_followed_but_the_folder_may_be_one(tmp_path: Path) -> None:
+    elsewhere, real = tmp_path / "elsewhere", tmp_path / "real"
+    (elsewhere / "0001").mkdir(parents=True)
+    (elsewhere / "0001" / "state.npz").write_text("theirs")
+    (real / "checkpoints").mkdir(parents=True)
+    run = tmp_path / "run"
+    run.symlink_to(real)
+    (real / "checkpoints" / "0000").symlink_to(elsewhere)
+    assert inside(run, "checkpoints/0003/0") == run / "checkpoints/0003/0"
+    for reach in (inside, remove_inside):
+        with pytest.raises(RecordError, match=r"checkpoints/0000: is a link, and none is followed below"):
+            reach(run, "checkpoints/0000/0001")
+    with pytest.raises(RecordError, match=r"checkpoints/0000: is a link, and what is written or deleted there would"):
+        refuse_links(run)
+    assert (elsewhere / "0001" / "state.npz").read_text() == "theirs"
+    (real / "checkpoints" / "0000").unlink()
+    refuse_links(run)
+    inner = real / "checkpoints" / "0001" / "0"
+    inner.mkdir(parents=True)
+    (inner / "0001").symlink_to(elsewhere)
+    remove_inside(run, "checkpoints/0001")  # a link in what is removed goes, what it leads to stays
+    remove_inside(run, "checkpoints/0001")  # gone already
+    assert not (real / "checkpoints" / "0001").exists()
+    assert (elsewhere / "0001" / "state.npz").exists()
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "receipts", "final", "checkpoints/0000/0", "exports", "prepared/x"])
+def test_a_run_folder_with_a_link_to_elsewhere_is_not_written_to(tmp_path: Path, name: str) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    (run / name).parent.mkdir(parents=True)
+    elsewhere.write_text("mine") if name.endswith(".jsonl") else elsewhere.mkdir()
+    (run / name).symlink_to(elsewhere)
+    with pytest.raises(RecordError, match=rf"{name}: is a link"):
+        EventLog(run)
+    assert not elsewhere.is_file() or elsewhere.read_text() == "mine"

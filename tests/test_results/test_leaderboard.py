@@ -276,7 +276,7 @@ def test_time_spent_is_that_of_the_drivers_without_the_pause_between_them(events
         SpaceWidened(space={}, space_fingerprint="", changes=(), carried={}, **night),
         StudyEnded(finished=False, reason="", **night),
         decided,
-        FinalEvaluated(trial=0, repeat=0, predictions="", n=1, correct=1, **night),
+        FinalEvaluated(trial=0, repeat=0, predictions="p", n=1, correct=1, **night),
         records.TestUnlocked(command="evaluate", model="m", weights_digest="d", **night),
     ):
         back = StudyEnded(finished=True, reason="", time="2026-01-01T23:00:00.000Z")

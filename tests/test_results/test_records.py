@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.errors import RecordError
+from results.files import is_below
 from results.log import records
 from results.log.recorder import EventLog
 from results.log.records import (
@@ -76,7 +77,14 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def events(draw: st.DrawFn) -> Event:
     cls = draw(st.sampled_from(sorted(EVENTS.values(), key=lambda c: c.kind)))
-    return cls(**{f.name: draw(BY_ANNOTATION[str(f.type)]) for f in dataclasses.fields(cls)})
+    return cls(**{f.name: draw(_values(f)) for f in dataclasses.fields(cls)})
+
+
+def _values(f: dataclasses.Field[Any]) -> st.SearchStrategy[Any]:
+    if f.name not in ("path", "resume_from", "predictions", "model"):
+        return BY_ANNOTATION[str(f.type)]
+    paths = st.lists(TEXT, min_size=1, max_size=3).map("/".join).filter(is_below)
+    return paths if str(f.type) == "str" else st.none() | paths
 
 
 @given(events())
