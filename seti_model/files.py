@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import secrets
 import shutil
+import stat
 import tokenize
 import zipfile
 import zlib
@@ -13,6 +16,8 @@ from pathlib import Path
 
 from seti_model.errors import SetiModelError
 
+ARCHIVE_BYTES, ARCHIVE_RATIO = 2**29, 100
+_WRITING, _HEX = ".writing-", "[0-9a-f]" * 16
 # What damaged archives, arrays and tables were seen to end in when they are read.
 UNREADABLE = (
     OSError,
@@ -40,10 +45,13 @@ def written_whole(path: Path, error: type[SetiModelError], way: str) -> Iterator
         error: What is raised in place of an OSError.
         way: What its message says is to be done.
     """
-    temporary = path.with_name(f".writing-{path.name}")
+    _require_replaceable(path, error)
+    # Of a name that nobody can know before: a link that waits there would lead the writer elsewhere.
+    temporary = path.with_name(f"{_WRITING}{secrets.token_hex(8)}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)  # of a process that was killed
+        for left in path.parent.glob(f"{_WRITING}{_HEX}-{glob.escape(path.name)}"):  # by a process that was killed
+            _remove(left)
         yield temporary
         _sync(temporary)
         temporary.replace(path)
@@ -53,6 +61,45 @@ def written_whole(path: Path, error: type[SetiModelError], way: str) -> Iterator
     finally:
         with contextlib.suppress(OSError):
             _remove(temporary)
+
+
+def require_file(path: Path, error: type[SetiModelError]) -> None:
+    """Refuse what would never end when it is read: a pipe, a device; what is not there says so when it is opened.
+
+    Args:
+        path: A file, or a link to one.
+        error: What is raised.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise error(f"{path}: is a device, a pipe or a socket, a file is expected; save what it gives as a file")
+
+
+def check_archive(path: Path, error: type[SetiModelError]) -> None:
+    """Refuse an `.npz` file that would become much larger than any data set is: a bomb.
+
+    Raises:
+        SetiModelError: As `error`; a file that is no archive is left to its reader.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(one.file_size for one in archive.infolist())
+        there = path.stat().st_size
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, NotImplementedError):
+        return
+    if claimed > max(ARCHIVE_BYTES, ARCHIVE_RATIO * there):
+        raise error(
+            f"{path}: holds {claimed / 1e6:.0f} MB in {there / 1e6:.1f} MB; at most {ARCHIVE_BYTES / 1e6:.0f} MB, or "
+            f"{ARCHIVE_RATIO} times the file, are read; save it uncompressed with numpy.savez"
+        )
+
+
+def _require_replaceable(path: Path, error: type[SetiModelError]) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        kind = path.lstat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISLNK(kind)):
+            raise error(f"{path}: is a device, a pipe or a socket, which would be replaced; name a file")
 
 
 def _remove(path: Path) -> None:

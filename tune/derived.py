@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 from results.errors import RecordError
+from results.files import refuse_links
 from results.findings import Findings, Importance, completed_trials, needs_importance, write_importance
 from results.log.state import RunState
 from results.receipt import write_receipts
@@ -25,6 +26,7 @@ def refresh(run: Path) -> Findings:
     """
     from results.report.markdown import write_report  # draws with matplotlib, which a page does without
 
+    refuse_links(run)
     found = read_findings(run)
     write_receipts(run, found.state)
     write_tables(run, found.state, found.leaderboard)

@@ -5,14 +5,24 @@ Its record has no space, no sampler, no rungs and no finals; trial 0 is the only
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from results.files import inside, remove_inside
 from results.log.recorder import Recorder
-from results.log.records import Checkpoint, Epoch, Event, Status, StudyEnded, StudyResumed, StudyStarted
+from results.log.records import (
+    Checkpoint,
+    Epoch,
+    Event,
+    ModelExported,
+    Status,
+    StudyEnded,
+    StudyResumed,
+    StudyStarted,
+)
 from results.log.state import RunState, TrialState, fold
 from results.run_folder import LOG_NAME, TRAINED_MODEL, checkpoint_folder
 from results.study import NETWORK, DataSection, ResourcesSection, StudyRecord, StudySection
@@ -136,9 +146,11 @@ def _opening(single: Single, state: RunState, data: TrainingData | None) -> Stud
 
 def _drop_earlier_attempts(run: Path, trial: TrialState, newest: Checkpoint) -> None:
     """Delete what earlier attempts wrote: with a newer checkpoint on the disk nobody continues from it."""
-    for folder in checkpoint_folder(run, *trial.started.key).iterdir():
+    attempts = inside(run, checkpoint_folder(run, *trial.started.key).relative_to(run))
+    for folder in attempts.iterdir():
         if folder.name != str(newest.attempt):
-            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # it takes space, it harms nothing else
+                remove_inside(run, folder.relative_to(run))
 
 
 def epoch_rows(trial: TrialState) -> list[dict[str, Any]]:
@@ -146,13 +158,15 @@ def epoch_rows(trial: TrialState) -> list[dict[str, Any]]:
     return [{"time": epoch.time, **epoch.measured()} for _, epoch in sorted(trial.epochs.items())]
 
 
-def export_best(single: Single, run: Path, trial: TrialState) -> TrainedNetwork:
-    """Write `model.keras`, the network of the best epoch of a trial that has ended; return it."""
+def export_best(single: Single, recorder: Recorder, trial: TrialState) -> TrainedNetwork:
+    """Write `model.keras`, the network of the best epoch of a trial that has ended, and record it; return it."""
+    run = recorder.run
     if trial.checkpoint is None:
         raise RuntimeError(f"{run}: a trial that ended without a checkpoint")
     prepare_process(single.terms.threads, gpu=single.terms.gpus > 0)
     from seti_model.exported import export_model
 
-    best = load_best(run / trial.checkpoint.path)
-    export_model(best, run / TRAINED_MODEL)
+    best = load_best(inside(run, trial.checkpoint.path))
+    digest = export_model(best, run / TRAINED_MODEL)
+    recorder.write(ModelExported(trial=0, path=TRAINED_MODEL, digest=digest), durable=True)
     return best

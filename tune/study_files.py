@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
-import os
 import posixpath
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def study_files(study: Study) -> dict[str, bytes]:
             "and would not be found from a copy; put it beside the study file and name it so"
         )
     names = study.own_names() if study.is_network else (study.study.trainable,)
-    modules = list(_modules(home, names))
+    modules = list(own_modules(home, names))
     if modules and study.storage.uri is not None:
         raise StudyError(
             f"[storage] uri: {modules[0].name} beside the study file would be copied to one machine alone; install it "
@@ -81,9 +81,12 @@ def keep_study(study: Study, run: Path) -> Path:
         digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
     folder = run.absolute() / STUDY_FILES / digest.hexdigest()[:12]
     if not folder.exists():
-        scratch = folder.with_name(f".{folder.name}-{os.getpid()}")
+        scratch = None
         try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
             write_study(files, scratch)
+            scratch.chmod(0o755)
             with contextlib.suppress(FileExistsError):  # another process was faster, with the same files
                 scratch.rename(folder)
         except OSError as error:
@@ -92,11 +95,12 @@ def keep_study(study: Study, run: Path) -> Path:
                     f"{folder}: cannot be written ({error.strerror}); --run names another run folder"
                 ) from error
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
     return folder / next(iter(files))
 
 
-def _modules(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
+def own_modules(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
     """Yield the files of the modules beside a study file that `names` begin with, and of those that they import."""
     seen, waiting = set(), [name.partition(":")[0] for name in names]
     while waiting:

@@ -153,7 +153,7 @@ def _log(run: Path, event: TestUnlocked) -> None:
 
 def _append(ledger: Path, use: SplitUse) -> None:
     line = to_json(use, indent=None) + "\n"
-    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         # One write, so that lines of two processes do not mix.
         os.write(descriptor, line.encode("utf-8"))

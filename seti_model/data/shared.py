@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,7 +85,7 @@ def _put_together(file: Path, pieces: list[Path], n: int) -> None:
 @contextlib.contextmanager
 def _lock(file: Path, *, wait: bool) -> Iterator[bool]:
     """Hold the lock beside a file; gives whether it is held, which without `wait` it may not be."""
-    with file.with_suffix(".lock").open("w") as stream:
+    with os.fdopen(os.open(file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

@@ -143,8 +143,8 @@ def test_thread_count_belongs_to_the_checkpoint(trained, copied):
 
 
 def test_half_written_folder_of_a_killed_process_is_no_checkpoint(trained, striped_data, tmp_path):
-    (tmp_path / ".writing-0002").mkdir()
-    (tmp_path / ".writing-0002" / "state.npz").write_bytes(b"half")
+    (tmp_path / ".writing-0123456789abcdef-0002").mkdir()
+    (tmp_path / ".writing-0123456789abcdef-0002" / "state.npz").write_bytes(b"half")
     (tmp_path / "0003").mkdir()
     with pytest.raises(DamagedCheckpointError, match=r"0003: no checkpoint there; give the folder of an epoch"):
         load_best(tmp_path / "0003")

@@ -44,8 +44,8 @@ def test_what_is_interrupted_leaves_the_old_and_nothing_else(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    (tmp_path / ".writing-new").mkdir()
-    (tmp_path / ".writing-new" / "rest").write_text("")
+    (tmp_path / ".writing-0123456789abcdef-new").mkdir()
+    (tmp_path / ".writing-0123456789abcdef-new" / "rest").write_text("")
     with written(tmp_path / "new") as temporary:
         temporary.write_text("a file this time")
     assert [path.name for path in tmp_path.iterdir()] == ["new"]

@@ -28,6 +28,8 @@ def export_mlflow(state: RunState, path: Path) -> int:
     Raises:
         StudyError: MLflow is not installed, or the file is no store of it that can be written to.
     """
+    if path.is_symlink():
+        raise StudyError(f"{path}: is a link; name the folder of what it leads to with --out")
     client, errors = _client(path.absolute())
     try:
         return _bring_up_to_date(client, state, path.absolute())

@@ -33,6 +33,8 @@ def export_journal(state: RunState, path: Path) -> int:
         StudyError: The file is there and no journal that came from a run, or cannot be read.
         RecordError: It cannot be written.
     """
+    if path.is_symlink() or (path.exists() and not (path.is_file() or path.is_dir())):
+        raise StudyError(f"{path}: is a link, a device or a pipe; name a file")
     if not state.is_search:
         raise StudyError(
             f"{path}: the run trains one given configuration, Optuna has no search to show; see --tensorboard"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from results.files import inside
 from results.finals import finalists, is_stale
 from results.log.records import AttemptStarted, TrialStarted, utc_now
 from results.log.state import RunState, TrialState
@@ -83,7 +84,11 @@ class Terms:
 def next_attempt(
     run: Path, trial: TrialState, terms: Terms, *, memory_mb: float | None = None, nodes: tuple[str, ...] | None = None
 ) -> tuple[Task, AttemptStarted]:
-    """Return the next attempt of a trial: from its newest checkpoint that is still there, else from the start."""
+    """Return the next attempt of a trial: from its newest checkpoint that is still there, else from the start.
+
+    Raises:
+        RecordError: A link leads to where it writes, or to the checkpoint.
+    """
     started = trial.started
     attempt = max(trial.attempts, default=-1) + 1
     checkpoints = Checkpoints(run, terms.storage)
@@ -95,8 +100,8 @@ def next_attempt(
         configuration=terms.configuration,
         seed=started.seed,
         max_epochs=terms.max_epochs,
-        checkpoint_folder=checkpoint_folder(run, *started.key) / str(attempt),
-        resume_from=run / saved.path if saved else None,
+        checkpoint_folder=inside(run, checkpoint_folder(Path(), *started.key) / str(attempt)),
+        resume_from=inside(run, saved.path) if saved else None,
         init_from=terms.init_from,
         checkpoint_epochs=terms.checkpoint_epochs,
         threads=terms.threads,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from results.files import inside, remove_inside
 from results.run_folder import CHECKPOINTS
 from tune.storage.store import store_at
 
@@ -25,8 +26,9 @@ class Checkpoints:
 
         Raises:
             StorageError: The store does not answer.
+            RecordError: A link leads to it.
         """
-        return (self.run / path).exists() if self.uri is None else store_at(self.uri).exists(path)
+        return inside(self.run, path).exists() if self.uri is None else store_at(self.uri).exists(path)
 
     def here(self, path: str) -> Path:
         """Return where the weights of a checkpoint can be read, fetched if need be; nothing is there if they are gone.
@@ -34,7 +36,7 @@ class Checkpoints:
         Raises:
             StorageError: The store does not answer.
         """
-        place = self.run / path
+        place = inside(self.run, path)
         if self.uri is not None and not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             store_at(self.uri).fetch(path, place, without=(STATE,))
@@ -54,14 +56,14 @@ class Checkpoints:
         """
         if self.uri is not None:
             store = store_at(self.uri)
-            inside = store.files(next(iter(kept)) if len(kept) == 1 else CHECKPOINTS)
-            store.remove(*(key for key in inside if _is_superfluous(key, kept)))
+            stored = store.files(next(iter(kept)) if len(kept) == 1 else CHECKPOINTS)
+            store.remove(*(key for key in stored if _is_superfluous(key, kept)))
             return
         for trial, last in kept.items():
-            for folder in (self.run / trial).glob("*/*"):
-                if folder != self.run / last:
-                    shutil.rmtree(folder, ignore_errors=True)
-            (self.run / last / STATE).unlink(missing_ok=True)
+            superfluous = [folder for folder in inside(self.run, trial).glob("*/*") if folder != self.run / last]
+            for path in [*superfluous, self.run / last / STATE]:
+                with contextlib.suppress(OSError):  # it takes space, it harms nothing else
+                    remove_inside(self.run, path.relative_to(self.run))
 
 
 def _is_superfluous(key: str, kept: Mapping[str, str]) -> bool:

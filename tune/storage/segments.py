@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -182,13 +183,11 @@ def restore(uri: str, run: Path | None) -> Path:
     if log.is_file() and log.stat().st_size:
         _bring_up(log, lines, store)
         return folder
-    temporary = folder / f".{LOG_NAME}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in KEPT:
             store.fetch(name, folder / name)
-        temporary.write_bytes(lines)
-        temporary.replace(log)  # last, so that a folder with a log is whole
+        _replace(log, lines)  # last, so that a folder with a log is whole
     except OSError as error:
         raise RecordError(f"{folder}: cannot be written to ({error.strerror}); name another with --run") from error
     return folder
@@ -217,9 +216,14 @@ def _bring_up(log: Path, stored: bytes, store: Store) -> None:
             "this one"
         )
     if len(stored) > len(whole) and stored.startswith(whole) and not is_being_written(log.parent):
-        temporary = log.with_name(f".{LOG_NAME}")
-        temporary.write_bytes(stored)
-        temporary.replace(log)
+        _replace(log, stored)
+
+
+def _replace(log: Path, lines: bytes) -> None:
+    temporary = log.with_name(f".{secrets.token_hex(8)}.{LOG_NAME}")
+    with temporary.open("xb") as file:
+        file.write(lines)
+    temporary.replace(log)
 
 
 def _same_lines(one: bytes, other: bytes) -> int:

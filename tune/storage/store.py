@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from pyarrow import ArrowException
 from pyarrow import fs as arrow_fs
 
+from results.files import is_below
 from tune.errors import DiskError, StorageError, StorageRefusedError
 
 WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # between two tries: an outage of half a minute ends nothing
@@ -103,7 +104,12 @@ class Store:
         """
         inside = self.files(key)
         names = {file: file.removeprefix(f"{key}/") for file in inside if file.rpartition("/")[2] not in without}
-        temporary = target.with_name(f".{secrets.token_hex(4)}.{target.name}")
+        for name in names.values():
+            if not is_below(name):
+                raise StorageRefusedError(
+                    f"{self.named(key)}: holds a file {name!r}, which would lie outside of {target}; remove it"
+                )
+        temporary = target.with_name(f".{secrets.token_hex(8)}.{target.name}")
         try:
             if not inside:
                 return self._copied(key, temporary, target)
