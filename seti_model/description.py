@@ -1,30 +1,47 @@
-"""The `.json` beside an exported model: which weights it has and what they mean. Needs neither Keras nor TensorFlow."""
+"""The `.json` beside an exported model: which weights it has and what they mean. Needs neither Keras nor TensorFlow.
+
+Its digest covers all that it says, the digests of weights and architecture among it: a model with another order of the
+class names, another preparation or another activation has another digest.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from seti_model.config import Configuration, Value
+from seti_model.data.dataset import MOST_PIXELS
 from seti_model.errors import ConfigError, ModelError
 from seti_model.schema import JsonFile, SchemaError, read_file
 from seti_model.training.outcome import TrainedNetwork
 
 FORMAT = 1
+_ARCHITECTURE = "config.json"  # in a `.keras` file
+_MOST_ARCHITECTURE = 2**24  # bytes; that of a network of a hundred layers has some 2**17
+_SHOWN = 300  # letters of what a reader says
 
 
 @dataclass(frozen=True)
 class Description:
-    """What the file beside a model says of it; that it is true of the weights `load_model` verifies."""
+    """What the file beside a model says of it; that it is true of the model `load_model` verifies.
+
+    Both digests but that of the weights are None in what was exported before they were made.
+    """
 
     configuration: Configuration
     shape: tuple[int, int, int]  # n_time, n_freq, channels
     class_names: tuple[str, ...]
     data_digest: str
     weights_digest: str  # SHA-256, hex
+    architecture_digest: str | None  # of the network's layers, as the model file holds them
+    digest: str | None  # of all this
 
 
 def description_path(model: Path) -> Path:
@@ -41,20 +58,47 @@ class _DescriptionFile(JsonFile, frozen=True, kw_only=True):
     data_digest: str
     weights_digest: str
     init_digest: str | None = None
+    architecture_digest: str | None = None
     configuration: dict[str, Value]
+    digest: str | None = None
 
 
-def describe(trained: TrainedNetwork) -> str:
-    """Return the description of a network, as JSON."""
+def describe(trained: TrainedNetwork, architecture_digest: str) -> tuple[str, str]:
+    """Return the description of a network, as JSON, and its digest."""
     record = _DescriptionFile(
         class_names=trained.class_names,
         shape=trained.shape,
         data_digest=trained.data_digest,
         weights_digest=trained.digest,
         init_digest=trained.init_digest,
+        architecture_digest=architecture_digest,
         configuration=trained.configuration.to_mapping(),
     )
-    return json.dumps(msgspec.to_builtins(record), indent=1) + "\n"
+    digest = _digest(record)
+    return json.dumps(msgspec.to_builtins(msgspec.structs.replace(record, digest=digest)), indent=1) + "\n", digest
+
+
+def architecture_digest(model: Path) -> str:
+    """Return the digest of a model's layers and their settings, before anything is made of them: SHA-256, hex.
+
+    Raises:
+        ModelError: The file is damaged, or no model of Keras.
+    """
+    try:
+        with zipfile.ZipFile(model) as archive:
+            claimed = archive.getinfo(_ARCHITECTURE).file_size
+            if claimed > _MOST_ARCHITECTURE:
+                raise ValueError(f"{_ARCHITECTURE} of {claimed} bytes, at most {_MOST_ARCHITECTURE} are read")
+            content = archive.read(_ARCHITECTURE)
+    except Exception as error:  # whatever a damaged archive does to its reader
+        raise unreadable(model, error) from error
+    return hashlib.sha256(content).hexdigest()
+
+
+def unreadable(model: Path, error: Exception) -> ModelError:
+    """Return what is said of a model file that cannot be used, for whatever reason."""
+    why = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
+    return ModelError(f"{model}: cannot be read as a Keras model ({why}); export it again")
 
 
 def read_description(model: Path) -> Description:
@@ -77,4 +121,34 @@ def read_description(model: Path) -> Description:
         raise ModelError(f"{error}; export the model again") from error
     except ConfigError as error:
         raise ModelError(f"{file}: of another version of seti-tune ({error}); export it again") from error
-    return Description(configuration, record.shape, record.class_names, record.data_digest, record.weights_digest)
+    if record.digest is not None and record.digest != _digest(record):
+        raise ModelError(
+            f"{file}: its digest does not fit what it says: it was changed; restore it from a copy, or export the "
+            "model again"
+        )
+    _require_sensible(file, record)
+    return Description(
+        configuration,
+        record.shape,
+        record.class_names,
+        record.data_digest,
+        record.weights_digest,
+        record.architecture_digest,
+        record.digest,
+    )
+
+
+def _digest(record: _DescriptionFile) -> str:
+    said: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(record, digest=None))
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _require_sensible(file: Path, record: _DescriptionFile) -> None:
+    names, pixels = record.class_names, math.prod(record.shape)
+    if len(names) < 2 or len(set(names)) < len(names) or not all(name and name.isprintable() for name in names):
+        raise ModelError(f"{file}: class_names: two or more are expected, each different; export the model again")
+    if min(record.shape) < 1 or pixels > MOST_PIXELS:
+        raise ModelError(
+            f"{file}: shape: three positive numbers of {MOST_PIXELS} pixels at most are expected, found "
+            f"{list(record.shape)}; export the model again"
+        )

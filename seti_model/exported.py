@@ -16,7 +16,14 @@ import tensorflow as tf
 from seti_model.config import Configuration, NetworkConfig
 from seti_model.data.dataset import Images
 from seti_model.data.prepare import prepare, prepared_form
-from seti_model.description import Description, describe, description_path, read_description
+from seti_model.description import (
+    Description,
+    architecture_digest,
+    describe,
+    description_path,
+    read_description,
+    unreadable,
+)
 from seti_model.errors import ModelError
 from seti_model.files import UNREADABLE, written_whole
 from seti_model.network import PixelScale, build_network, named_layers, named_weights
@@ -83,12 +90,22 @@ def as_model(trained: TrainedNetwork) -> ExportedModel:
     for name, weight in named_weights(network).items():
         weight.assign(trained.weights[name])
     return ExportedModel(
-        trained.configuration, trained.shape, trained.class_names, trained.data_digest, trained.digest, network
+        configuration=trained.configuration,
+        shape=trained.shape,
+        class_names=trained.class_names,
+        data_digest=trained.data_digest,
+        weights_digest=trained.digest,
+        architecture_digest=None,
+        digest=None,
+        network=network,
     )
 
 
-def export_model(trained: TrainedNetwork, path: Path) -> None:
-    """Write `path` (.keras) and beside it a `.json` with class names, shape, data digest and configuration.
+def export_model(trained: TrainedNetwork, path: Path) -> str:
+    """Write `path` (.keras) and beside it a `.json` with class names, shape, configuration and digests.
+
+    Returns:
+        The digest of the model: of its weights, its architecture and all that the `.json` says.
 
     The `.keras` file holds stock Keras layers only and opens anywhere, without this package, in safe mode. Its input
     are pixel values 0..255, float32.
@@ -104,8 +121,10 @@ def export_model(trained: TrainedNetwork, path: Path) -> None:
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy", DeprecationWarning)
         network.save(temporary)
     described = description_path(path)
+    text, digest = describe(trained, architecture_digest(path))
     with written_whole(described, ModelError, _WAY) as temporary:
-        temporary.write_text(describe(trained), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+    return digest
 
 
 def export_saved_model(model: TrainedNetwork | Path, folder: Path) -> None:
@@ -138,24 +157,39 @@ def export_saved_model(model: TrainedNetwork | Path, folder: Path) -> None:
 
 
 def load_model(path: Path) -> ExportedModel:
-    """Read what `export_model` wrote and verify its weights.
+    """Read what `export_model` wrote and verify its architecture and weights.
 
     Raises:
         ModelError: A missing or damaged file, or a model that was not exported by seti-tune.
     """
     description = read_description(path)
+    _require_same(path, "layers have", architecture_digest(path), description.architecture_digest)
     try:
         network = _read_network(path, description.configuration)
-    except UNREADABLE as error:
-        why = str(error).strip().split("\n")[0][:300]
-        raise ModelError(f"{path}: cannot be read as a Keras model ({why}); export it again") from error
-    digest = digest_arrays(weight_values(network).items())
-    if digest != description.weights_digest:
-        raise ModelError(
-            f"{path}: its weights have digest {digest[:12]}, {description_path(path).name} says "
-            f"{description.weights_digest[:12]}; keep the two files of one export together"
-        )
+    except Exception as error:  # whatever Keras does with a file that is damaged or means to do harm
+        raise unreadable(path, error) from error
+    _require_fit(path, network, description)
+    _require_same(path, "weights have", digest_arrays(weight_values(network).items()), description.weights_digest)
     return ExportedModel(**vars(description), network=network)
+
+
+def _require_same(path: Path, what: str, found: str, described: str | None) -> None:
+    if described is not None and found != described:
+        raise ModelError(
+            f"{path}: its {what} digest {found[:12]}, {description_path(path).name} says {described[:12]}; keep the "
+            "two files of one export together"
+        )
+
+
+def _require_fit(path: Path, network: keras.Model, description: Description) -> None:
+    """Refuse a network that takes other images or gives other probabilities than its description says."""
+    shape, _ = prepared_form(description.shape, description.configuration.preparation)
+    found = (getattr(network, "input_shape", None), getattr(network, "output_shape", None))
+    if found != ((None, *shape), (None, len(description.class_names))):
+        raise ModelError(
+            f"{path}: takes {found[0]} and gives {found[1]}, {description_path(path).name} describes {(None, *shape)} "
+            f"and {len(description.class_names)} classes; keep the two files of one export together"
+        )
 
 
 def _read_network(path: Path, configuration: Configuration) -> keras.Model:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from results.commands import command
-from results.files import write_atomically
+from results.files import inside, remove_inside, write_atomically
 from results.finals import (
     baseline_of,
     decide,
@@ -24,6 +24,7 @@ from results.log.records import (
     Cause,
     FinalEvaluated,
     FinalsDecided,
+    ModelExported,
     Status,
     TrialKey,
     utc_now,
@@ -97,7 +98,7 @@ def conclude_finals(study: Study, recorder: Recorder, *, check: Callable[[], Non
             if key not in state.finals:
                 recorder.write(evaluated, durable=True)
         check()
-        _hand_on(checkpoints, state, delivered, dataset)
+        _hand_on(checkpoints, recorder, delivered, dataset)
 
 
 def reopenings(study: Study, run: Path, state: RunState) -> list[AttemptEnded]:
@@ -139,7 +140,7 @@ def _to_predict(run: Path, state: RunState, decision: FinalsDecided) -> list[Tri
     """Return the completed retrainings of winner and baseline, seed by seed, whose predictions are not there."""
     trials = dict.fromkeys(n for n in (decision.winner, baseline_of(state, decision)) if n is not None)
     keys = [(trial, repeat) for repeat in range(decision.seeds) for trial in trials]
-    done = {key for key, evaluated in state.finals.items() if (run / evaluated.predictions).is_file()}
+    done = {key for key, evaluated in state.finals.items() if inside(run, evaluated.predictions).is_file()}
     return [key for key in keys if state.trials[key].status == Status.COMPLETED and key not in done]
 
 
@@ -183,7 +184,7 @@ def _required_weights(checkpoints: Checkpoints, trial: TrialState) -> TrainedNet
 def _evaluate(checkpoints: Checkpoints, trial: TrialState, dataset: Dataset) -> FinalEvaluated:
     predictions = _predict(_required_weights(checkpoints, trial), dataset, "test")
     path = predictions_path(trial.started.trial, trial.started.repeat or 0)
-    write_predictions(checkpoints.run / path, predictions)
+    write_predictions(inside(checkpoints.run, path), predictions)
     return FinalEvaluated(
         trial=trial.started.trial,
         repeat=trial.started.repeat or 0,
@@ -202,21 +203,25 @@ def _predict(weights: TrainedNetwork, dataset: Dataset, split_name: str) -> Pred
     return Predictions(split.labels, y_prob, weights.class_names, truth)
 
 
-def _hand_on(checkpoints: Checkpoints, state: RunState, trial: TrialState, dataset: Dataset) -> None:
-    """Write the winner's best retraining with all that its user needs; the description, which is asked for, last."""
+def _hand_on(checkpoints: Checkpoints, recorder: Recorder, trial: TrialState, dataset: Dataset) -> None:
+    """Write the winner's best retraining with all that its user needs; the receipt, which is asked for, last."""
     from seti_model.exported import export_model, export_saved_model
 
     weights, key, run = _required_weights(checkpoints, trial), trial.started.key, checkpoints.run
-    (run / DESCRIPTION).unlink(missing_ok=True)
-    predictions = read_predictions(run / state.finals[key].predictions)
+    state = recorder.state
+    for name in (MODEL_RECEIPT, DESCRIPTION):
+        inside(run, name).unlink(missing_ok=True)
+    predictions = read_predictions(inside(run, state.finals[key].predictions))
     write_predictions(run / TEST_PREDICTIONS, predictions)
     write_examples(run / EXAMPLES, example_images(predictions, dataset.split("test").images))
     write_predictions(run / VALIDATION_PREDICTIONS, _predict(weights, dataset, "validation"))
-    write_atomically(run / MODEL_RECEIPT, receipt_of(state, key).to_text())
-    shutil.rmtree(run / SAVED_MODEL, ignore_errors=True)
+    with contextlib.suppress(OSError):  # whoever writes it again says why it cannot be
+        remove_inside(run, SAVED_MODEL)
     if weights.configuration.preparation.has_operations:
         export_saved_model(weights, run / SAVED_MODEL)
     else:
         steps = weights.configuration.prepare.steps
         print(f"note: no {SAVED_MODEL} is written: TensorFlow has no operations for {steps!r}", file=sys.stderr)
-    export_model(weights, run / MODEL)
+    digest = export_model(weights, run / MODEL)
+    recorder.write(ModelExported(trial=key[0], repeat=key[1], path=MODEL, digest=digest), durable=True)
+    write_atomically(run / MODEL_RECEIPT, receipt_of(state, key).to_text())

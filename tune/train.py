@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from results.commands import command
 from results.files import write_atomically
@@ -25,6 +25,9 @@ from seti_model.own import completed, own_fields, search_too
 from seti_model.runtime import prepare_process
 from tune.loop.next_work import Terms
 from tune.single import Single, epoch_rows, export_best, recorded_single, run_single
+
+if TYPE_CHECKING:
+    from seti_model.training.outcome import TrainedNetwork
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,12 @@ def train_one(wanted: Wanted, *, cores: int) -> None:
         except KeyboardInterrupt:
             print(f"interrupted; continue with: {command('train', out=out, **{'continue': True})}")
             raise
-    if trial.ended is not None and trial.status == Status.DIVERGED:
-        raise ConfigError(f"{out}: {trial.ended.reason}; lower training.learning_rate with --set or change the seed")
-    _finish(out, dataset, trial, single)
+        if trial.ended is not None and trial.status == Status.DIVERGED:
+            raise ConfigError(
+                f"{out}: {trial.ended.reason}; lower training.learning_rate with --set or change the seed"
+            )
+        best = export_best(single, recorder, trial)
+    _report(out, dataset, trial, best)
 
 
 def summary_of(wanted: Wanted, *, cores: int) -> str:
@@ -165,9 +171,9 @@ def _require_same(out: Path, state: RunState, single: Single, data_digest: str) 
         )
 
 
-def _finish(out: Path, dataset: Dataset, trial: TrialState, single: Single) -> None:
-    """Write the model and the report of its best epoch on the validation split."""
-    best, validation = export_best(single, out, trial), dataset.split("validation")
+def _report(out: Path, dataset: Dataset, trial: TrialState, best: TrainedNetwork) -> None:
+    """Write and print the report of the best epoch on the validation split."""
+    validation = dataset.split("validation")
     from seti_model.exported import as_model  # TensorFlow is set up by now
 
     metrics = classification_metrics(validation.labels, as_model(best).predict(validation.images), dataset.class_names)

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -95,8 +96,8 @@ def test_a_saved_model_is_written_whole_or_not_at_all(exported, tmp_path):
         export_saved_model(result.best, tmp_path / "taken")
     with pytest.raises(ModelError, match=r"absent\.keras: no such file"):
         export_saved_model(path.with_name("absent.keras"), tmp_path / "new")
-    (tmp_path / ".writing-new").mkdir()  # of an export that was killed
-    (tmp_path / ".writing-new" / "rest").touch()
+    (tmp_path / ".writing-0123456789abcdef-new").mkdir()  # of an export that was killed
+    (tmp_path / ".writing-0123456789abcdef-new" / "rest").touch()
     export_saved_model(result.best, tmp_path / "new")
     assert not (tmp_path / "new" / "rest").exists()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["new", "taken"]
@@ -205,7 +206,9 @@ def test_missing_damaged_and_mixed_up_files_are_named(copied):
         load_model(copied.with_name("absent.keras"))
     description = copied.with_suffix(".json")
     text = description.read_text()
-    description.write_text(text.replace('"weights_digest": "', '"weights_digest": "0'))
+    changed = json.loads(text) | {"digest": None}
+    changed["weights_digest"] = f"0{changed['weights_digest']}"
+    description.write_text(json.dumps(changed))
     with pytest.raises(ModelError, match=r"its weights have digest .* model\.json says 0.*keep the two files"):
         load_model(copied)
     description.write_text("{}")
@@ -226,6 +229,77 @@ def test_missing_damaged_and_mixed_up_files_are_named(copied):
     description.write_text(text)
     copied.write_bytes(copied.read_bytes()[:1000])
     with pytest.raises(ModelError, match=r"model\.keras: cannot be read as a Keras model"):
+        load_model(copied)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_names": ["right", "middle", "left"]},
+        {"data_digest": "another"},
+        {"weights_digest": "another"},
+        {"architecture_digest": None},
+    ],
+)
+def test_whatever_is_changed_in_a_description_is_noticed(copied, change):
+    description = copied.with_suffix(".json")
+    record = json.loads(description.read_text())
+    assert load_model(copied).digest == record["digest"]
+    description.write_text(json.dumps(record | change))
+    with pytest.raises(ModelError, match=r"model\.json: its digest does not fit what it says: it was changed; restore"):
+        load_model(copied)
+
+
+def rewritten(model, change):
+    """Replace config.json of a `.keras` file."""
+    with zipfile.ZipFile(model) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    members["config.json"] = change(members["config.json"])
+    with zipfile.ZipFile(model, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace(b"softmax", b"sigmoid"),
+        lambda text: text.replace(b'"epsilon": 0.001', b'"epsilon": 0.01'),
+        lambda text: text.replace(b'"units": 16', b'"units": 1600000000'),
+        lambda text: b"[" * 100_000,
+        lambda text: b"{}",
+    ],
+    ids=["sigmoid", "epsilon", "huge", "deep", "empty"],
+)
+def test_another_architecture_is_noticed_before_a_network_is_made_of_it(copied, change):
+    before = copied.read_bytes()
+    rewritten(copied, change)
+    if copied.read_bytes() == before:
+        pytest.skip("this variant has no such setting")
+    with pytest.raises(
+        ModelError, match=r"its layers have digest .*, model\.json says .*keep the two files of one export"
+    ):
+        load_model(copied)
+
+
+def test_a_model_without_a_digest_of_its_layers_still_has_to_fit_its_description(copied):
+    description = copied.with_suffix(".json")
+    record = json.loads(description.read_text()) | {"digest": None, "architecture_digest": None}
+    description.write_text(json.dumps(record))
+    assert load_model(copied).digest is None
+    description.write_text(json.dumps(record | {"class_names": ["a", "b"]}))
+    with pytest.raises(ModelError, match=r"gives \(None, 3\), model\.json describes .* and 2 classes; keep the two"):
+        load_model(copied)
+    for names in (["a"], ["a", "a", "b"], ["a", "b", "\x1b"]):
+        description.write_text(json.dumps(record | {"class_names": names}))
+        with pytest.raises(ModelError, match=r"class_names: two or more are expected, each different; export"):
+            load_model(copied)
+    description.write_text(json.dumps(record | {"shape": [1, 2**30, 1]}))
+    with pytest.raises(ModelError, match=r"shape: three positive numbers of 16777216 pixels at most are expected"):
+        load_model(copied)
+    description.write_text(json.dumps(record))
+    rewritten(copied, lambda text: b"[" * 100_000)
+    with pytest.raises(ModelError, match=r"model\.keras: cannot be read as a Keras model \(.*\); export it again"):
         load_model(copied)
 
 

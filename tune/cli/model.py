@@ -16,6 +16,7 @@ import numpy as np
 
 from results.files import check_output, write_atomically
 from results.stats.metrics import classification_metrics, report_text
+from results.text import csv_cell, printable
 from seti_model.data.dataset import DATASET_FILE, Dataset
 from seti_model.data.importers import Unlabelled, read_unlabelled
 from seti_model.errors import DatasetError, ModelError
@@ -199,7 +200,14 @@ def _load(args: argparse.Namespace) -> ExportedModel:
 
     for folder in (args.model.parent, Path()):  # where a step of the user's own may lie
         search_too(folder.absolute())
-    return load_model(args.model)
+    model = load_model(args.model)
+    if model.digest is None:
+        print(
+            f"note: {printable(str(args.model))} was exported before there was a digest of its class names and layers; "
+            "they are taken as they are",
+            file=sys.stderr,
+        )
+    return model
 
 
 def _datasets(args: argparse.Namespace) -> dict[Path, Dataset]:
@@ -243,12 +251,12 @@ def _images(path: Path, dataset: Dataset | None, model: ExportedModel, args: arg
 
 
 def _write_table(rows: Sequence[Sequence[object]], path: Path | None) -> None:
-    if path is None:
-        print(*(",".join(map(str, row)) for row in rows), sep="\n")
-        return
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
-    write_atomically(path, text.getvalue())
+    csv.writer(text, lineterminator="\n").writerows([csv_cell(str(cell)) for cell in row] for row in rows)
+    if path is None:
+        print(*map(printable, text.getvalue().splitlines()), sep="\n")
+    else:
+        write_atomically(path, text.getvalue())
 
 
 def _latency(model: ExportedModel) -> str:
