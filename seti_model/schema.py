@@ -31,12 +31,14 @@ def read_file(file: Path, cls: type[T]) -> T:
     """
     try:
         values = msgspec.json.decode(file.read_bytes())
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SchemaError(f"{file}: not JSON ({error})") from error
     key, version = cls.VERSION
     found = values.get(key) if isinstance(values, dict) else None
     if found != version:
-        raise SchemaError(f"{file}: {key}: expected {version}, found {'nothing' if found is None else repr(found)}")
+        raise SchemaError(
+            f"{file}: {key}: expected {version}, found {'nothing' if found is None else repr(found)[:60]}"
+        )
     try:
         return msgspec.convert(values, cls)
     except msgspec.ValidationError as error:

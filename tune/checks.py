@@ -61,5 +61,6 @@ def _check_access(path: Path, name: str) -> None:
     try:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # of a file: that it is no folder
             os.stat(f"{path}/.")  # noqa: PTH116 - of a folder: whether one may go in, which a Path would not ask
-    except OSError as error:
-        raise StudyError(f"{name}: cannot be used ({error.strerror}); name another one or ask for access") from error
+    except (OSError, ValueError) as error:  # a name with a zero byte, or one that is no text of this system
+        why = getattr(error, "strerror", None) or error
+        raise StudyError(f"{name}: cannot be used ({why}); name another one or ask for access") from error

@@ -29,11 +29,14 @@ SPLITS = ("train", "validation", TEST)
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_PIXELS = 2**24  # of an image, all channels; 4096 x 4096
+MOST_IMAGES = 1_000_000  # that are simulated for a split
 FORMAT_VERSION = 1
 DATASET_FILE = "dataset.json"
 NOTES = ("duplicates_removed", "constant_images", "equal_images")  # what `origin` says of the images
 _HELD_OUT_FIRST = SPLITS[::-1]
 _ROWS = 1024  # images read at a time
+_LONGEST_NAME = 200  # letters of a class
 _NAMED = 10  # images, or groups of equal ones, that a remark names
 
 
@@ -50,6 +53,17 @@ class _DatasetFile(JsonFile, frozen=True, kw_only=True):
     digest: str
     origin: dict[str, Any]
     fresh: Fresh | None = None
+
+
+_Place = tuple[str, str]  # of an image, and its class
+
+
+class _Notes(msgspec.Struct, frozen=True):
+    """What `origin` says of the images, beside what it holds in free form."""
+
+    duplicates_removed: dict[str, int] = {}
+    constant_images: dict[str, list[_Place]] = {}
+    equal_images: dict[str, list[list[_Place]]] = {}
 
 
 @dataclass(frozen=True)
@@ -140,11 +154,12 @@ class Dataset:
         """
         path = Path(path)
         meta = _read_meta(path)
+        _check_names(str(path / DATASET_FILE), tuple(meta.counts), meta.class_names)
         splits = {name: _load_split(path, name) for name in meta.counts}
         names = meta.class_names
         shape = (*meta.shape, meta.channels)
         for name, count in meta.counts.items():
-            found = (len(splits[name].images), *splits[name].images.shape[1:])
+            found = splits[name].images.shape
             if found != (count, *shape):
                 raise DatasetError(
                     f"{path / f'{name}_images.npy'}: shape {found}, but {DATASET_FILE} says {(count, *shape)}; "
@@ -319,10 +334,7 @@ def check_splits(place: str, splits: Mapping[str, SplitData], class_names: tuple
     Raises:
         DatasetError: Class names, shapes, types, labels or groups that do not go together, or a split too few.
     """
-    if len(class_names) < 2 or len(set(class_names)) < len(class_names) or not all(class_names):
-        raise DatasetError(f"{place}: class names {', '.join(class_names)!r}; give two or more, each different")
-    if not {"train", "validation"} <= set(splits) <= set(SPLITS):
-        raise DatasetError(f"{place}: splits {', '.join(splits)}; expected train, validation and perhaps test")
+    _check_names(place, tuple(splits), class_names)
     shape = splits["train"].images.shape[1:]
     for name, data in splits.items():
         _check_split(f"{place}, split {name!r}", data, shape, len(class_names))
@@ -376,6 +388,20 @@ def without_duplicates(
     return kept, dict(zip(NOTES, (removed, constant, equal), strict=True))
 
 
+def _check_names(place: str, splits: Sequence[str], class_names: tuple[str, ...]) -> None:
+    """Refuse names of splits, of which files are made, and of classes, which are shown everywhere."""
+    if len(class_names) < 2 or len(set(class_names)) < len(class_names) or not all(class_names):
+        raise DatasetError(f"{place}: class names {', '.join(class_names)!r}; give two or more, each different")
+    for name in class_names:
+        if not name.isprintable() or len(name) > _LONGEST_NAME:
+            raise DatasetError(
+                f"{place}: class name {name[:_LONGEST_NAME]!r}; give one of at most {_LONGEST_NAME} letters that can "
+                "be shown"
+            )
+    if not {"train", "validation"} <= set(splits) <= set(SPLITS):
+        raise DatasetError(f"{place}: splits {', '.join(splits)}; expected train, validation and perhaps test")
+
+
 def _check_split(place: str, data: SplitData, shape: tuple[int, ...], n_classes: int) -> None:
     images, labels = data.images, data.labels
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != shape:
@@ -400,6 +426,10 @@ def _check_groups(place: str, splits: Mapping[str, SplitData]) -> None:
     if len({data.groups is None for data in splits.values()}) > 1:
         raise DatasetError(f"{place}: groups for some splits only; give them for all or for none")
     for name, data in splits.items():
+        if data.groups is not None and (data.groups.dtype.kind != "U" or data.groups.ndim != 1):
+            found = f"{data.groups.dtype} {data.groups.shape}"
+            raise DatasetError(f"{place}: groups of split {name!r} are {found}, expected a text for each image")
+    for name, data in splits.items():
         for group in () if data.groups is None else np.unique(data.groups).tolist():
             if owner.setdefault(str(group), name) != name:
                 raise DatasetError(
@@ -411,11 +441,15 @@ def _check_groups(place: str, splits: Mapping[str, SplitData]) -> None:
 def _read_meta(path: Path) -> _DatasetFile:
     file = path / DATASET_FILE
     try:
-        return read_file(file, _DatasetFile)
+        meta = read_file(file, _DatasetFile)
+        msgspec.convert(meta.origin, _Notes)
+        return meta
     except FileNotFoundError as error:
         raise DatasetError(f"{file}: missing; make a data set with `seti-tune data simulate` or `import`") from error
     except OSError as error:
         raise DatasetError(f"{file}: cannot be read ({error}); make the data set again") from error
+    except msgspec.ValidationError as error:
+        raise DatasetError(f"{file}: origin: {error}; make the data set again") from error
     except SchemaError as error:
         raise DatasetError(f"{error}; make the data set again") from error
 

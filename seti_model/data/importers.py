@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from seti_model.data.dataset import Groups, Images, Labels, Source, SplitData
+from seti_model.data.dataset import MOST_PIXELS, Groups, Images, Labels, Source, SplitData
 from seti_model.errors import DatasetError
-from seti_model.files import UNREADABLE
+from seti_model.files import UNREADABLE, check_archive, require_file
 
 # The true meaning of the one-hot index in the course files.
 COURSE_CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
@@ -26,8 +26,10 @@ COURSE_CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
 COURSE_USUAL_NAMES = ("squiggle", "narrowband", "noise", "narrowbanddrd")
 _BLOCK_BYTES = 8 << 20
 _MAX_NUMBER_BYTES = 32
+MOST_COLUMNS = 2**18  # numbers in a row of a table; 512 x 512
 _MAX_CLASSES = 127  # labels are int8
 _ROWS = 256  # images converted at a time
+_SHOWN = 300  # letters of what a reader says
 _CHANNELS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}  # without alpha, by Pillow's name of the mode
 
 
@@ -122,6 +124,9 @@ def read_folder(path: Path) -> Imported:
             raise DatasetError(f"{folder}: no PNG files; add some or move the folder away")
         files += found
         labels += [label] * len(found)
+    for folder in folders:
+        if not folder.name.isprintable():
+            raise DatasetError(f"{str(folder)!r}: the name of the class cannot be shown; rename the folder")
     first = _read_png(files[0])
     images = np.empty((len(files), *first.shape), np.uint8)
     for row, file in enumerate(files):
@@ -159,6 +164,9 @@ def _number_blocks(path: Path, n_columns: int, hint: str) -> Iterator[tuple[int,
     import pyarrow as pa
     from pyarrow import csv
 
+    require_file(path, DatasetError)
+    if n_columns > MOST_COLUMNS:
+        raise DatasetError(f"{path}: {n_columns} numbers a row, at most {MOST_COLUMNS} are read; save it as .npz")
     names = [str(column) for column in range(n_columns)]
     size = max(_BLOCK_BYTES, n_columns * _MAX_NUMBER_BYTES)
     row = 1
@@ -177,7 +185,7 @@ def _number_blocks(path: Path, n_columns: int, hint: str) -> Iterator[tuple[int,
             raise pa.ArrowInvalid("no rows")
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file; check the path") from error
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DatasetError(_explain_csv(path, str(error), hint)) from error
 
 
@@ -200,21 +208,28 @@ def _to_uint8(values: npt.NDArray[Any], place: str, first_row: int) -> Images:
 
 def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of an archive by name; what would need pickle is refused."""
+    require_file(path, DatasetError)
+    check_archive(path, DatasetError)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in ("x", "y", "class_names", "groups") if name in archive}
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file; check the path") from error
-    except UNREADABLE as error:
-        raise DatasetError(f"{path}: cannot be read as .npz ({error}); save it with numpy.savez") from error
+    except (*UNREADABLE, SyntaxError) as error:
+        why = " ".join(str(error).split())[:_SHOWN]
+        raise DatasetError(f"{path}: cannot be read as .npz ({why}); save it with numpy.savez") from error
 
 
 def _read_png(file: Path) -> Images:
     """Return one picture as (n_time, n_freq, channels)."""
+    require_file(file, DatasetError)
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=["PNG"]) as image:
+            if image.width * image.height * len(image.getbands()) > MOST_PIXELS:
+                size = f"{image.width} x {image.height} pixels of mode {image.mode}"
+                raise DatasetError(f"{file}: {size}, at most {MOST_PIXELS} values are read; make it smaller")
             mode, pixels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for a broken chunk
+    except (*UNREADABLE, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken chunk
         raise DatasetError(f"{file}: cannot be read as PNG ({error}); replace it") from error
     if mode not in _CHANNELS:
         raise DatasetError(f"{file}: mode {mode}, expected 8-bit grey (L) or RGB; convert it")

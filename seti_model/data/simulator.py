@@ -23,6 +23,7 @@ from PIL import Image
 from scipy import fft
 
 from seti_model.data.dataset import (
+    MOST_IMAGES,
     SPLITS,
     Dataset,
     Fresh,
@@ -78,11 +79,11 @@ def simulate(
         on_image: Called after each image, in order.
 
     Raises:
-        DatasetError: An unknown preset or split, or a negative count or seed.
+        DatasetError: An unknown preset or split, a negative seed, or a count that is negative or too large.
     """
     series = Series(_resolve(physics), seed, split)
-    if n < 0:
-        raise DatasetError(f"simulation of {n} images: the number may not be negative; correct it")
+    if not 0 <= n <= MOST_IMAGES:
+        raise DatasetError(f"simulation of {n} images: 0 to {MOST_IMAGES} are expected; correct the number")
     labels = series.labels(0, n)
     images = np.empty((n, *SHAPE, 1), np.uint8)
 

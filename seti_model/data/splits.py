@@ -21,7 +21,7 @@ def split_by_fractions(
     Without groups every class is divided exactly, up to rounding; with groups as well as their sizes allow.
 
     Raises:
-        DatasetError: Not three positive fractions of sum 1, or a class that does not reach every split.
+        DatasetError: Not three positive fractions of sum 1, a negative seed, or a class that does not reach all splits.
     """
     if len(fractions) != 3 or not all(0 < part < 1 for part in fractions) or abs(sum(fractions) - 1) > _TOLERANCE:
         raise DatasetError(
@@ -40,7 +40,7 @@ def carve_test(
         The remaining training split and the test split.
 
     Raises:
-        DatasetError: The fraction is not between 0 and 1, or a class does not reach both splits.
+        DatasetError: The fraction is not between 0 and 1, or a class does not reach both splits, or a negative seed.
     """
     if not 0 < fraction < 1:
         raise DatasetError(f"test fraction {fraction:g}: expected a number between 0 and 1; write for example 0.2")
@@ -51,6 +51,8 @@ def carve_test(
 def _divide(
     data: SplitData, fractions: dict[str, float], seed: int, class_names: Sequence[str]
 ) -> dict[str, SplitData]:
+    if seed < 0:
+        raise DatasetError(f"split seed {seed}: at least 0 is expected; choose another one")
     counts, group_of = _class_counts_by_group(data, len(class_names))
     owner = _assign(counts, np.array(list(fractions.values())), np.random.default_rng(seed))
     parts = {}

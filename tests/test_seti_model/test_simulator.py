@@ -224,7 +224,7 @@ def test_unknown_split_is_refused():
 @pytest.mark.parametrize(
     ("n", "seed", "message"),
     [
-        (-1, 1, "simulation of -1 images: the number may not be negative"),
+        (-1, 1, "simulation of -1 images: 0 to 1000000 are expected"),
         (1, -1, "with seed -1: it may not be negative"),
     ],
 )

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from results.files import check_output
+from results.text import printable
 from seti_model.data.dataset import NOTES, Dataset, SplitData, remarks, require_new, write_dataset
-from seti_model.data.importers import COURSE_CLASS_NAMES, COURSE_USUAL_NAMES, read_csv, read_folder, read_npz
+from seti_model.data.importers import (
+    COURSE_CLASS_NAMES,
+    COURSE_USUAL_NAMES,
+    MOST_COLUMNS,
+    read_csv,
+    read_folder,
+    read_npz,
+)
 from seti_model.data.simulator import simulate_beside, simulate_dataset
 from seti_model.data.splits import carve_test, split_by_fractions
 from seti_model.errors import DatasetError
@@ -62,6 +71,8 @@ def describe(args: argparse.Namespace) -> int:
     """Print counts, ranges and the verified digest of a data set, and draw examples of each class."""
     from results.report.figures import contact_sheet  # matplotlib, for this command alone
 
+    if args.out is not None:
+        check_output(args.out)
     dataset = Dataset.open(args.dataset)
     dataset.verify()
     _print_summary(dataset)
@@ -72,7 +83,7 @@ def describe(args: argparse.Namespace) -> int:
             print(f"{column} {split}: {low:.4g}..{high:.4g}")
     for key, value in dataset.origin.items():
         if key not in NOTES:  # said with the summary
-            print(f"origin {key}: {value}")
+            print(printable(f"origin {key}: {value}"))
     train = dataset.split("train")
     sheet = args.out or dataset.path / "contact_sheet.png"
     contact_sheet(train.images, train.labels, dataset.class_names, sheet)
@@ -259,7 +270,7 @@ def _print_summary(dataset: Dataset) -> None:
     if dataset.fresh is not None:
         print(f"each epoch of a training gets {sum(counts['train'].values())} new images, simulated beside it")
     for remark in remarks(dataset.origin):
-        print(remark)
+        print(printable(remark))
 
 
 def _pixel_range(counts: npt.NDArray[np.int64]) -> str:
@@ -305,6 +316,8 @@ def _pair(text: str) -> tuple[int, int]:
         n_time, n_freq = (int(part) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a shape; write for example 64,128") from error
-    if min(n_time, n_freq) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a shape; both numbers must be positive")
+    if min(n_time, n_freq) < 1 or n_time * n_freq > MOST_COLUMNS:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]!r} is not a shape; both numbers must be positive, and their product at most {MOST_COLUMNS}"
+        )
     return n_time, n_freq
