@@ -20,6 +20,7 @@ from results.run_folder import ANSWER, DATASET, INITIAL_MODEL, LOG_NAME, RECEIPT
 from results.schema import to_json
 from results.study import NETWORK
 from results.tables.leaderboard import rank_trials
+from seti_model.config import Configuration
 from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
 from seti_model.errors import DatasetError
@@ -27,6 +28,7 @@ from tune.errors import StudyError, exit_code_of
 from tune.loop.next_work import Terms
 from tune.provenance import device_model, has_gpu, provenance
 from tune.single import Single, export_best, recorded_single, run_single
+from tune.trust import require_trust
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
@@ -74,6 +76,23 @@ def find_source(place: Path, *, trial: str | None = None, repeat: int | None = N
     if receipt.key != key:
         raise RecordError(f"{file}: is the receipt of trial {receipt.trial}; delete it, the log has the right one")
     return _checked(Source(receipt, run, state, disagreements(receipt, logged)))
+
+
+def require_own_code(source: Source, *, is_trusted: bool) -> None:
+    """Refuse to run code of another user that is not what the receipt records; to be called before it is imported.
+
+    Raises:
+        StudyError: The receipt names such code.
+    """
+    receipt = source.receipt
+    if receipt.folder is None:
+        return
+    names = [receipt.trainable]
+    if receipt.trainable == NETWORK:
+        configuration = Configuration.from_mapping(receipt.configuration)
+        names = [name for name in (configuration.network.family, *configuration.prepare.own) if ":" in name]
+    place = Path(RECEIPT) if source.run is None else source.run
+    require_trust(place, Path(receipt.folder), names, receipt.own_code, is_trusted=is_trusted)
 
 
 def open_data(source: Source, given: Path | None) -> Dataset | None:
@@ -202,9 +221,9 @@ def retrain(
         single = _single(source, setting)
         _train(single, data, recorder, show)
         trial = recorder.state.trials[0, None]
-    done = _repetition(trial)
-    if receipt.trainable == NETWORK and done.ended_early is None:
-        export_best(single, out, trial)
+        done = _repetition(trial)
+        if receipt.trainable == NETWORK and done.ended_early is None:
+            export_best(single, recorder, trial)
     different = differences(receipt, setting, source.disagreements)
     expected = tolerance(receipt, setting, source.state)
     answer = compare(receipt, done, different=different, expected=expected)

@@ -20,7 +20,8 @@ from seti_model.own import source_digest
 from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
 from tune.loop.next_work import within_time
-from tune.study import Study
+from tune.study import Study, recorded_code
+from tune.trust import own_code, require_trust
 
 
 def recorded_study(
@@ -59,6 +60,26 @@ def recorded_study(
     study = study if data is None else study.with_data(data)
     study = study if storage is None else study.with_storage(storage)
     return study if trials is None else study.with_trials(trials)
+
+
+def require_own_code(run: Path, *, is_trusted: bool) -> None:
+    """Refuse to go on with a run whose log names code of another user that is not what was recorded.
+
+    To be called before anything that imports it, `recorded_study` for instance.
+
+    Args:
+        run: The run folder.
+        is_trusted: Whether the user has said that it may be run.
+
+    Raises:
+        RecordError: No run folder, or an empty or damaged log.
+        StudyError: There is such code.
+    """
+    state = load_run(run)
+    home, space = state.study.folder, state.space
+    if home is not None and space:
+        names = recorded_code(state.study, Space.from_mapping(space))
+        require_trust(run / LOG_NAME, Path(home), names, state.provenance.own_code, is_trusted=is_trusted)
 
 
 def require_search(run: Path, state: RunState) -> None:
@@ -183,6 +204,7 @@ def opening_events(
         ModelError: The initial model has gone from the run folder.
     """
     record = study.record()
+    provenance = dataclasses.replace(provenance, own_code=own_code(study.home, study.code_names()))
     if state.started is not None:
         widened = check_continuation(study, state, run)
         # The space first: were only one of the two on the disk, the study could still be read with it.

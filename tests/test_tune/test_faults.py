@@ -1,6 +1,5 @@
 """Whole runs in which something goes wrong: real signals, dead processes, full disks, no memory."""
 
-import os
 import re
 import shutil
 import signal
@@ -89,6 +88,36 @@ def test_a_killed_driver_is_explained_and_its_run_continued(
     assert search(study, run).returncode == 0
     after = values(run)
     assert all(after[key][1] == before[key][1] for key in before)
+
+
+@pytest.mark.parametrize("what", ["moved", "deleted"])
+def test_a_run_folder_that_goes_away_ends_its_search_within_seconds(
+    quick_study: Callable[..., Path], run: Path, slow: Path, tmp_path: Path, what: str
+) -> None:
+    study, place = quick_study(trials=6, sleep=0.1, slow_while=f'"{slow}"'), tmp_path / "elsewhere"
+    with started(study, run) as process:
+        children = descendants(process)
+        if what == "moved":
+            run.rename(place)
+        else:
+            shutil.rmtree(run)
+        began = time.monotonic()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert time.monotonic() - began < 20, "Ray's own end takes some seconds"
+    last = err.splitlines()[-1]
+    assert last.startswith(f"seti-tune: {run}/events.jsonl: was {what} while it was written")
+    assert "Traceback" not in err
+    assert alive(children) == []
+    assert not (run / LOG_NAME).exists()
+    slow.unlink()
+    if what == "moved":
+        assert f"go on with `seti-tune resume {place}`" in last
+        before = values(place)
+        done = subprocess.run([*SEARCH[:-1], "resume", place], capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert all(values(place)[key][1] == before[key][1] for key in before)
+        assert load_run(place).doubts == []
 
 
 def test_a_killed_head_is_explained_and_its_run_continued(

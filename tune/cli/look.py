@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.files import check_output, write_atomically
+from results.files import check_output, refuse_links, write_atomically
 from results.log.recorder import is_being_written
 from results.log.state import load_run
 from results.run_folder import EXPORTS, LOG_NAME
@@ -18,7 +18,8 @@ from results.tables.compare import compare_runs, comparison_text
 from results.tables.json_output import comparison_json, leaderboard_json, status_json
 from results.tables.leaderboard import leaderboard_table, leaderboard_text
 from results.tables.status import run_status, status_text
-from results.tables.table import select
+from results.tables.table import csv_text, select
+from results.text import printable
 from tune.errors import StudyError
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _compare(options: argparse.Namespace) -> int:
     comparison = compare_runs(options.folders)
     shown = select(comparison.table, top=options.top)
     for warning in comparison.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {printable(warning)}", file=sys.stderr)
     _write(shown, options.csv)
     if options.json:
         print(comparison_json(options.folders, comparison, shown))
@@ -195,7 +196,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _write(table: Table, path: Path | None) -> None:
     if path is not None:
         check_output(path)
-        write_atomically(path, table.frame().to_csv(index=False))
+        write_atomically(path, csv_text(table.frame()))
         print(f"written: {path}", file=sys.stderr)
 
 
@@ -232,6 +233,7 @@ def _report(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     if not (options.tensorboard or options.mlflow or options.optuna or options.optuna_journal):
         raise StudyError("export: nothing to write; give --tensorboard, --mlflow, --optuna or several of them")
+    refuse_links(options.folder)
     state, out = load_run(options.folder), (options.out or options.folder / EXPORTS).absolute()
     if options.tensorboard:
         from tune.export.tensorboard import export_tensorboard

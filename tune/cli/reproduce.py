@@ -10,7 +10,9 @@ from results.commands import command
 from results.reproduction import differences
 from results.run_folder import ANSWER
 from tune import reproduce as retrain
-from tune.reproduce import find_source, open_data, setting_here
+from tune.errors import StudyError
+from tune.reproduce import find_source, open_data, require_own_code, setting_here
+from tune.trust import TRUST_HELP
 
 if TYPE_CHECKING:
     from results.log.records import Epoch
@@ -39,12 +41,14 @@ def add_retrain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeat", type=int, metavar="R", help="its retraining of seed index R in the finals, from 0")
     parser.add_argument("--data", type=Path, metavar="PATH", help="the data set (default: the run's, as recorded)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/retrain-<study>-<trial>")
+    parser.add_argument("--trust", action="store_true", help=TRUST_HELP)
     parser.add_argument("--threads", type=int, metavar="N", help="default: as in the receipt, which results depend on")
 
 
 def _retrain(options: argparse.Namespace) -> int:
     source = find_source(options.place, trial=options.trial, repeat=options.repeat)
     receipt = source.receipt
+    require_own_code(source, is_trusted=options.trust)
     dataset = open_data(source, options.data)
     setting = setting_here(source, dataset, options.threads)
     out = options.out or Path("runs") / _default_name(receipt)
@@ -71,7 +75,12 @@ def _retrain(options: argparse.Namespace) -> int:
 
 def _default_name(receipt: Receipt) -> str:
     repeat = "" if receipt.repeat is None else f"-{receipt.repeat}"
-    return f"retrain-{receipt.study}-{receipt.trial}{repeat}"
+    name = f"retrain-{receipt.study}-{receipt.trial}{repeat}"
+    if Path(name).name != name:
+        raise StudyError(
+            f"the receipt is of a study {receipt.study!r}, which is no name of a folder; give one with --out"
+        )
+    return name
 
 
 def _line(receipt: Receipt, report: Epoch) -> str:

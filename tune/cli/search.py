@@ -16,6 +16,7 @@ from tune.process.supervisor import supervise
 from tune.ray_adapter.cluster import check_address, concurrency, local_cpus
 from tune.study import load_study
 from tune.study_files import keep_study
+from tune.trust import TRUST_HELP
 from tune.view.terminal import choose_view
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def add_resume(resume: argparse.ArgumentParser) -> None:
     )
     resume.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the run's")
     resume.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
+    resume.add_argument("--trust", action="store_true", help=TRUST_HELP)
     resume.add_argument("--space", type=Path, metavar="FILE", help="a space file that widens the run's space")
     resume.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     _add_views(resume)
@@ -97,6 +99,7 @@ def add_finals(finals: argparse.ArgumentParser) -> None:
     finals.add_argument("folder", metavar="RUN", type=Path, help="the run folder")
     finals.add_argument("--finalists", type=int, metavar="K", help="how many of the best, instead of the study's")
     finals.add_argument("--seeds", type=int, metavar="N", help="retrainings of each, instead of the study's")
+    finals.add_argument("--trust", action="store_true", help=TRUST_HELP)
     finals.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
     finals.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     _add_views(finals)
@@ -145,9 +148,10 @@ def _run(text: str) -> Path | str:
 
 
 def _finals(options: argparse.Namespace) -> int:
-    from tune.resume import finals_study  # the statistics of finals, which a search need not wait for
+    from tune.resume import finals_study, require_own_code  # statistics of finals, which a search need not wait for
 
     # A mistake is said before a process is started.
+    require_own_code(options.folder, is_trusted=options.trust)
     finals_study(options.folder, data=options.data, finalists=options.finalists, seeds=options.seeds)
     return _start(options, options.folder, finals_only=True)
 
@@ -159,6 +163,7 @@ def _start(options: argparse.Namespace, run: Path, **further: Any) -> int:
     given: dict[str, Any] = {name: getattr(options, name, None) for name in ("trials", "address", "finalists", "seeds")}
     places = {name: getattr(options, name, None) for name in ("data", "space")}
     given |= {name: str(place) for name, place in places.items() if place is not None}
+    given["trust"] = getattr(options, "trust", False)
     view = choose_view(sys.stderr, quiet=options.quiet, plain=options.plain)
     return supervise(Order(run=str(run), view=view, **given, **further))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from results.commands import command
 from results.run_folder import LOG_NAME
-from tune.errors import guarded
+from tune.exits import guarded, print_anything
 from tune.process.channel import follow_parent
 from tune.process.signals import Interrupted, Signals, exit_code
 from tune.view.terminal import PLAIN
@@ -41,11 +41,12 @@ class Order:
     seeds: int | None = None
     view: str = PLAIN
     storage: str | None = None  # the address that a run folder was made from
+    trust: bool = False  # whether code of another user may be run
 
     def again(self) -> str:
         """Return the command that continues."""
         run = Path(self.run)
-        moved = {"data": _path(self.data), "space": _path(self.space), "address": self.address}
+        moved = {"data": _path(self.data), "space": _path(self.space), "address": self.address, "trust": self.trust}
         if self.finals_only:  # what it asks for may not be in the log yet
             return command("finals", run, finalists=self.finalists, seeds=self.seeds, **moved)
         log = run / LOG_NAME
@@ -53,6 +54,7 @@ class Order:
             return command("resume", self.storage, run=run, trials=self.trials, **moved)
         if self.study is None or (log.is_file() and log.stat().st_size > 0):
             return command("resume", run, trials=self.trials, **moved)
+        del moved["trust"]  # whoever names a study file trusts it
         return command("search", self.study, run=run, trials=self.trials, no_finals=self.no_finals, **moved)
 
 
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the driver for the `Order` in JSON that is the only argument, print what came out; return the exit code."""
     signals = Signals()
     signals.install()
+    print_anything()
     (order,) = sys.argv[1:] if arguments is None else arguments
     follow_parent()
     return guarded(lambda: _run(Order(**json.loads(order)), signals), bug=EXIT_BUG)
@@ -93,13 +96,15 @@ def _run(order: Order, signals: Signals) -> int:
 
 
 def _study(order: Order) -> Study:
-    from tune.resume import finals_study, recorded_study
+    from tune.resume import finals_study, recorded_study, require_own_code
     from tune.storage.segments import bring_up_to_date
     from tune.study import load_study
 
     run, data = Path(order.run), _path(order.data)
     if order.study is None or order.finals_only:
         bring_up_to_date(run)
+    if order.finals_only or order.study is None:
+        require_own_code(run, is_trusted=order.trust)
     if order.finals_only:
         return finals_study(run, data=data, finalists=order.finalists, seeds=order.seeds)
     if order.study is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.commands import command
-from results.files import write_atomically
+from results.files import remove_inside, write_atomically
 from results.findings import Findings
 from results.log.recorder import Recorder
 from results.log.records import StudyEnded, StudyResumed
@@ -175,6 +176,8 @@ class Driver:
             write_atomically(run / SOURCE, study.source)
         keep(study.storage.uri, run)
         signals.check()
+        with contextlib.suppress(OSError):  # whoever writes there says why it cannot be
+            remove_inside(run, RAY_FOLDER)  # of a driver that was killed
         try:
             cluster = self._connect(data)
             come_from = provenance(dataclasses.asdict(cluster))
@@ -234,6 +237,7 @@ class Driver:
 
         def on_step() -> None:
             self._progress.tick()
+            self.recorder.require_place()
             if nodes is not None:
                 nodes.look()
                 if nodes.hand_to(coordinator):

@@ -15,6 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
+from results.errors import RecordError
 from tune.loop.coordinator import Coordinator
 from tune.ray_adapter.cluster import MemoryKills, why_waiting
 from tune.ray_adapter.worker import run_on_worker
@@ -164,7 +165,10 @@ class Interruptible(_NotPickled, ray_tune.Stopper):
     def stop_all(self) -> bool:
         """Return whether the loop has to end."""
         is_over = self._searcher.is_over  # asked first: the last step must show that an end was asked for
-        self._on_step()
+        try:
+            self._on_step()
+        except RecordError as error:
+            self._searcher.error = error
         self._searcher.say_why_waiting()
         self._searcher.memory_kills.look()
         return is_over
