@@ -9,17 +9,22 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from results.log.recorder import EventLog
+from results.errors import RecordError
+from results.log.recorder import EventLog, Recorder
 from results.log.records import Checkpoint, Epoch, StudyStarted, TrialEnded, TrialStarted
+from results.log.state import load_run
+from results.receipt import receipt_of, write_receipts
 from results.study import Provenance, StudyRecord, StudySection
 from seti_model.data.dataset import Dataset
 from seti_model.data.simulator import simulate_dataset
@@ -255,8 +260,6 @@ def test_nothing_is_deleted_where_a_link_leads(tmp_path: Path) -> None:
         (elsewhere / "0" / epoch / "state.npz").write_text("theirs")
     (run / "checkpoints").mkdir(parents=True)
     (run / "checkpoints" / "0000").symlink_to(elsewhere)
-    from results.errors import RecordError
-
     with pytest.raises(RecordError, match=r"checkpoints/0000: is a link, and none is followed"):
         Checkpoints(run).drop_training_state({"checkpoints/0000": "checkpoints/0000/0/0002"})
     assert len(list(elsewhere.rglob("state.npz"))) == 2
@@ -266,9 +269,6 @@ def test_nothing_is_deleted_where_a_link_leads(tmp_path: Path) -> None:
 
 def test_a_receipt_does_not_choose_where_it_is_repeated(tmp_path: Path, line: Callable[..., str]) -> None:
     run = begun(tmp_path / "run", name="s", trainable="m:train", folder=tmp_path)
-    from results.log.state import load_run
-    from results.receipt import receipt_of
-
     receipt = json.loads(receipt_of(load_run(run), (0, None)).to_text())
     file = tmp_path / "receipt.json"
     file.write_text(json.dumps(receipt | {"study": "x/../../elsewhere", "data_digest": None}))
@@ -320,3 +320,104 @@ def test_resume_and_retrain_do_not_import_what_they_may_not_run(
         require_own_code(run, is_trusted=False)
     assert "add --trust to run it" in line("retrain", run, "--trial", 0)
     assert "add --trust to run it" in line("finals", run)
+
+
+# Two users of one run folder ---------------------------------------------------------------------------------
+
+THEM, US = 65533, 65534
+PLANTS = (
+    "events.jsonl",
+    "receipts",
+    "receipts/0000.json",
+    "final",
+    "final/model_card.md",
+    "exports",
+    "exports/optuna-journal.log",
+    "exports/tensorboard",
+    "checkpoints",
+    "checkpoints/0000",
+    "checkpoints/0000/0",
+    "prepared",
+    "init_from",
+    "study",
+    ".ray",
+    "report.html",
+    "report.md",
+    "search.png",
+    "leaderboard.csv",
+    "importance.json",
+)
+
+
+@contextmanager
+def acting_as(user: int) -> Iterator[None]:
+    mask = os.umask(0)  # so that the other one may write there too
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.umask(mask)
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that two users may both write to, with a folder beside it that belongs to one of them alone."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be two users")
+    folder = Path(tempfile.mkdtemp(prefix="seti-tune-test-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def look_at(run: Path) -> list[int]:
+    """Run the commands that write beside a log; return their exit codes."""
+    commands = (
+        ("report", run),
+        ("leaderboard", run, "--csv", run / "leaderboard.csv"),
+        ("export", run, "--optuna"),
+        ("export", run, "--tensorboard"),
+    )
+    return [main([str(word) for word in words]) for words in commands]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All that these commands import is imported: another user may not be able to read it."""
+    assert look_at(begun(tmp_path_factory.mktemp("loads"))) == [0] * 4
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize("plant", PLANTS)
+def test_what_another_user_leaves_in_a_run_folder_leads_nobody_out_of_it(shared: Path, plant: str) -> None:
+    run, ours = shared / "run", shared / "ours"
+    with acting_as(US):
+        begun(run)
+        run.chmod(0o777)
+        assert look_at(run) == [0] * 4
+        for folder in (run, run / "exports"):
+            folder.chmod(0o777)
+        (ours / "0" / "0001").mkdir(parents=True)
+        for name in ("state.npz", "0/0001/state.npz", "0000.json", "events.jsonl"):
+            (ours / name).write_text('{"op_code": 0, "seti-tune": 1}\n{"v": 1}\n')
+    before = contents(ours)
+    with acting_as(THEM):
+        place = run / plant
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():
+            place.rename(place.with_name(f"{place.name}.away"))
+        place.symlink_to(ours if not place.suffix else ours / "events.jsonl")
+    with acting_as(US):
+        codes = look_at(run)
+        with suppress(RecordError), Recorder(run) as recorder:
+            recorder.write(Epoch(trial=0, attempt=0, epoch=1, validation_accuracy=0.5))
+            write_receipts(run, recorder.state)
+        with suppress(RecordError):
+            Checkpoints(run).drop_training_state({"checkpoints/0000": "checkpoints/0000/0/0001"})
+    assert set(codes) <= {0, 2}, "one clear line, never a traceback"
+    assert contents(ours) == before
