@@ -322,6 +322,23 @@ def test_resume_and_retrain_do_not_import_what_they_may_not_run(
     assert "add --trust to run it" in line("finals", run)
 
 
+# A full disk -------------------------------------------------------------------------------------------------
+
+
+def test_an_export_to_a_full_disk_names_the_file_and_what_to_do(
+    tmp_path: Path, small_disk: Path, line: Callable[..., str]
+) -> None:
+    run = begun(tmp_path / "run")
+    with EventLog(run) as log:
+        for trial in range(1, 200):
+            started = TrialStarted(trial=trial, parameters={"x": 0.5}, configuration={"x": 0.5}, seed=0, max_epochs=9)
+            epochs = [Epoch(trial=trial, attempt=0, epoch=n, validation_accuracy=0.5) for n in range(1, 10)]
+            log.append(started, *epochs, TrialEnded(trial=trial, status="completed", reason="", epochs=9))
+    full = r"cannot be written (No space left on device); free some space or name another"
+    assert f"{small_disk}/optuna-journal.log: {full} file" in line("export", run, "--optuna", "--out", small_disk)
+    assert f"{small_disk}/tensorboard: {full} folder" in line("export", run, "--tensorboard", "--out", small_disk)
+
+
 # Two users of one run folder ---------------------------------------------------------------------------------
 
 THEM, US = 65533, 65534

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
-from tensorboardX.summary import hparams
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import hparams, scalar
 
 from results.files import write_atomically
 from results.log.records import Status
@@ -38,7 +41,9 @@ def export_tensorboard(state: RunState, folder: Path) -> int:
         for name in stale:
             _write_trial(folder / name, trials[name])
     except OSError as error:
-        raise StudyError(f"{folder}: cannot be written ({error.strerror}); name another folder with --out") from error
+        raise StudyError(
+            f"{folder}: cannot be written ({error.strerror}); free some space or name another folder with --out"
+        ) from error
     _write_content(folder, begun, digests)
     return len(trials)
 
@@ -74,13 +79,28 @@ def _write_trial(folder: Path, trial: TrialState) -> None:
     Replacing that one would end what a TensorBoard shows of the trial that has it open.
     """
     before = len(list(folder.glob("events.*")))
-    with SummaryWriter(str(folder), purge_step=0 if before else None, filename_suffix=f".{before:04d}") as writer:
-        if trial.started.repeat is None and trial.ended is not None:  # what HParams compares; it reads it only once
-            compared = {**trial.parameters, "baseline": trial.started.is_baseline, "status": str(trial.status)}
-            _, start, success = hparams(compared, {})
-            writer.file_writer.add_summary(start, walltime=seconds_of(trial.started.time))
-            if trial.status in (Status.COMPLETED, Status.STOPPED):
-                writer.file_writer.add_summary(success, walltime=seconds_of(trial.ended.time))
-        for epoch, numbers in scalars_by_epoch(trial):
-            for name, number in numbers.items():
-                writer.add_scalar(name, number, epoch.epoch, walltime=seconds_of(epoch.time))
+    folder.mkdir(parents=True, exist_ok=True)
+    # Not through a SummaryWriter: its thread would say of a full disk whatever it liked, whenever it liked.
+    writer = EventsWriter(str(folder / "events"), f".{before:04d}")
+    try:
+        for event in _events(trial, is_again=before > 0):
+            writer.write_event(event)
+        writer.flush()
+    finally:
+        with contextlib.suppress(OSError):
+            writer.close()
+
+
+def _events(trial: TrialState, *, is_again: bool) -> Iterator[Event]:
+    if is_again:
+        yield Event(file_version="brain.Event:2")
+        yield Event(session_log=SessionLog(status=SessionLog.START))  # forget what came before
+    if trial.started.repeat is None and trial.ended is not None:  # what HParams compares; it reads it only once
+        compared = {**trial.parameters, "baseline": trial.started.is_baseline, "status": str(trial.status)}
+        _, start, success = hparams(compared, {})
+        yield Event(summary=start, wall_time=seconds_of(trial.started.time))
+        if trial.status in (Status.COMPLETED, Status.STOPPED):
+            yield Event(summary=success, wall_time=seconds_of(trial.ended.time))
+    for epoch, numbers in scalars_by_epoch(trial):
+        for name, number in numbers.items():
+            yield Event(summary=scalar(name, number), step=epoch.epoch, wall_time=seconds_of(epoch.time))
