@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -54,6 +55,7 @@ _WRITTEN = {
     RAY_FOLDER: 0,
     STUDY_FILES: 1,
 }
+MOST_BYTES = 2**26  # of a record that is read whole
 _LONGEST_NAME = 200  # bytes at most 255 with what is put before it
 _SHOWN = 60  # letters of a path in a message
 _RESTORE = "restore what names it from a copy"
@@ -98,6 +100,22 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def read_moderate(path: Path, most: int = MOST_BYTES) -> bytes:
+    """Return the content of a file that is never large; a pipe is not waited for.
+
+    Raises:
+        OSError: It is not there, cannot be read, is no file, or is larger than `most` bytes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", str(path))
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"{status.st_size} bytes, at most {most} are read", str(path))
+        return file.read()
 
 
 def inside(root: Path, relative: str | Path) -> Path:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from results.errors import RecordError
-from results.files import inside
+from results.files import inside, read_moderate
 from results.log.records import FinalsDecided, Status
 from results.log.state import RunState, TrialState
 from results.predictions import Predictions, read_predictions
@@ -236,7 +236,7 @@ def is_delivered(run: Path, state: RunState, decision: FinalsDecided) -> bool:
     """Return whether the model in `final/` is the one that was decided: an earlier one stays until it is replaced."""
     ended = state.trials[decision.winner, decision.delivered].ended
     try:
-        written = parse_json((run / DESCRIPTION).read_bytes())
+        written = parse_json(read_moderate(run / DESCRIPTION))
     except (OSError, SchemaError):
         return False
     if ended is None or not isinstance(written, dict):

@@ -11,7 +11,7 @@ import numpy as np
 
 from results.audit import Audit, audit
 from results.difference import Contrast, contrasts
-from results.files import write_atomically
+from results.files import read_moderate, write_atomically
 from results.finals import (
     DetectionRow,
     Role,
@@ -204,7 +204,7 @@ def write_importance(run: Path, importance: Importance) -> None:
 def read_importance(run: Path) -> Importance | None:
     """Return what was stored; None where there is nothing that could be read, as it can be computed again."""
     try:
-        return read_json((run / IMPORTANCE).read_bytes(), Importance)
+        return read_json(read_moderate(run / IMPORTANCE), Importance)
     except (OSError, SchemaError):
         return None
 

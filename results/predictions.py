@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pyarrow import parquet
 
 from results.errors import RecordError
 from results.files import UNREADABLE, replacing
 
 _PROBABILITY, _TRUTH = "p:", "truth:"
 ERRORS = 12
+_MOST_CELLS = 10**8  # of predictions: a file of a kilobyte may claim any number
 _MOST_BYTES = 2**29  # of all example images
 _MOST_PIXELS = 256  # along a side, in the report
 
@@ -66,6 +68,9 @@ def read_predictions(path: Path) -> Predictions:
     if not path.is_file():
         raise RecordError(f"{path}: missing; continue the run with `seti-tune resume RUN`, which predicts again")
     try:
+        claimed = parquet.read_metadata(path)
+        if claimed.num_rows * claimed.num_columns > _MOST_CELLS:
+            raise ValueError(f"{claimed.num_rows} rows of {claimed.num_columns} columns")
         return _from_frame(pd.read_parquet(path))
     except (*UNREADABLE, RecordError) as error:
         raise RecordError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from results.errors import RecordError
-from results.files import write_atomically
+from results.files import read_moderate, write_atomically
 from results.log.records import Status, TrialKey, trial_name
 from results.log.state import RunState, TrialState
 from results.run_folder import RECEIPTS, receipt_path
@@ -130,7 +130,7 @@ def write_receipts(run: Path, state: RunState) -> None:
         if trial.ended is None:
             continue
         path, text = receipt_path(run, *key), receipt_of(state, key).to_text()
-        if not path.is_file() or path.read_bytes() != text.encode():
+        if not path.is_file() or read_moderate(path) != text.encode():
             write_atomically(path, text)
 
 
@@ -141,7 +141,7 @@ def read_receipt(path: Path) -> Receipt:
         RecordError: It cannot be read, is no receipt of this version, or one field is unknown, missing or mistyped.
     """
     try:
-        values = parse_json(path.read_bytes())
+        values = parse_json(read_moderate(path))
         if not isinstance(values, dict) or "receipt_version" not in values:
             raise RecordError(f"{path}: no receipt; give a run folder, or a file of its folder {RECEIPTS}")
         if (version := values.pop("receipt_version")) != RECEIPT_VERSION:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+MOST_BYTES = 2**26
 T = TypeVar("T", bound="JsonFile")
 
 
@@ -29,6 +31,11 @@ def read_file(file: Path, cls: type[T]) -> T:
         OSError: It is not there or cannot be read.
         SchemaError: It is no JSON, of another version, or a value is missing, unknown or of another type than declared.
     """
+    status = file.stat()
+    if stat.S_ISREG(status.st_mode) and status.st_size > MOST_BYTES:
+        raise SchemaError(f"{file}: {status.st_size} bytes, at most {MOST_BYTES} are read")
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise SchemaError(f"{file}: a device, a pipe or a socket; a file is expected")
     try:
         values = msgspec.json.decode(file.read_bytes())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

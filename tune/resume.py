@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from results.commands import command, continuing
+from results.files import read_moderate
 from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
 from results.log.state import RunState, TrialState, load_run
 from results.run_folder import LOG_NAME, SOURCE
@@ -98,7 +99,7 @@ def require_search(run: Path, state: RunState) -> None:
 def _text(copy: Path) -> str:
     """Return the study file as it was given; the record does not need it."""
     try:
-        return copy.read_text(encoding="utf-8")
+        return read_moderate(copy).decode("utf-8")
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.errors import RecordError
-from results.files import LEDGER
+from results.files import LEDGER, read_moderate
 from results.log.recorder import EventLog
 from results.log.records import TestUnlocked, utc_now
 from results.log.state import RunState, load_run, read_events
@@ -109,7 +109,7 @@ def earlier_uses(dataset: Path) -> tuple[SplitUse, ...]:
     """
     file = dataset / LEDGER
     try:
-        lines = file.read_bytes().splitlines()
+        lines = read_moderate(file).splitlines()
     except FileNotFoundError:
         return ()
     except OSError as error:

@@ -30,7 +30,7 @@ def is_being_written(run: Path) -> bool:
     A file system without locks cannot tell; it is then taken for a copy.
     """
     try:
-        descriptor = os.open(run / LOG_NAME, os.O_RDONLY)
+        descriptor = os.open(run / LOG_NAME, os.O_RDONLY | os.O_NONBLOCK)  # of a pipe too
     except OSError:  # who reads it says why
         return False
     try:

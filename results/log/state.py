@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import math
+import stat
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -437,6 +438,9 @@ def read_events(run: Path, chain: Chain | None = None) -> Iterator[Event]:
     """
     path, chain = run / LOG_NAME, chain or Chain()
     try:
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise RecordError(f"{path}: is a device, a pipe or a socket, a log is expected; restore it from a copy")
         file = path.open("rb")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RecordError(

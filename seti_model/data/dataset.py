@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seti_model.errors import DatasetError
-from seti_model.files import UNREADABLE, written_whole
+from seti_model.files import UNREADABLE, require_file, written_whole
 from seti_model.schema import JsonFile, SchemaError, read_file
 
 Images = npt.NDArray[np.uint8]  # (n, n_time, n_freq, channels)
@@ -36,6 +36,7 @@ DATASET_FILE = "dataset.json"
 NOTES = ("duplicates_removed", "constant_images", "equal_images")  # what `origin` says of the images
 _HELD_OUT_FIRST = SPLITS[::-1]
 _ROWS = 1024  # images read at a time
+_MOST_CELLS = 10**8  # of a table of truths: a file of a kilobyte may claim any number
 _LONGEST_NAME = 200  # letters of a class
 _NAMED = 10  # images, or groups of equal ones, that a remark names
 
@@ -466,6 +467,7 @@ def _load_split(path: Path, name: str) -> SplitData:
 
 
 def _load_array(file: Path) -> npt.NDArray[Any]:
+    require_file(file, DatasetError)
     try:
         return np.asanyarray(np.load(file, mmap_mode="r", allow_pickle=False))
     except UNREADABLE as error:
@@ -474,8 +476,13 @@ def _load_array(file: Path) -> npt.NDArray[Any]:
 
 def _load_truth(file: Path) -> pd.DataFrame:
     import pandas as pd  # only where the truth is known; a command that asks for a size must not wait for it
+    from pyarrow import parquet
 
+    require_file(file, DatasetError)
     try:
+        claimed = parquet.read_metadata(file)
+        if claimed.num_rows * claimed.num_columns > _MOST_CELLS:
+            raise ValueError(f"{claimed.num_rows} rows of {claimed.num_columns} columns")
         return pd.read_parquet(file)
     except UNREADABLE as error:
         raise DatasetError(f"{file}: cannot be read ({error}); make the data set again") from error

@@ -44,6 +44,9 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], str]:
     Raises:
         OSError, ValueError, EOFError, zipfile.BadZipFile: Absent or damaged.
     """
+    with zipfile.ZipFile(path) as written:
+        if any(member.compress_type != zipfile.ZIP_STORED for member in written.infolist()):
+            raise ValueError("compressed, which it never is")  # and could become as large as anybody likes
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return arrays, digest_arrays(arrays.items())

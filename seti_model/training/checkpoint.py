@@ -202,7 +202,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(
             f"{path}: no checkpoint there; give the folder of an epoch, such as …/0003"
         ) from error
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except UNREADABLE as error:  # deeply nested, too
         raise _damaged(file, str(error)) from error
     if digest != _digest_of(record):
         raise _damaged(file, "its digest does not fit its content")

@@ -11,8 +11,18 @@ import numpy as np
 import pytest
 
 from results.errors import RecordError
-from results.files import LEDGER, check_output, inside, refuse_links, remove_inside, replacing, write_atomically
-from results.log.recorder import EventLog
+from results.files import (
+    LEDGER,
+    check_output,
+    inside,
+    read_moderate,
+    refuse_links,
+    remove_inside,
+    replacing,
+    write_atomically,
+)
+from results.log.recorder import EventLog, is_being_written
+from results.log.state import read_events
 from results.predictions import ExampleImages, write_examples
 from results.run_folder import LOG_NAME
 
@@ -197,3 +207,17 @@ def test_a_run_folder_with_a_link_to_elsewhere_is_not_written_to(tmp_path: Path,
     with pytest.raises(RecordError, match=rf"{name}: is a link"):
         EventLog(run)
     assert not elsewhere.is_file() or elsewhere.read_text() == "mine"
+
+
+def test_a_record_that_is_a_pipe_or_huge_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is no regular file"):
+        read_moderate(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"x" * 11)
+    with pytest.raises(OSError, match="11 bytes, at most 10 are read"):
+        read_moderate(tmp_path / "large", most=10)
+    assert read_moderate(tmp_path / "large", most=11) == b"x" * 11
+    os.mkfifo(tmp_path / LOG_NAME)
+    with pytest.raises(RecordError, match=r"events\.jsonl: is a device, a pipe or a socket, a log is expected"):
+        list(read_events(tmp_path))
+    assert not is_being_written(tmp_path)

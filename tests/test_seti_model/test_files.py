@@ -1,10 +1,11 @@
 import errno
 import os
+import zipfile
 
 import pytest
 
 from seti_model.errors import DatasetError
-from seti_model.files import written_whole
+from seti_model.files import ARCHIVE_BYTES, check_archive, require_file, written_whole
 
 
 def written(path, say="free some space"):
@@ -65,3 +66,28 @@ def test_a_folder_that_exists_is_kept(tmp_path):
         temporary.mkdir()
     assert (tmp_path / "d" / "kept").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+
+def test_a_pipe_is_no_file_and_an_archive_that_would_burst_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DatasetError, match="pipe: is a device, a pipe or a socket, a file is expected; save what it"):
+        require_file(tmp_path / "pipe", DatasetError)
+    require_file(tmp_path / "absent", DatasetError)
+    with (
+        pytest.raises(
+            DatasetError, match="pipe: is a device, a pipe or a socket, which would be replaced; name a file"
+        ),
+        written_whole(tmp_path / "pipe", DatasetError, "free some space"),
+    ):
+        pass
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", bytes(ARCHIVE_BYTES // 4))
+    check_archive(tmp_path / "x.npz", DatasetError)
+    with zipfile.ZipFile(tmp_path / "x.npz", "a", zipfile.ZIP_DEFLATED) as archive:
+        for name in "abc":
+            archive.writestr(name, bytes(ARCHIVE_BYTES // 4))
+        archive.writestr("d", b"0" * 100)
+    with pytest.raises(
+        DatasetError, match=r"holds 537 MB in .* MB; at most 537 MB, or 100 times the file, are read; sav"
+    ):
+        check_archive(tmp_path / "x.npz", DatasetError)

@@ -12,7 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import hparams, scalar
 
-from results.files import write_atomically
+from results.files import read_moderate, write_atomically
 from results.log.records import Status
 from results.log.state import RunState, TrialState
 from tune.errors import StudyError
@@ -53,7 +53,7 @@ def _shown(folder: Path, begun: str) -> dict[str, str]:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return {}
     try:
-        content = json.loads((folder / CONTENT).read_text(encoding="utf-8"))
+        content = json.loads(read_moderate(folder / CONTENT))
         run, trials = content["run"], dict(content["trials"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StudyError(
