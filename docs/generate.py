@@ -119,7 +119,7 @@ def _type(hint: Any) -> str:
     inner = [one for one in typing.get_args(hint) if one is not type(None)]
     origin = typing.get_origin(hint)
     if origin is Annotated or origin in (Union, UnionType):
-        limits = [f"{sign} {limit:g}" for one in inner[1:] for sign, limit in _limits(one)]
+        limits = [f"{sign} {limit:.7g}" for one in inner[1:] for sign, limit in _limits(one)]
         return ", ".join([_type(inner[0]), *limits])
     if origin is Literal or isinstance(hint, EnumType):
         words = ", ".join(f'"{one}"' for one in inner or typing.cast("type[Enum]", hint))

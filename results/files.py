@@ -37,19 +37,20 @@ UNREADABLE = (
     RuntimeError,
     EOFError,
     MemoryError,
+    ArithmeticError,
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
 # What a run, a data set or a model is read from: no table or page may be put over such a file.
 _RECORDS = (".json", ".jsonl", ".keras", ".npy", ".npz", ".parquet", ".pb", ".toml")
-# Where a run is written to, and how many folders deep: checkpoints by trial, attempt and epoch.
+# Where a run is written to, and how many folders deep; of checkpoints there are thousands, see `inside`.
 _WRITTEN = {
     LOG_NAME: 0,
-    CHECKPOINTS: 3,
+    CHECKPOINTS: 1,
     RECEIPTS: 1,
     FINAL: 2,
-    EXPORTS: 2,
+    EXPORTS: 3,
     PREPARED: 2,
     INITIAL_MODEL.partition("/")[0]: 1,
     RAY_FOLDER: 0,
@@ -86,7 +87,7 @@ def replacing(path: Path) -> Iterator[Path]:
     _require_file_name(path)
     # Several processes may write the same file, the page of a run for instance, and none may be sent elsewhere by a
     # link that another user has put there before.
-    temporary = path.with_name(f".{secrets.token_hex(8)}.{path.name[-_LONGEST_NAME:]}")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.{_end(path.name)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
@@ -167,6 +168,11 @@ def remove_inside(root: Path, relative: str | Path) -> None:
         os.close(folder)
 
 
+def _end(name: str) -> str:
+    """Return the end of a name, its suffix in it, that leaves room for what is put before it."""
+    return os.fsdecode(os.fsencode(name)[-_LONGEST_NAME:]) if name.isascii() else name[-_LONGEST_NAME // 4 :]
+
+
 def refuse_links(run: Path) -> None:
     """Refuse a run folder from which a link leads elsewhere: what is written and deleted there would be elsewhere too.
 
@@ -174,11 +180,20 @@ def refuse_links(run: Path) -> None:
         RecordError: The first one. The run folder itself may be a link.
     """
     for name, depth in _WRITTEN.items():
-        for link in _links(run / name, depth):
-            raise RecordError(
-                f"{link}: is a link, and what is written or deleted there would be elsewhere; put there what it leads "
-                "to, or remove it"
-            )
+        refuse_links_in(run / name, depth)
+
+
+def refuse_links_in(folder: Path, depth: int) -> None:
+    """Refuse a folder that is a link, or has one in it, so many folders deep.
+
+    Raises:
+        RecordError: The first one.
+    """
+    for link in _links(folder, depth):
+        raise RecordError(
+            f"{link}: is a link, and what is written or deleted there would be elsewhere; put there what it leads to, "
+            "or remove it"
+        )
 
 
 def _links(path: Path, depth: int) -> Iterator[Path]:

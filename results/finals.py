@@ -22,7 +22,7 @@ from results.files import inside, read_moderate
 from results.log.records import FinalsDecided, Status
 from results.log.state import RunState, TrialState
 from results.predictions import Predictions, read_predictions
-from results.run_folder import DESCRIPTION, VALIDATION_PREDICTIONS
+from results.run_folder import DESCRIPTION, MODEL, VALIDATION_PREDICTIONS
 from results.schema import SchemaError, parse_json
 from results.stats.bootstrap import DeliveredEstimates, delivered_estimates
 from results.stats.detection import (
@@ -241,7 +241,9 @@ def is_delivered(run: Path, state: RunState, decision: FinalsDecided) -> bool:
         return False
     if ended is None or not isinstance(written, dict):
         return False
-    return bool(written.get("weights_digest", "") == ended.best_weights_digest)
+    recorded = state.models.get(MODEL)  # none in logs of before
+    is_as_written = recorded is None or recorded.digest == written.get("digest")
+    return is_as_written and bool(written.get("weights_digest", "") == ended.best_weights_digest)
 
 
 def detections(run: Path, test: Predictions) -> list[DetectionRow]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pyarrow import parquet
+from pyarrow.types import is_primitive
 
 from results.errors import RecordError
 from results.files import UNREADABLE, replacing
@@ -68,9 +69,7 @@ def read_predictions(path: Path) -> Predictions:
     if not path.is_file():
         raise RecordError(f"{path}: missing; continue the run with `seti-tune resume RUN`, which predicts again")
     try:
-        claimed = parquet.read_metadata(path)
-        if claimed.num_rows * claimed.num_columns > _MOST_CELLS:
-            raise ValueError(f"{claimed.num_rows} rows of {claimed.num_columns} columns")
+        _require_moderate(path)
         return _from_frame(pd.read_parquet(path))
     except (*UNREADABLE, RecordError) as error:
         raise RecordError(
@@ -162,6 +161,15 @@ def _require_small(path: Path) -> None:
         claimed = sum(one.file_size for one in archive.infolist())
     if claimed > _MOST_BYTES:
         raise ValueError(f"{claimed} bytes, at most {_MOST_BYTES} are read")
+
+
+def _require_moderate(path: Path) -> None:
+    """Refuse a table that would be large in memory, whatever its size is on the disk."""
+    claimed = parquet.read_metadata(path)
+    if claimed.num_rows * claimed.num_columns > _MOST_CELLS:
+        raise ValueError(f"{claimed.num_rows} rows of {claimed.num_columns} columns")
+    if not all(map(is_primitive, claimed.schema.to_arrow_schema().types)):
+        raise ValueError("a column that holds no numbers")
 
 
 def png_uri(image: npt.NDArray[np.uint8]) -> str:

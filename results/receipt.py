@@ -17,6 +17,7 @@ from results.schema import SchemaError, Value, parse_json, read, to_json
 from results.study import DataSection, Provenance
 
 RECEIPT_VERSION = 1
+_MAY_DIFFER = ("study", "folder", "data", "own_code", "model_digest")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,11 @@ class Receipt:
     def key(self) -> TrialKey:
         """The trial's identity."""
         return self.trial, self.repeat
+
+    @property
+    def of_trial(self) -> Receipt:
+        """The receipt without what was recorded after its trial had ended."""
+        return dataclasses.replace(self, own_code=None, model_digest=None)
 
     @property
     def precision(self) -> Value | None:
@@ -130,8 +136,15 @@ def write_receipts(run: Path, state: RunState) -> None:
         if trial.ended is None:
             continue
         path, text = receipt_path(run, *key), receipt_of(state, key).to_text()
-        if not path.is_file() or read_moderate(path) != text.encode():
+        if not _holds(path, text.encode()):
             write_atomically(path, text)
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return read_moderate(path) == content
+    except OSError:
+        return False
 
 
 def read_receipt(path: Path) -> Receipt:
@@ -159,9 +172,12 @@ def read_receipt(path: Path) -> Receipt:
 
 
 def disagreements(receipt: Receipt, logged: Receipt) -> tuple[str, ...]:
-    """Return where a receipt says otherwise than the log, each as words; names and places do not count."""
+    """Return where a receipt says otherwise than the log, each as words; names and places do not count.
+
+    Nor does what follows the trial: a receipt may be older than the model that was written of it.
+    """
     lines = []
-    for name in (f.name for f in dataclasses.fields(Receipt) if f.name not in ("study", "folder", "data")):
+    for name in (f.name for f in dataclasses.fields(Receipt) if f.name not in _MAY_DIFFER):
         ours, theirs = getattr(receipt, name), getattr(logged, name)
         if name == "configuration":
             names = sorted(n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n))

@@ -34,7 +34,13 @@ RECALL_TABLE = f"{FINAL}/recall.csv"
 # Of a single training or a retraining.
 HISTORY, CURVES, CLASS_REPORT, TRAINED_MODEL = "history.json", "curves.png", "report.txt", "model.keras"
 RECEIPT, ANSWER = "receipt.json", "answer.json"
+LONGEST_NAME = 200  # letters of what folders are called by
 RAY_FOLDER = ".ray"  # while a search runs
+
+
+def is_folder_name(name: str) -> bool:
+    """Return whether a text can be the name of one folder, and be shown."""
+    return 0 < len(name) <= LONGEST_NAME and name.isprintable() and name not in (".", "..") and "/" not in name
 
 
 def trial_name(trial: int, repeat: int | None) -> str:

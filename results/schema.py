@@ -30,6 +30,7 @@ _WORDS = {
 }
 _LIMITS = {">=": "at least", ">": "more than", "<=": "at most", "<": "less than"}
 _PLAIN = {type(None): "null", dict: "object", list: "array", tuple: "array"}
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _SHOWN = 60  # characters of a value in a message
 
 
@@ -82,9 +83,10 @@ def to_json(record: object, *, indent: int | None = 1) -> str:
     """
     separators = (",", ":") if indent is None else None
     try:
-        return json.dumps(
+        text = json.dumps(
             record, indent=indent, separators=separators, allow_nan=False, ensure_ascii=False, default=_fields
         )
+        return _SURROGATE.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)  # of a path that is no text: written out
     except (TypeError, ValueError) as error:
         raise SchemaError(str(error)) from error
 

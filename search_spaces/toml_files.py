@@ -11,8 +11,9 @@ from typing import Any
 MOST_BYTES = 2**18
 DEEPEST = 16  # tables and lists in one another
 LARGEST = 2**63 - 1  # of whole numbers, either sign
-_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
-_LONG_KEY = re.compile(rf"{_PART}(?:\s*\.\s*{_PART}){{{DEEPEST},}}")
+# Nothing is looked at twice: each part is taken whole, and only where none has begun before.
+_PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![\w.-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{DEEPEST},}}")
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:

@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from seti_model.errors import SetiModelError
 
 ARCHIVE_BYTES, ARCHIVE_RATIO = 2**29, 100
@@ -28,6 +30,7 @@ UNREADABLE = (
     RuntimeError,
     EOFError,
     MemoryError,
+    ArithmeticError,
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
@@ -92,6 +95,23 @@ def check_archive(path: Path, error: type[SetiModelError]) -> None:
         raise error(
             f"{path}: holds {claimed / 1e6:.0f} MB in {there / 1e6:.1f} MB; at most {ARCHIVE_BYTES / 1e6:.0f} MB, or "
             f"{ARCHIVE_RATIO} times the file, are read; save it uncompressed with numpy.savez"
+        )
+    require_room(f"{path}", claimed, error)
+
+
+def require_room(place: str, needed: int, error: type[SetiModelError]) -> None:
+    """Refuse what does not fit into the memory that is free, before it is taken.
+
+    Args:
+        place: What needs it, for the message.
+        needed: Bytes.
+        error: What is raised.
+    """
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise error(
+            f"{place}: its images need {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; make them "
+            "smaller or fewer"
         )
 
 

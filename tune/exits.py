@@ -1,17 +1,19 @@
-"""Where errors end: those that explain themselves in one line with their exit code, all others are bugs of ours."""
+"""Where errors and words end: an error that explains itself is one line with its exit code, and no text acts."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from results.text import printable
 from tune.errors import exit_code_of
 
 _LONGEST = 4000  # letters of a message
+_BETWEEN = re.compile(r"([\n\t]+)")  # what is no letter and may be printed
 
 
 def guarded(command: Callable[[], int], *, bug: int = 1) -> int:
@@ -29,13 +31,41 @@ def guarded(command: Callable[[], int], *, bug: int = 1) -> int:
         if code is None:
             traceback.print_exc()
             return bug
-        said = printable(" ".join(line.strip() for line in str(error).splitlines()))
+        said = _printable(" ".join(line.strip() for line in str(error).splitlines()))
         print(f"seti-tune: {said if len(said) <= _LONGEST else f'{said[:_LONGEST]}…'}", file=sys.stderr)
         return code
 
 
-def print_anything() -> None:
-    """Let standard output and error write out what they have no letters for, instead of failing in the middle."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+@contextlib.contextmanager
+def harmless_words(*, is_drawing: bool = False) -> Iterator[None]:
+    """Write out what would act on a terminal in all that is printed: names, reasons and paths come from anywhere.
+
+    Args:
+        is_drawing: Whether standard error is drawn upon, by escape sequences of ours.
+    """
+    streams = [one for one in (sys.stdout, *(() if is_drawing else (sys.stderr,))) if isinstance(one, io.TextIOWrapper)]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
+        stream.write = _writing(stream.write)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for stream in streams:
+            del stream.write
+
+
+def _writing(write: Callable[[str], int]) -> Callable[[str], int]:
+    def harmless(text: str) -> int:
+        return write(text if text.isprintable() else "".join(map(_part, _BETWEEN.split(text))))
+
+    return harmless
+
+
+def _part(text: str) -> str:
+    return text if text.isprintable() or _BETWEEN.fullmatch(text) else _printable(text)
+
+
+def _printable(text: str) -> str:
+    from results.text import printable  # the list of commands needs nothing of it
+
+    return printable(text)

@@ -50,6 +50,7 @@ from seti_model.training.checkpoint import load_best
 from tune.errors import StudyError
 from tune.loop.next_work import chosen_finalists, missing_finals, recorded_finals
 from tune.resume import check_digest
+from tune.single import record_model
 from tune.storage.checkpoints import Checkpoints
 from tune.study import Study
 from tune.test_split import unlock_for_finals, uses_of_others
@@ -223,5 +224,5 @@ def _hand_on(checkpoints: Checkpoints, recorder: Recorder, trial: TrialState, da
         steps = weights.configuration.prepare.steps
         print(f"note: no {SAVED_MODEL} is written: TensorFlow has no operations for {steps!r}", file=sys.stderr)
     digest = export_model(weights, run / MODEL)
-    recorder.write(ModelExported(trial=key[0], repeat=key[1], path=MODEL, digest=digest), durable=True)
+    record_model(recorder, ModelExported(trial=key[0], repeat=key[1], path=MODEL, digest=digest))
     write_atomically(run / MODEL_RECEIPT, receipt_of(state, key).to_text())

@@ -20,7 +20,6 @@ from results.run_folder import ANSWER, DATASET, INITIAL_MODEL, LOG_NAME, RECEIPT
 from results.schema import to_json
 from results.study import NETWORK
 from results.tables.leaderboard import rank_trials
-from seti_model.config import Configuration
 from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
 from seti_model.errors import DatasetError
@@ -28,7 +27,7 @@ from tune.errors import StudyError, exit_code_of
 from tune.loop.next_work import Terms
 from tune.provenance import device_model, has_gpu, provenance
 from tune.single import Single, export_best, recorded_single, run_single
-from tune.trust import require_trust
+from tune.trust import code_names, require_trust
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
@@ -87,10 +86,7 @@ def require_own_code(source: Source, *, is_trusted: bool) -> None:
     receipt = source.receipt
     if receipt.folder is None:
         return
-    names = [receipt.trainable]
-    if receipt.trainable == NETWORK:
-        configuration = Configuration.from_mapping(receipt.configuration)
-        names = [name for name in (configuration.network.family, *configuration.prepare.own) if ":" in name]
+    names = code_names(receipt.trainable, receipt.configuration)
     place = Path(RECEIPT) if source.run is None else source.run
     require_trust(place, Path(receipt.folder), names, receipt.own_code, is_trusted=is_trusted)
 
@@ -245,7 +241,7 @@ def _require_same(out: Path, state: RunState, receipt: Receipt, setting: Setting
     """Refuse to continue the retraining of another receipt, or one that was begun with something else."""
     if state.started is None or not state.has_epochs:
         return
-    if read_receipt(out / RECEIPT) != receipt:
+    if read_receipt(out / RECEIPT).of_trial != receipt.of_trial:
         raise StudyError(f"{out}: holds the retraining of another receipt; name another folder with --out")
     resources, began = state.study.resources, state.started
     device = next((entered.device for t in state.trials.values() for entered in t.running.values()), None)

@@ -10,19 +10,20 @@ from results.commands import command, continuing
 from results.files import read_moderate
 from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
 from results.log.state import RunState, TrialState, load_run
-from results.run_folder import LOG_NAME, SOURCE
+from results.run_folder import INITIAL_MODEL, LOG_NAME, SOURCE
 from results.schema import Value
 from results.study import NETWORK, Provenance, StudyRecord, forbidden_changes
 from search_spaces.parameters import SpaceError
 from search_spaces.space import Space, load_space
 from search_spaces.widening import widen
 from seti_model.config import Configuration
+from seti_model.description import read_description
 from seti_model.own import source_digest
 from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
 from tune.loop.next_work import within_time
 from tune.study import Study, recorded_code
-from tune.trust import own_code, require_trust
+from tune.trust import code_names, is_ours, own_code, require_trust
 
 
 def recorded_study(
@@ -64,7 +65,7 @@ def recorded_study(
 
 
 def require_own_code(run: Path, *, is_trusted: bool) -> None:
-    """Refuse to go on with a run whose log names code of another user that is not what was recorded.
+    """Refuse to go on with a run whose log names code of another user that is not what was recorded, or a store.
 
     To be called before anything that imports it, `recorded_study` for instance.
 
@@ -76,11 +77,18 @@ def require_own_code(run: Path, *, is_trusted: bool) -> None:
         RecordError: No run folder, or an empty or damaged log.
         StudyError: There is such code.
     """
-    state = load_run(run)
-    home, space = state.study.folder, state.space
-    if home is not None and space:
-        names = recorded_code(state.study, Space.from_mapping(space))
-        require_trust(run / LOG_NAME, Path(home), names, state.provenance.own_code, is_trusted=is_trusted)
+    state, log = load_run(run), run / LOG_NAME
+    uri, home, trainable = state.study.storage.uri, state.study.folder, state.study.study.trainable
+    if uri is not None and not is_trusted and not is_ours(log):
+        raise StudyError(f"{log}: belongs to another user and names a store, {uri}; add --trust to write to it")
+    if home is None:
+        return
+    names = {*recorded_code(state.study, Space.from_mapping(state.space))} if state.space else set[str]()
+    for trial in state.trials.values():
+        names |= code_names(trainable, trial.started.configuration)
+    if (model := run / INITIAL_MODEL).is_file():
+        names |= code_names(NETWORK, read_description(model).configuration.to_mapping())
+    require_trust(log, Path(home), names, state.provenance.own_code, is_trusted=is_trusted)
 
 
 def require_search(run: Path, state: RunState) -> None:

@@ -6,6 +6,7 @@ Its record has no space, no sampler, no rungs and no finals; trial 0 is the only
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ from tune.loop.next_work import Terms
 from tune.loop.plan import GivenPlan
 from tune.provenance import provenance
 from tune.trainable import load_trainable
+from tune.trust import code_names, own_code
 
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
@@ -132,7 +134,9 @@ def run_single(
 
 
 def _opening(single: Single, state: RunState, data: TrainingData | None) -> StudyStarted | StudyResumed:
-    record, come_from = single.record(), provenance()
+    names = code_names(single.trainable, single.terms.configuration)
+    code = None if single.folder is None else own_code(single.folder, names)
+    record, come_from = single.record(), dataclasses.replace(provenance(), own_code=code)
     if state.has_epochs:
         return StudyResumed(study=record, provenance=come_from)
     return StudyStarted(
@@ -168,5 +172,12 @@ def export_best(single: Single, recorder: Recorder, trial: TrialState) -> Traine
 
     best = load_best(inside(run, trial.checkpoint.path))
     digest = export_model(best, run / TRAINED_MODEL)
-    recorder.write(ModelExported(trial=0, path=TRAINED_MODEL, digest=digest), durable=True)
+    record_model(recorder, ModelExported(trial=0, path=TRAINED_MODEL, digest=digest))
     return best
+
+
+def record_model(recorder: Recorder, exported: ModelExported) -> None:
+    """Record that a model was written, unless it was the same one again, whose file had been lost."""
+    known = recorder.state.models.get(exported.path)
+    if known is None or (known.key, known.digest) != (exported.key, exported.digest):
+        recorder.write(exported, durable=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from results.run_folder import DATASET
+from results.run_folder import DATASET, LONGEST_NAME, is_folder_name
 from results.schema import SchemaError, Value, read
 from results.study import NETWORK, SECTIONS, AshaSection, FinalsSection, SearchSection, StudyRecord
 from search_spaces.parameters import Categorical
@@ -23,7 +23,6 @@ from tune.errors import StudyError
 
 STUDIES = Path(__file__).parent / "studies"
 EXPORT = "export"  # a section that study files once had
-_LONGEST_NAME = 200  # letters of a study's name, of which folders are made
 DRAWS = 32  # points of a space that are looked at before it is searched
 
 
@@ -225,9 +224,9 @@ def _check(place: Path, study: Study) -> None:
     """Check what the sections alone do not tell: against the space, the model and the folder of runs."""
     if Path(study.study.name).name != study.study.name or study.study.name in (".", ".."):
         raise StudyError(f"{place}: [study] name = {study.study.name!r} names a folder; leave out the slashes")
-    if not study.study.name.isprintable() or len(study.study.name) > _LONGEST_NAME:
+    if not is_folder_name(study.study.name):
         raise StudyError(
-            f"{place}: [study] name = {study.study.name[:_LONGEST_NAME]!r} is longer than {_LONGEST_NAME} letters, or "
+            f"{place}: [study] name = {study.study.name[:LONGEST_NAME]!r} is longer than {LONGEST_NAME} letters, or "
             "has some that cannot be shown; choose another"
         )
     for key, value in {"[data] path": study.data.path, "[study] init_from": study.study.init_from}.items():

@@ -8,12 +8,14 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
+import os
 import posixpath
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from results.files import inside, refuse_links
 from results.run_folder import STUDY_FILES
 from tune.errors import StudyError
 from tune.study import Study
@@ -73,14 +75,18 @@ def keep_study(study: Study, run: Path) -> Path:
     Copies are never written over: other files get another folder, as trials so far may depend on the former ones.
 
     Raises:
-        StudyError: The run folder cannot be written, or as `study_files`.
+        StudyError: The run folder cannot be written or holds such files of somebody else, or as `study_files`.
+        RecordError: A link leads out of the run folder.
     """
+    refuse_links(run)
     files = study_files(study)
     digest = hashlib.sha256()
     for name, content in sorted(files.items()):
         digest.update(f"{name}\0".encode() + hashlib.sha256(content).digest())
     folder = run.absolute() / STUDY_FILES / digest.hexdigest()[:12]
-    if not folder.exists():
+    if folder.exists():
+        _require_same(folder, files)
+    else:
         scratch = None
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -100,6 +106,17 @@ def keep_study(study: Study, run: Path) -> Path:
     return folder / next(iter(files))
 
 
+def _require_same(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Refuse a folder that holds something else than what it is named after: another user may have put it there."""
+    for name, content in files.items():
+        path = inside(folder, name)
+        if not path.is_file() or path.read_bytes() != content:
+            raise StudyError(f"{path}: is not what its folder is named after; remove {folder} and start again")
+    owner = folder.stat().st_uid
+    if owner != os.geteuid() or any(path.lstat().st_uid != owner for path in folder.rglob("*")):
+        raise StudyError(f"{folder}: holds files of another user, which would be run; remove it and start again")
+
+
 def own_modules(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
     """Yield the files of the modules beside a study file that `names` begin with, and of those that they import."""
     seen, waiting = set(), [name.partition(":")[0] for name in names]
@@ -109,7 +126,7 @@ def own_modules(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
             continue
         seen.add(top)
         package = home / top
-        for file in sorted(package.rglob("*.py")) if (package / "__init__.py").is_file() else [home / f"{top}.py"]:
+        for file in sorted(package.rglob("*.py")) if package.is_dir() else [home / f"{top}.py"]:
             if file.is_file():
                 waiting += _imported(file)
                 yield file

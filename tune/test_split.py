@@ -84,7 +84,7 @@ def record_use(dataset: Path, what: str, *, model: Path, weights_digest: str) ->
         RecordError: The run of the model is being written by another process.
         DatasetError: Nothing can be written.
     """
-    run = _run_of(model)
+    run = run_of(model)
     use = SplitUse(utc_now(), what, weights_digest, *(() if run is None else (run.name, _begun(run))))
     places = [lambda: _append(dataset / LEDGER, use)]
     if run is not None:
@@ -125,8 +125,8 @@ def earlier_uses(dataset: Path) -> tuple[SplitUse, ...]:
     return tuple(uses)
 
 
-def _run_of(model: Path) -> Path | None:
-    """Return the run folder that holds the model, if one does."""
+def run_of(model: Path) -> Path | None:
+    """Return the run folder that holds a model, if one does."""
     return next((folder for folder in model.resolve().parents if (folder / LOG_NAME).is_file()), None)
 
 
@@ -134,7 +134,7 @@ def report_use(model: Path) -> None:
     """Write the reports of the model's run again, where it has one, so that they count the use just recorded."""
     from tune.derived import refresh
 
-    run = _run_of(model)
+    run = run_of(model)
     try:
         if run is not None and load_run(run).is_search:
             refresh(run)

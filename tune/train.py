@@ -16,7 +16,7 @@ from results.log.state import RunState, TrialState
 from results.report.figures import learning_curves
 from results.run_folder import CLASS_REPORT, CURVES, HISTORY, LOG_NAME, TRAINED_MODEL
 from results.stats.metrics import classification_metrics, report_text
-from results.study import DataSection, StudyRecord
+from results.study import NETWORK, DataSection, StudyRecord
 from seti_model.config import EPOCHS, Configuration, Value, field_types, may_be_prolonged
 from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
@@ -25,6 +25,7 @@ from seti_model.own import completed, own_fields, search_too
 from seti_model.runtime import prepare_process
 from tune.loop.next_work import Terms
 from tune.single import Single, epoch_rows, export_best, recorded_single, run_single
+from tune.trust import code_names, require_trust
 
 if TYPE_CHECKING:
     from seti_model.training.outcome import TrainedNetwork
@@ -44,6 +45,7 @@ class Wanted:
     threads: int | None
     init_from: Path | None
     go_on: bool
+    is_trusted: bool = False  # code of another user that the record names
 
 
 def train_one(wanted: Wanted, *, cores: int) -> None:
@@ -92,13 +94,17 @@ def summary_of(wanted: Wanted, *, cores: int) -> str:
     return summary(configuration, dataset.image_shape, len(dataset.class_names))
 
 
-def _single(wanted: Wanted, cores: int, recorded: StudyRecord | None) -> Single:
+def _single(wanted: Wanted, cores: int, state: RunState | None) -> Single:
     """Return what is to be trained: what was asked for and, where a training is continued, what it has recorded."""
+    recorded = None if state is None else state.study
     known = recorded or StudyRecord()
     path = wanted.data.absolute() if wanted.data is not None else known.data.path
     if path is None:
         raise ConfigError("--data is missing: name the folder of the data set")
     folder = Path(known.folder or "").absolute()
+    if state is not None and known.folder is not None:
+        names, code = code_names(NETWORK, known.fixed), state.provenance.own_code
+        require_trust(wanted.out / LOG_NAME, folder, names, code, is_trusted=wanted.is_trusted)
     search_too(folder)
     configuration = completed(Configuration.from_mapping(_with_settings(known.fixed, wanted.settings)))
     _require_in_use(configuration, wanted.settings)
@@ -130,8 +136,8 @@ def _require_in_use(configuration: Configuration, settings: Sequence[str]) -> No
         )
 
 
-def _recorded(out: Path, *, go_on: bool) -> StudyRecord | None:
-    """Return the record of the training in `out` where it is to be continued; refuse to write over anything."""
+def _recorded(out: Path, *, go_on: bool) -> RunState | None:
+    """Return the state of the training in `out` where it is to be continued; refuse to write over anything."""
     state = recorded_single(out)
     if state is None and not (out / LOG_NAME).is_file() and out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"{out}: is not empty and holds no training; give another folder with --out")
@@ -139,7 +145,7 @@ def _recorded(out: Path, *, go_on: bool) -> StudyRecord | None:
         raise ConfigError(f"{out}: holds no training to continue; leave out --continue to start one")
     if state is not None and not go_on:
         raise ConfigError(f"{out}: holds a training already; add --continue, or give another folder with --out")
-    return None if state is None else state.study
+    return state
 
 
 def _require_same(out: Path, state: RunState, single: Single, data_digest: str) -> None:
@@ -219,7 +225,7 @@ def _with_settings(known: Mapping[str, Value], settings: Sequence[str]) -> dict[
         expected = types.get(name, str)  # an unknown name is refused together with the known ones
         try:
             values[name] = text if expected is str else json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(
                 f"--set {setting}: {text!r} is no {expected.__name__}; write {_SAMPLES[expected]}"
             ) from error

@@ -1,4 +1,4 @@
-"""Whose code is run: a log, a receipt and a checkpoint name modules, and to run a module is to trust who wrote it.
+"""Whose code is run: a log, a receipt and a model name modules, and to run a module is to trust who wrote it.
 
 Code that this user owns is run, changed or not: a bug was fixed. Other code is run where it is what was recorded, or
 where the user says so. What is installed is trusted as all that is installed.
@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from results.schema import Value
+from results.study import NETWORK
 from tune.errors import StudyError
 from tune.study_files import own_modules
 
 TRUST_HELP = "run code that the record names, also another user's that was changed"
+_SOURCE = ".py"
+_CODE = (_SOURCE, ".pyc", ".pyd", ".so")  # what Python would import
+
+
+def code_names(trainable: str, configuration: Mapping[str, Value]) -> set[str]:
+    """Return what is a user's own in a configuration, `module:name`: its trainable, or its network and steps."""
+    if trainable != NETWORK:
+        return {trainable}
+    texts = (str(configuration.get(field, "")) for field in ("network.family", "prepare.steps"))
+    return {part.strip() for text in texts for part in text.split(",") if ":" in part}
 
 
 def own_code(home: Path, names: Iterable[str]) -> str | None:
@@ -46,18 +58,32 @@ def require_trust(place: Path, home: Path, names: Iterable[str], recorded: str |
         StudyError: It is another user's, and was changed or not recorded.
     """
     names = tuple(names)
-    files = list(own_modules(home, names))
-    if is_trusted or not files or all(_is_ours(path) for path in (home, *files)):
+    found = sorted(_importable(home, names))
+    if is_trusted or not found or all(is_ours(path) for path in (home, *found)):
         return
-    if recorded is None or own_code(home, names) != recorded:
+    compiled = [path for path in found if path.suffix != _SOURCE]  # of which no digest is recorded
+    if compiled or recorded is None or own_code(home, names) != recorded:
         raise StudyError(
-            f"{place}: names code in {home} ({files[0].name}) that belongs to another user and is not what was "
-            "recorded; read it, and add --trust to run it"
+            f"{place}: names code in {home} ({(compiled or found)[0].name}) that belongs to another user and is not "
+            "what was recorded; read it, and add --trust to run it"
         )
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
+    """Return whether a file belongs to the user of this process."""
     try:
-        return path.stat().st_uid == os.geteuid()
+        return path.lstat().st_uid == os.geteuid()
     except OSError:
         return False
+
+
+def _importable(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
+    """Yield all files from which Python might import the modules that are named, and what these import."""
+    sources = list(own_modules(home, names))
+    tops = {name.partition(":")[0].partition(".")[0] for name in names}
+    tops |= {file.relative_to(home).parts[0].removesuffix(_SOURCE) for file in sources}
+    for top in tops:
+        places = [home / top, *home.glob(f"{top}.*"), *(home / "__pycache__").glob(f"{top}.*")]
+        for place in places:
+            files = place.rglob("*") if place.is_dir() else [place]
+            yield from (file for file in files if file.suffix in _CODE and file.is_file())

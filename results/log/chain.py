@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from zlib import crc32
 
+LONGEST_LINE = 2**24  # bytes of an event; the longest holds a study with its space
 KEY = "sum"
 _TAIL = f',"{KEY}":"%08x"}}\n'.encode()  # a quote inside a text is written with a backslash, so no text ends like this
 _TIED = re.compile(rb',"sum":"([0-9a-f]{8})"\}\n\Z')
@@ -38,7 +40,7 @@ class Chain:
         """
         chain = cls()
         with file.open("rb") as stream:
-            for _ in chain.follow(stream):
+            for _ in chain.follow(iter(partial(stream.readline, LONGEST_LINE), b"")):
                 pass
         return chain
 

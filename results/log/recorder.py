@@ -87,15 +87,16 @@ class EventLog:
             except BaseException:
                 self.close()
                 raise
-        self._size, self._sum = self._path.stat().st_size, Chain.of(self._path).sum
+        self._size = self._path.stat().st_size
+        self._sum: int | None = None  # of the chain so far, once it is known
 
     def append(self, *events: Event, durable: bool = False) -> None:
         """Append events; `durable` returns only when they are on the disk, as a decision needs it.
 
         Raises:
-            RecordError: The disk is full or gone; nothing of these events stays in the log. Or as `require_place`.
+            RecordError: The disk is full or gone. Nothing of these events stays in the log.
         """
-        data, total = b"", self._sum
+        data, total = b"", self._sum_so_far()
         for event in events:
             line = tied(to_line(event), total)
             data, total = data + line, zlib.crc32(line, total)
@@ -118,7 +119,11 @@ class EventLog:
             self._unsent += data
             if is_due:
                 self._send()
-        self.require_place()
+
+    def _sum_so_far(self) -> int:
+        if self._sum is None:
+            self._sum = Chain.of(self._path).sum
+        return self._sum
 
     def require_place(self) -> None:
         """Make sure, once a second at most, that the log is where it was opened; what was written to it is kept.
@@ -134,8 +139,10 @@ class EventLog:
         try:
             if os.path.samestat(self._path.stat(), ours):
                 return
-        except OSError:
-            pass  # moved or deleted, with the folder or alone
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:  # of a disk in a network, for a moment
+            return
         self._is_moved = True
         raise RecordError(f"{self._path}: {_what_became_of(self._descriptor, is_there=ours.st_nlink > 0)}")
 
@@ -178,7 +185,9 @@ class Recorder(EventLog):
         self.run = run
         self._listeners: list[Listener] = []
         try:
-            self.state: RunState = fold(run)
+            chain = Chain()
+            self.state: RunState = fold(run, chain=chain)
+            self._sum = chain.sum
         except BaseException:
             self.close()
             raise
@@ -195,7 +204,7 @@ class Recorder(EventLog):
             durable: Return only when they are on the disk, as a decision needs it; otherwise that takes up to a second.
 
         Raises:
-            RecordError: The disk is full or gone. Nothing of these events stays in the log.
+            RecordError: The disk is full or gone, and nothing of these events stays in the log. Or as `require_place`.
         """
         self.append(*events, durable=durable)
         for event in events:
@@ -203,6 +212,7 @@ class Recorder(EventLog):
         for event in events:
             for listener in self._listeners:
                 listener(event)
+        self.require_place()
 
 
 def _what_became_of(descriptor: int, *, is_there: bool) -> str:

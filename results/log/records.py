@@ -13,13 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
 from results.errors import RecordError
 from results.files import is_below
-from results.log.chain import KEY
+from results.log.chain import KEY, LONGEST_LINE
 from results.schema import SchemaError, Value, parse_json, read, to_json
 from results.study import Provenance, StudyRecord
 
@@ -419,6 +419,8 @@ def to_line(event: Event) -> str:
         from_line(text)
     except (SchemaError, RecordError) as error:
         raise RecordError(f"{event.kind}: cannot be recorded: {error}") from error
+    if len(text) > LONGEST_LINE // 4:  # of a letter UTF-8 makes four bytes at most
+        raise RecordError(f"{event.kind}: cannot be recorded: {len(text)} letters, at most {LONGEST_LINE // 4} are")
     return text
 
 
@@ -464,6 +466,9 @@ def _carefully(line: bytes | str) -> Event:
         _restore_numbers(values)
     if "time" not in values:
         raise SchemaError(f"{kind}.time: missing")
+    for name, value in values.items():
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise SchemaError(f"{name}: expected an integer of 64 bits, found {str(value)[:_SHOWN]}")
     return read(values, EVENTS[kind])
 
 
@@ -487,9 +492,13 @@ def _is_required(f: dataclasses.Field[Any]) -> bool:
     return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
 
 
+_Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # JSON may hold any other
+_BOUNDED: Mapping[Any, Any] = {int: _Integer, int | None: _Integer | None}
+
+
 def _twin(cls: type[Event]) -> type[msgspec.Struct]:
     """Return a type with the keys of an event's line, of which it refuses others, as no dataclass does."""
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = {name: _BOUNDED.get(hint, hint) for name, hint in typing.get_type_hints(cls, include_extras=True).items()}
     keys: list[Any] = [("v", Literal[1]), (KEY, str, "")]
     for f in dataclasses.fields(cls):
         is_needed = _is_required(f) or f.name == "time"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from results.errors import RecordError
-from results.log.chain import Chain
+from results.log.chain import LONGEST_LINE, Chain
 from results.log.doubts import Derived, doubts
 from results.log.epochs import Epochs
 from results.log.records import (
@@ -33,6 +33,7 @@ from results.log.records import (
     NodeChecked,
     OfTrial,
     Rung,
+    SpaceRecord,
     SpaceWidened,
     Status,
     StudyEnded,
@@ -48,7 +49,7 @@ from results.run_folder import LOG_NAME
 from results.schema import Value
 from results.study import Provenance, StudyRecord
 
-LONGEST_LINE = 2**24  # bytes of an event; the longest holds a study with its space
+_OF_MODEL = f'"{ModelExported.kind}"'.encode()
 # The first words of a driver, or those of another command: what lies before them is no time of a driver's.
 _MAY_COME_AFTER_A_PAUSE = (
     StudyResumed,
@@ -293,6 +294,7 @@ class RunState:
             case OfTrial():
                 self._apply_to_trial(event)
             case StudyStarted():
+                _require_sense(event)
                 self.started, self.study = event, event.study
                 self.drivers.append(event.provenance)
                 self.space, self.space_fingerprint = event.space or {}, event.space_fingerprint or ""
@@ -305,18 +307,28 @@ class RunState:
             case NodeChecked():
                 self.nodes[event.node_id] = event
             case SpaceWidened():
+                _require_space(event.space)
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
                 for (number, _), trial in self.trials.items():
                     trial.parameters = {**trial.parameters, **event.carried.get(str(number), {})}
             case StudyEnded():
                 self.ended = event
             case FinalsDecided():
+                self._require_retrained(event)
                 self.decisions.append(event)
             case FinalEvaluated():
                 self.finals[event.trial, event.repeat] = event
                 self.was_tested_before |= not self.decisions
             case TestUnlocked():
                 self.unlocks.append(event)
+
+    def _require_retrained(self, decision: FinalsDecided) -> None:
+        """Refuse finals of trials that are not there: pages count on them."""
+        keys = [*((number, None) for number in decision.finalists), (decision.winner, decision.delivered)]
+        lacking = next((key for key in keys if key not in self.trials), None)
+        if lacking is not None or decision.seeds > len(self._finals):
+            of = f"{decision.seeds} seeds" if lacking is None else f"trial {lacking[0]}"
+            raise RecordError(f"{decision.kind}: of {of}, which are not in the log before it")
 
     def _reopen(self, resumed: StudyResumed) -> None:
         """Continue a given configuration: to more epochs than before, or after whatever ended it before the last."""
@@ -401,6 +413,20 @@ class RunState:
                     self.failures = [*self.failures, event] if failed else []
 
 
+def _require_sense(started: StudyStarted) -> None:
+    """Refuse what no driver begins with."""
+    if started.validation_images is not None and started.validation_images < 1:
+        raise RecordError(f"validation_images: expected at least 1, found {started.validation_images}")
+    if started.space is not None:
+        _require_space(started.space)
+
+
+def _require_space(space: SpaceRecord) -> None:
+    parameters = space.get("parameters", {})
+    if not isinstance(parameters, Mapping) or not all("type" in spec for spec in parameters.values()):
+        raise RecordError("space: expected parameters, each with its type")
+
+
 def _order(trial: TrialState) -> tuple[int, int]:
     started = trial.started
     return (-1 if started.repeat is None else started.repeat), started.trial
@@ -460,11 +486,21 @@ def _whole_lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
     for line in iter(partial(file.readline, LONGEST_LINE), b""):
         if line[-1:] != b"\n":
             if len(line) == LONGEST_LINE:
-                with path.open("rb") as again:
-                    number = 1 + again.read(file.tell() - LONGEST_LINE).count(b"\n")
-                raise _damaged(path, number, f"longer than {LONGEST_LINE} bytes, which no event is")
+                raise _damaged(
+                    path,
+                    _lines_before(path, file.tell() - LONGEST_LINE) + 1,
+                    f"longer than {LONGEST_LINE} bytes, which no event is",
+                )
             return
         yield line
+
+
+def _lines_before(path: Path, place: int) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while place > 0 and (block := file.read(min(place, LONGEST_LINE))):
+            found, place = found + block.count(b"\n"), place - len(block)
+    return found
 
 
 def _damaged(path: Path, number: int, why: str) -> RecordError:
@@ -474,23 +510,41 @@ def _damaged(path: Path, number: int, why: str) -> RecordError:
     )
 
 
-def fold(run: Path, on_event: Callable[[RunState, Event], None] = lambda state, event: None) -> RunState:
+def recorded_models(run: Path) -> dict[str, ModelExported]:
+    """Return the models that were written from a run's weights, by their path in it; reads no other line with care.
+
+    Raises:
+        RecordError: The line of one is damaged.
+    """
+    try:
+        with (run / LOG_NAME).open("rb") as file:
+            lines = [line for line in iter(partial(file.readline, LONGEST_LINE), b"") if _OF_MODEL in line]
+    except OSError:  # it was there a moment ago, and may hold none
+        return {}
+    events = (from_line(line) for line in lines if line.endswith(b"\n"))
+    return {event.path: event for event in events if isinstance(event, ModelExported)}
+
+
+def fold(
+    run: Path, on_event: Callable[[RunState, Event], None] = lambda state, event: None, *, chain: Chain | None = None
+) -> RunState:
     """Fold the log of a run folder as far as it goes; it may be empty.
 
     Args:
         run: The run folder.
         on_event: Told of each event after it was folded in, with the state so far.
+        chain: Follows the lines.
 
     Raises:
         RecordError: No log, or a damaged one; the message names the line.
     """
-    state, chain, derived = RunState(), Chain(), Derived.of(run)
+    state, chain, derived = RunState(), chain or Chain(), Derived.of(run)
     for number, event in enumerate(read_events(run, chain), start=1):
         try:
             state.apply(event)
             on_event(state, event)
-        except (RecordError, ValueError) as error:
-            raise RecordError(
+        except (RecordError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
+            raise RecordError(  # an event that no driver writes
                 f"{run / LOG_NAME}, line {number}: {error}; restore the file from a copy, or cut it off there"
             ) from error
     has_decided = bool(state.decisions or state.finals)

@@ -20,6 +20,7 @@ from results.tables.nodes import NodeUse, node_uses
 from results.tables.status import RunStatus, advantage, leader, lost_attempts, next_steps
 from results.tables.table import Table
 from results.tables.ties import objective_interval, validation_images
+from results.text import printable
 
 JSON_VERSION = 1
 
@@ -90,7 +91,23 @@ def status_json(status: RunStatus) -> str:
 
 def _object(kind: str, **values: Any) -> str:
     object_ = {"schema_version": JSON_VERSION, "kind": kind} | values
-    return msgspec.json.encode(object_, enc_hook=lambda number: number.item()).decode()  # NaN is null; hook: of NumPy
+    try:
+        return msgspec.json.encode(object_, enc_hook=_plain).decode()  # NaN is null
+    except UnicodeEncodeError:  # a path that is no text
+        return msgspec.json.encode(_written_out(object_), enc_hook=_plain).decode()
+
+
+def _plain(number: Any) -> Any:
+    """Return a number of NumPy as Python's."""
+    return number.item()
+
+
+def _written_out(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {_written_out(key): _written_out(inner) for key, inner in value.items()}
+    return [_written_out(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _rows(table: Table) -> dict[str, Any]:

@@ -477,12 +477,15 @@ def _load_array(file: Path) -> npt.NDArray[Any]:
 def _load_truth(file: Path) -> pd.DataFrame:
     import pandas as pd  # only where the truth is known; a command that asks for a size must not wait for it
     from pyarrow import parquet
+    from pyarrow.types import is_primitive
 
     require_file(file, DatasetError)
     try:
         claimed = parquet.read_metadata(file)
         if claimed.num_rows * claimed.num_columns > _MOST_CELLS:
             raise ValueError(f"{claimed.num_rows} rows of {claimed.num_columns} columns")
+        if not all(map(is_primitive, claimed.schema.to_arrow_schema().types)):
+            raise ValueError("a column that holds no numbers")
         return pd.read_parquet(file)
     except UNREADABLE as error:
         raise DatasetError(f"{file}: cannot be read ({error}); make the data set again") from error

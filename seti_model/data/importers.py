@@ -5,6 +5,7 @@ Nothing is guessed. A file that is not exactly what it should be is refused with
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from PIL import Image
 
 from seti_model.data.dataset import MOST_PIXELS, Groups, Images, Labels, Source, SplitData
 from seti_model.errors import DatasetError
-from seti_model.files import UNREADABLE, check_archive, require_file
+from seti_model.files import UNREADABLE, check_archive, require_file, require_room
 
 # The true meaning of the one-hot index in the course files.
 COURSE_CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
@@ -90,7 +91,9 @@ def read_npz(path: Path, class_names: Sequence[str] | None = None) -> Imported:
     missing = [name for name in ("x", "y") if name not in arrays]
     if missing:
         raise DatasetError(f"{path}: no array {missing[0]!r}, only {', '.join(arrays)}; save x and y")
-    names = class_names or tuple(str(name) for name in np.atleast_1d(arrays.get("class_names", ())))
+    found = np.atleast_1d(arrays.get("class_names", ()))
+    _require_few_classes(path, found.size)
+    names = class_names or tuple(map(str, found.ravel()))
     if not names:
         raise DatasetError(f"{path}: no array 'class_names'; give --class-names, in the order of the labels")
     x = arrays["x"]
@@ -128,6 +131,7 @@ def read_folder(path: Path) -> Imported:
         if not folder.name.isprintable():
             raise DatasetError(f"{str(folder)!r}: the name of the class cannot be shown; rename the folder")
     first = _read_png(files[0])
+    require_room(f"{path}", len(files) * first.size, DatasetError)
     images = np.empty((len(files), *first.shape), np.uint8)
     for row, file in enumerate(files):
         image = _read_png(file)
@@ -314,6 +318,7 @@ def _require_few_classes(path: Path, n_classes: int) -> None:
 
 
 def _pictures(files: list[Path], shape: tuple[int, int, int]) -> Unlabelled:
+    require_room(f"{files[0].parent}", len(files) * math.prod(shape), DatasetError)
     images = np.empty((len(files), *shape), np.uint8)
     for row, file in enumerate(files):
         image = _read_png(file)

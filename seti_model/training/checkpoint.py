@@ -6,6 +6,7 @@ A folder `<epoch, four digits>/` holds `state.npz` (weights, Adam's moments), `b
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -13,7 +14,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from seti_model.training.outcome import CheckpointInfo, EpochResult, TrainedNetw
 
 FORMAT = 1
 _STATE, _BEST, _PROBABILITIES, _RECORD = "state.npz", "best_weights.npz", "best_probabilities.npz", "training.json"
+_SHOWN = 60  # letters of a value in a message
 _COMPLETE = re.compile(r"\d{4,}")
 _NETWORK_FIELDS = ("shape", "class_names", "pixel_mean", "pixel_deviation")
 
@@ -94,12 +96,13 @@ def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
         CheckpointError: Of another configuration, seed, data set, thread count or start.
     """
     record = _read_record(path)
-    # A field that was not there then has the value that was meant.
-    belongs_to = record["identity"] | {"configuration": _configuration(path, record).to_mapping()}
-    _require_same(path, belongs_to, dataclasses.asdict(identity))
-    probabilities = _read_verified(path, _PROBABILITIES, record)["probabilities"]
-    history = tuple(EpochResult(**row) for row in record["history"])
-    return TrainingState(history, _best_network(path, record), probabilities, _read_verified(path, _STATE, record))
+    with _as_declared(path):
+        # A field that was not there then has the value that was meant.
+        belongs_to = record["identity"] | {"configuration": _configuration(path, record).to_mapping()}
+        _require_same(path, belongs_to, dataclasses.asdict(identity))
+        probabilities = _read_verified(path, _PROBABILITIES, record)["probabilities"]
+        history = tuple(EpochResult(**row) for row in record["history"])
+        return TrainingState(history, _best_network(path, record), probabilities, _read_verified(path, _STATE, record))
 
 
 def load_best(path: Path) -> TrainedNetwork:
@@ -108,7 +111,9 @@ def load_best(path: Path) -> TrainedNetwork:
     Raises:
         DamagedCheckpointError: Absent or damaged.
     """
-    return _best_network(path, _read_record(path))
+    record = _read_record(path)
+    with _as_declared(path):
+        return _best_network(path, record)
 
 
 def prune_checkpoints(newest: Path, keep: int) -> None:
@@ -117,6 +122,15 @@ def prune_checkpoints(newest: Path, keep: int) -> None:
     up_to_newest = sorted((int(path.name), path) for path in complete if int(path.name) <= int(newest.name))
     for _, path in up_to_newest[:-keep]:
         shutil.rmtree(path, ignore_errors=True)  # one that stays behind takes space, it harms nothing else
+
+
+@contextlib.contextmanager
+def _as_declared(path: Path) -> Iterator[None]:
+    """Say of a record that fits its digest and yet is none of ours that it is damaged."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise _damaged(path / _RECORD, f"{type(error).__name__}: {error}") from error
 
 
 def _best_network(path: Path, record: Mapping[str, Any]) -> TrainedNetwork:
@@ -206,8 +220,9 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise _damaged(file, str(error)) from error
     if digest != _digest_of(record):
         raise _damaged(file, "its digest does not fit its content")
-    if record["format"] != FORMAT:
-        raise CheckpointError(f"{file}: format {record['format']}, expected {FORMAT}; start this training afresh")
+    if record.get("format") != FORMAT:
+        found = repr(record.get("format"))[:_SHOWN]
+        raise CheckpointError(f"{file}: format {found}, expected {FORMAT}; start this training afresh")
     return dict(record)
 
 

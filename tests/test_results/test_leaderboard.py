@@ -270,7 +270,7 @@ def test_time_spent_is_that_of_the_drivers_without_the_pause_between_them(events
     rung = Rung(
         trial=0, epoch=1, value=1, seen=1, better=0, cutoff=1, decision="go on", time="2026-01-01T00:10:00.000Z"
     )
-    decided = FinalsDecided(finalists=(0,), seeds=1, search_trials=1, winner=0, delivered=0, **night)
+    decided = FinalsDecided(finalists=(0,), seeds=0, search_trials=1, winner=0, delivered=None, **night)
     for first_word in (  # of the next driver
         StudyResumed(study=StudyRecord(), provenance=Provenance(), **night),
         SpaceWidened(space={}, space_fingerprint="", changes=(), carried={}, **night),

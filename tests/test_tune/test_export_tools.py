@@ -233,4 +233,4 @@ def test_a_file_that_is_no_store_of_mlflow_is_one_line(run: Path, capfd: pytest.
     command = [sys.executable, "-m", "tune.cli.main", "export", str(run), "--mlflow"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "mlflow.db: no store of MLflow that can be used (" in done.stderr.splitlines()[-1]
+    assert "mlflow.db: cannot be used as a store of MLflow (" in done.stderr.splitlines()[-1]

@@ -210,7 +210,7 @@ def test_commands_about_a_run_know_a_training(trained, tmp_path, capsys, error):
     assert "finished: all epochs done" in out
     assert "baseline" not in out
     status = run_status(trained)
-    unfinished = dataclasses.replace(status, state=RunState(list(read_events(trained))[:-1]))
+    unfinished = dataclasses.replace(status, state=RunState(list(read_events(trained))[:-2]))  # the end, the model
     assert f"seti-tune train --out {trained} --continue" in status_text(unfinished)
 
 

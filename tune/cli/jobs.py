@@ -15,6 +15,7 @@ from tune.errors import StudyError
 from tune.ray_adapter.jobs import EXIT_NOT_FOUND, STOP_WAIT_S, STUDY_FOLDER, Job, JobServer
 from tune.study import load_study
 from tune.study_files import study_files
+from tune.trust import TRUST_HELP
 
 SUBMIT_EPILOG = """examples:
   seti-tune submit study.toml --run /shared/runs/study --address http://HEAD:8265
@@ -52,6 +53,7 @@ def add_submit(submit: argparse.ArgumentParser) -> None:
     _add_address(submit)
     submit.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the study's")
     submit.add_argument("--no-finals", action="store_true", help="search only")
+    submit.add_argument("--trust", action="store_true", help=f"without STUDY: {TRUST_HELP}")
     submit.add_argument("--follow", action="store_true", help="print what the search says until it ends")
 
 
@@ -124,7 +126,7 @@ def _job_of(options: argparse.Namespace, run: str) -> tuple[str, Mapping[str, by
     if options.study is None:
         if options.no_finals:
             raise StudyError("--no-finals: needs STUDY; a run that goes on by itself has what it records")
-        return command("resume", run, **there), {}
+        return command("resume", run, trust=options.trust, **there), {}
     study = load_study(options.study)
     if options.trials is not None:
         study = study.with_trials(options.trials)

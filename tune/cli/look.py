@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.files import check_output, refuse_links, write_atomically
+from results.files import check_output, refuse_links, refuse_links_in, write_atomically
 from results.log.recorder import is_being_written
 from results.log.state import load_run
 from results.run_folder import EXPORTS, LOG_NAME
@@ -235,6 +235,7 @@ def _export(options: argparse.Namespace) -> int:
         raise StudyError("export: nothing to write; give --tensorboard, --mlflow, --optuna or several of them")
     refuse_links(options.folder)
     state, out = load_run(options.folder), (options.out or options.folder / EXPORTS).absolute()
+    refuse_links_in(out / "tensorboard", 2)
     if options.tensorboard:
         from tune.export.tensorboard import export_tensorboard
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from tune.checks import check_installation, check_places
-from tune.exits import guarded, print_anything
+from tune.exits import guarded, harmless_words
 from tune.process.signals import hold, release
 
 EPILOG = """examples:
@@ -66,10 +66,10 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 2 for a user's mistake, 3 for a run that can be continued, 130 for Ctrl-C."""
     words = sys.argv[1:] if arguments is None else arguments
-    print_anything()
     hold()  # a search acts upon Ctrl-C only where it can pass it on
     try:
-        return guarded(lambda: _run(words))
+        with harmless_words():
+            return guarded(lambda: _run(words))
     finally:
         with contextlib.suppress(KeyboardInterrupt):  # too late to interrupt anything
             release()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results.files import check_output, write_atomically
+from results.log.state import recorded_models
 from results.stats.metrics import classification_metrics, report_text
 from results.text import csv_cell, printable
 from seti_model.data.dataset import DATASET_FILE, Dataset
@@ -22,7 +23,8 @@ from seti_model.data.importers import Unlabelled, read_unlabelled
 from seti_model.errors import DatasetError, ModelError
 from seti_model.own import search_too
 from seti_model.runtime import prepare_process
-from tune.test_split import report_use, unlock_test
+from tune.test_split import report_use, run_of, unlock_test
+from tune.trust import TRUST_HELP
 
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
     from seti_model.data.dataset import SplitData
@@ -73,6 +75,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--summary", action="store_true", help="print layers, shapes and parameters, and train nothing")
     train.add_argument("--continue", dest="go_on", action="store_true", help="continue the training in DIR")
+    train.add_argument("--trust", action="store_true", help=TRUST_HELP)
 
 
 def add_evaluate(evaluate: argparse.ArgumentParser) -> None:
@@ -118,6 +121,7 @@ def _train(args: argparse.Namespace) -> int:
         threads=args.threads,
         init_from=args.init_from,
         go_on=args.go_on,
+        is_trusted=args.trust,
     )
     if args.summary:
         print(summary_of(wanted, cores=_cores()))
@@ -201,6 +205,7 @@ def _load(args: argparse.Namespace) -> ExportedModel:
     for folder in (args.model.parent, Path()):  # where a step of the user's own may lie
         search_too(folder.absolute())
     model = load_model(args.model)
+    _require_recorded(args.model, model)
     if model.digest is None:
         print(
             f"note: {printable(str(args.model))} was exported before there was a digest of its class names and layers; "
@@ -208,6 +213,19 @@ def _load(args: argparse.Namespace) -> ExportedModel:
             file=sys.stderr,
         )
     return model
+
+
+def _require_recorded(path: Path, model: ExportedModel) -> None:
+    """Refuse a model in a run folder that is not the one which the run's log says was written there."""
+    run = run_of(path)
+    if run is None:
+        return
+    written = recorded_models(run).get(path.resolve().relative_to(run).as_posix())
+    if written is not None and written.digest != model.digest:
+        raise ModelError(
+            f"{path}: its digest is {(model.digest or 'none')[:12]}, the log of {run} says {written.digest[:12]}: it "
+            "was changed; restore it from a copy, or let the run write it again"
+        )
 
 
 def _datasets(args: argparse.Namespace) -> dict[Path, Dataset]:

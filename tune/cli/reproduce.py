@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from results.commands import command
 from results.reproduction import differences
-from results.run_folder import ANSWER
+from results.run_folder import ANSWER, is_folder_name
 from tune import reproduce as retrain
 from tune.errors import StudyError
 from tune.reproduce import find_source, open_data, require_own_code, setting_here
@@ -76,7 +76,7 @@ def _retrain(options: argparse.Namespace) -> int:
 def _default_name(receipt: Receipt) -> str:
     repeat = "" if receipt.repeat is None else f"-{receipt.repeat}"
     name = f"retrain-{receipt.study}-{receipt.trial}{repeat}"
-    if Path(name).name != name:
+    if not is_folder_name(name):
         raise StudyError(
             f"the receipt is of a study {receipt.study!r}, which is no name of a folder; give one with --out"
         )
@@ -95,5 +95,5 @@ def _line(receipt: Receipt, report: Epoch) -> str:
 
 
 def _again(options: argparse.Namespace) -> str:
-    given = {name: getattr(options, name) for name in ("trial", "repeat", "data", "out", "threads")}
+    given = {name: getattr(options, name) for name in ("trial", "repeat", "data", "out", "threads", "trust")}
     return command("retrain", options.place, **given)

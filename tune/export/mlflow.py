@@ -28,8 +28,8 @@ def export_mlflow(state: RunState, path: Path) -> int:
     Raises:
         StudyError: MLflow is not installed, or the file is no store of it that can be written to.
     """
-    if path.is_symlink():
-        raise StudyError(f"{path}: is a link; name the folder of what it leads to with --out")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise StudyError(f"{path}: is a link, a device, a pipe or a folder; name another folder with --out")
     client, errors = _client(path.absolute())
     try:
         return _bring_up_to_date(client, state, path.absolute())
@@ -58,7 +58,8 @@ def _client(path: Path) -> tuple[Any, tuple[type[Exception], ...]]:
 def _unusable(path: Path, error: Exception) -> StudyError:
     what = str(error).splitlines()[0]
     return StudyError(
-        f"{path}: no store of MLflow that can be used ({what}); name another folder with --out, or delete it"
+        f"{path}: cannot be used as a store of MLflow ({what}); free some space, name another folder with --out, or "
+        "delete it"
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
+import socket
+import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import hparams, scalar
 
 from results.files import read_moderate, write_atomically
@@ -18,6 +20,7 @@ from results.log.state import RunState, TrialState
 from tune.errors import StudyError
 from tune.export.scalars import run_name, scalars_by_epoch, seconds_of
 
+FILE_VERSION = "brain.Event:2"
 CONTENT = "seti-tune.json"  # which run a folder is of, and a digest of what each trial's folder shows
 
 
@@ -29,7 +32,7 @@ def export_tensorboard(state: RunState, folder: Path) -> int:
 
     Raises:
         StudyError: The folder holds something else.
-        StudyError, RecordError: It cannot be written.
+        RecordError: It cannot be written.
     """
     begun = state.started.time if state.started else ""
     trials = {run_name(trial): trial for trial in state.search_trials() + state.final_trials()}
@@ -37,13 +40,8 @@ def export_tensorboard(state: RunState, folder: Path) -> int:
     there = _shown(folder, begun)
     stale = [name for name in trials if there.get(name) != digests[name]]
     _write_content(folder, begun, {name: digest for name, digest in there.items() if name not in stale})
-    try:
-        for name in stale:
-            _write_trial(folder / name, trials[name])
-    except OSError as error:
-        raise StudyError(
-            f"{folder}: cannot be written ({error.strerror}); free some space or name another folder with --out"
-        ) from error
+    for name in stale:
+        _write_trial(folder / name, trials[name])
     _write_content(folder, begun, digests)
     return len(trials)
 
@@ -55,7 +53,7 @@ def _shown(folder: Path, begun: str) -> dict[str, str]:
     try:
         content = json.loads(read_moderate(folder / CONTENT))
         run, trials = content["run"], dict(content["trials"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StudyError(
             f"{folder}: holds something else than a run for TensorBoard; name another folder with --out"
         ) from error
@@ -79,21 +77,26 @@ def _write_trial(folder: Path, trial: TrialState) -> None:
     Replacing that one would end what a TensorBoard shows of the trial that has it open.
     """
     before = len(list(folder.glob("events.*")))
-    folder.mkdir(parents=True, exist_ok=True)
-    # Not through a SummaryWriter: its thread would say of a full disk whatever it liked, whenever it liked.
-    writer = EventsWriter(str(folder / "events"), f".{before:04d}")
-    try:
-        for event in _events(trial, is_again=before > 0):
-            writer.write_event(event)
-        writer.flush()
-    finally:
-        with contextlib.suppress(OSError):
-            writer.close()
+    # Not by a SummaryWriter: its thread says of a full disk what it likes, when it likes.
+    name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{before:04d}"
+    events = [Event(wall_time=time.time(), file_version=FILE_VERSION), *_events(trial, is_again=before > 0)]
+    write_atomically(folder / name, b"".join(map(_record, events)))
+
+
+def _record(event: Event) -> bytes:
+    """Return an event as a record of a TFRecord file."""
+    data = event.SerializeToString()
+    length = struct.pack("<Q", len(data))
+    return b"".join([length, _check(length), data, _check(data)])
+
+
+def _check(data: bytes) -> bytes:
+    return struct.pack("<I", masked_crc32c(data))
 
 
 def _events(trial: TrialState, *, is_again: bool) -> Iterator[Event]:
     if is_again:
-        yield Event(file_version="brain.Event:2")
+        yield Event(file_version=FILE_VERSION)
         yield Event(session_log=SessionLog(status=SessionLog.START))  # forget what came before
     if trial.started.repeat is None and trial.ended is not None:  # what HParams compares; it reads it only once
         compared = {**trial.parameters, "baseline": trial.started.is_baseline, "status": str(trial.status)}

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from results.commands import command
 from results.run_folder import LOG_NAME
-from tune.exits import guarded, print_anything
+from tune.exits import guarded, harmless_words
 from tune.process.channel import follow_parent
 from tune.process.signals import Interrupted, Signals, exit_code
-from tune.view.terminal import PLAIN
+from tune.view.terminal import LIVE, PLAIN
 
 if TYPE_CHECKING:
     from tune.study import Study
@@ -62,10 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the driver for the `Order` in JSON that is the only argument, print what came out; return the exit code."""
     signals = Signals()
     signals.install()
-    print_anything()
     (order,) = sys.argv[1:] if arguments is None else arguments
     follow_parent()
-    return guarded(lambda: _run(Order(**json.loads(order)), signals), bug=EXIT_BUG)
+    asked = Order(**json.loads(order))
+    with harmless_words(is_drawing=asked.view == LIVE):
+        return guarded(lambda: _run(asked, signals), bug=EXIT_BUG)
 
 
 def _run(order: Order, signals: Signals) -> int:
@@ -102,9 +103,8 @@ def _study(order: Order) -> Study:
 
     run, data = Path(order.run), _path(order.data)
     if order.study is None or order.finals_only:
-        bring_up_to_date(run)
-    if order.finals_only or order.study is None:
         require_own_code(run, is_trusted=order.trust)
+        bring_up_to_date(run)
     if order.finals_only:
         return finals_study(run, data=data, finalists=order.finalists, seeds=order.seeds)
     if order.study is None:

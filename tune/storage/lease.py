@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import secrets
 import socket
 import threading
@@ -201,12 +202,12 @@ def _read(store: Store, key: str) -> Holder | None:
     content = store.read(key)
     try:
         return None if content is None else msgspec.json.decode(content, type=Holder)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StorageError(f"{store.named(key)}: damaged ({error}); remove it if no driver is running") from error
 
 
 def _leases(store: Store) -> list[str]:
-    return [key for key in store.files(LEASES) if key.endswith(".json")]
+    return [key for key in store.files(LEASES) if re.fullmatch(r"\d{1,18}\.json", Path(key).name)]
 
 
 def _number(key: str) -> int:

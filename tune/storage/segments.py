@@ -19,7 +19,7 @@ from results.errors import RecordError
 from results.log.recorder import is_being_written
 from results.log.records import Checkpoint, StudyStarted, from_line
 from results.log.state import fold, read_events
-from results.run_folder import FINAL, INITIAL_MODEL, LOG_NAME, SOURCE
+from results.run_folder import FINAL, INITIAL_MODEL, LOG_NAME, SOURCE, is_folder_name
 from tune.errors import StorageError, StudyError
 from tune.storage.lease import Lease
 from tune.storage.store import Store, store_at
@@ -84,7 +84,7 @@ class StoredLog:
             try:
                 says = json.loads(head)
                 belongs = (says["segment"], says["previous"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise self._damaged(key, "its first line does not say which segment it is") from error
             if belongs != (number, self._previous):
                 why = f"was written twice, segment {number} follows another one"
@@ -236,7 +236,7 @@ def _name(store: Store, lines: bytes) -> str:
     if not isinstance(first, StudyStarted):
         raise DamagedLogError(f"{store.named(_key(1))}: does not begin with study_started; restore it from a copy")
     name = first.study.study.name
-    if Path(name).name != name or name in (".", ".."):
+    if not is_folder_name(name):
         raise DamagedLogError(f"{store.named(_key(1))}: names the study {name!r}, which is no name of a folder")
     return name
 

@@ -377,6 +377,7 @@ def _fitting(rows: list[dict[str, str]], width: int) -> list[str]:
 
 
 def _aligned(column: str, text: str, width: int) -> str:
+    text = printable(text)
     return text.ljust(width) if column in ("trial", "rung", "node") else text.rjust(width)
 
 
