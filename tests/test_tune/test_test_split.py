@@ -261,12 +261,14 @@ def decided(hour: int) -> FinalsDecided:
 
 
 def test_runs_are_told_apart_by_when_they_began_not_by_their_name(data: Path, tmp_path: Path) -> None:
-    alice, bob = RunState([begun(1), decided(1)]), RunState([begun(2), decided(2)])
+    alice, bob = RunState([begun(1)]), RunState([begun(2)])
+    alice.decisions.append(decided(1))  # without the retrainings, which are of no interest here
+    bob.decisions.append(decided(2))
     dataset = Dataset.open(data)
     for _ in range(2):  # going on after an interruption is no further use
         unlock_for_finals(dataset, tmp_path / "alice" / "study", alice, weights_digest="same")
     assert (uses_of_others(data, alice), uses_of_others(data, bob)) == (0, 1)
-    alice.apply(decided(3))
+    alice.decisions.append(decided(3))
     unlock_for_finals(dataset, tmp_path / "renamed", alice, weights_digest="same")
     assert (uses_of_others(data, alice), uses_of_others(data, bob)) == (0, 2)
     unlock_for_finals(dataset, tmp_path / "bob" / "study", bob, weights_digest="same")
