@@ -1,8 +1,9 @@
 # Everything a user or a developer runs. `make search` and `make test` need only Python 3.11+ and make.
 PYTHON ?= python3
 BIN := .venv/bin
+SECONDS ?= 60
 
-.PHONY: install search test test-all check format bench bench-scale lock clean
+.PHONY: install search test test-all fuzz check format bench bench-scale lock clean
 
 search: install  ## the quickstart study, start to report; a second call shows or continues it
 	$(BIN)/seti-tune search quickstart
@@ -21,6 +22,10 @@ test: install  ## everything but the tests marked slow
 
 test-all: install  ## the slow tests too
 	$(BIN)/python -m pytest
+
+fuzz: install  ## hostile input: SECONDS=60 SEED=1 KINDS="log toml", or CASE="log 17" for one case again
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(KINDS),--kinds "$(KINDS)") \
+		$(if $(CASE),--case "$(CASE)")
 
 check: install  ## lint, format, types, import contracts
 	$(BIN)/ruff check .
