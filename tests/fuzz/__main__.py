@@ -58,7 +58,7 @@ def _single(runner: Runner, name: str) -> int:
 def _many(runner: Runner, cases: Iterator[tuple[str, int]], given: argparse.Namespace) -> int:
     began, first = time.monotonic(), dict[str, Outcome]()
     counts, broken, known = Counter[str](), Counter[str](), Counter[str]()
-    meaning, seconds = 0, Counter[str]()
+    meaning, seconds = 0, dict.fromkeys(ALL_KINDS, 0.0)
     for kind, seed in cases:
         if time.monotonic() - began > given.seconds or counts.total() >= given.cases:
             break

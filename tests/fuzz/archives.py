@@ -241,9 +241,10 @@ def in_npy(path: Path, rng: random.Random) -> Mutation:
         label = rng.choice(tuple(_HEADERS))
         path.write_bytes(_HEADERS[label]())
         return Mutation(f"{path.name}: {label}")
-    label, array = _array(np.load(path), rng)
+    before = np.load(path)
+    label, array = _array(before, rng)
     path.write_bytes(_npy(array))
-    return Mutation(f"{path.name}: {label}")
+    return Mutation(f"{path.name}: {label}", is_wrong=not np.array_equal(before, np.load(path)))
 
 
 def in_parquet(path: Path, rng: random.Random) -> Mutation:
@@ -269,7 +270,7 @@ def in_parquet(path: Path, rng: random.Random) -> Mutation:
         "an index of words": lambda: frame.set_axis([f"r{n}" for n in range(len(frame))], axis="index"),
         f"a column named {word}": lambda: frame.rename(columns={column: str(column)[:2] + words[word]}),
         f"a column more, {word}": lambda: frame.assign(**{"truth:" + words[word]: 0.5}),
-        "lists": lambda: frame.assign(**{column: [[1, 2]] * len(frame)}),
+        "lists": lambda: frame.assign(**{column: pd.Series([[1, 2]] * len(frame), index=frame.index)}),
     }
     label = rng.choice(tuple(ways))
     try:

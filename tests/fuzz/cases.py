@@ -256,7 +256,7 @@ def build(kind: str, seed: int, folder: Path, templates: Templates) -> Case:
     if kind == "places":
         place = next(one for one in PLACES if one.name == scenario.name)
         prepared = place.prepare(folder, rng)
-        done = Mutation(f"{place.name}{prepared.label}", is_wrong=place.is_wrong)
+        done = Mutation(prepared.label, is_wrong=place.is_wrong)
         return replace(case, words=prepared.words or case.words, mutations=(done,), prepared=prepared)
     changes = [_change(case, rng)]
     if rng.random() < 0.2:

@@ -130,21 +130,28 @@ def damaged(data: bytes, rng: random.Random) -> tuple[str, bytes]:
 
 def in_json(path: Path, rng: random.Random) -> Mutation:
     """Change one thing in a JSON file."""
-    text, mutation = changed_json(path.read_text(encoding="utf-8"), rng)
+    before = path.read_text(encoding="utf-8")
+    text, mutation = changed_json(before, rng)
     path.write_text(text, encoding="utf-8")
-    return mutation
+    return Mutation(mutation.label, mutation.is_meaning, mutation.is_meaning and _has_other_names(before, text))
+
+
+def _has_other_names(before: str, now: str) -> bool:
+    """Return whether classes are called otherwise, in words that any reader takes for names."""
+    try:
+        old, new = (json.loads(text).get("class_names") for text in (before, now))
+    except (ValueError, RecursionError, AttributeError):
+        return False
+    return isinstance(new, list) and new != old and all(isinstance(name, str) for name in new)
 
 
 def changed_json(text: str, rng: random.Random, *, key: str | None = None) -> tuple[str, Mutation]:
     """Return a JSON document with one thing changed, with `key` at a key of that name."""
     values: Any = json.loads(text)
     tree = _Tree(values)
-    places = [place for place in tree.places() if key is None or place[-1] == key]
-    if not places:
-        return text, Mutation("nothing")
-    place = rng.choice(places)
-    change = rng.choice(_CHANGES)
-    mutation = change(tree, place, rng)
+    places = tree.places()
+    place = rng.choice([one for one in places if one[-1] == key] or places)
+    mutation = rng.choice(_CHANGES)(tree, place, rng) or _replace(tree, place, rng)
     return tree.text(), mutation
 
 
@@ -226,35 +233,40 @@ def _add(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation:
     return Mutation(f"beside {_name(place)}: {word} added")
 
 
-def _twice(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation:
-    if isinstance(place[-1], str):
-        tree.twice(place, rng.choice(NASTY[:-2]).text)
+def _twice(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation | None:
+    if not isinstance(place[-1], str):
+        return None
+    tree.twice(place, rng.choice(NASTY[:-2]).text)
     return Mutation(f"{_name(place)}: given twice")
 
 
-def _rename(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation:
+def _rename(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation | None:
     parent, word = tree.parent(place), rng.choice(tuple(STRINGS))
-    if isinstance(parent, dict):
-        parent[STRINGS[word]] = parent.pop(place[-1])
+    if not isinstance(parent, dict):
+        return None
+    parent[STRINGS[word]] = parent.pop(place[-1])
     return Mutation(f"{_name(place)}: renamed to {word}")
 
 
-def _reverse(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation:
+def _reverse(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation | None:
     parent = tree.parent(place)
-    if isinstance(parent[place[-1]], list):
-        parent[place[-1]].reverse()
+    values = parent[place[-1]]
+    if not isinstance(values, list) or values == values[::-1]:
+        return None
+    values.reverse()
     return Mutation(f"{_name(place)}: reversed")
 
 
-def _swap(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation:
+def _swap(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation | None:
     other = rng.choice(tree.places())
-    if place != other[: len(place)] and other != place[: len(other)]:
-        a, b = tree.parent(place), tree.parent(other)
-        a[place[-1]], b[other[-1]] = b[other[-1]], a[place[-1]]
+    if place == other[: len(place)] or other == place[: len(other)]:
+        return None
+    a, b = tree.parent(place), tree.parent(other)
+    a[place[-1]], b[other[-1]] = b[other[-1]], a[place[-1]]
     return Mutation(f"{_name(place)}: swapped with {_name(other)}")
 
 
-def _shift(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation:
+def _shift(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation | None:
     parent = tree.parent(place)
     value = parent[place[-1]]
     if isinstance(value, bool):
@@ -265,6 +277,8 @@ def _shift(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation:
         parent[place[-1]] = value * rng.choice((0.5, 1.01, -1.0))
     elif isinstance(value, str):
         parent[place[-1]] = value[::-1] if re.fullmatch("[0-9a-f]{64}", value) else f"{value}x"
+    else:
+        return None
     return Mutation(f"{_name(place)}: another value")
 
 

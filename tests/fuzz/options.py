@@ -10,7 +10,7 @@ from pathlib import Path
 from fuzz.mutations import DIGITS, OUTSIDE, STRINGS
 from fuzz.places import Prepare, Prepared
 
-WHOLE = (
+WHOLE: tuple[str, ...] = (
     "-1",
     "0",
     "1",
@@ -24,9 +24,43 @@ WHOLE = (
     "1_0",
     "\u0663",
 )
-FRACTION = ("nan", "inf", "-inf", "-1", "2", "1e999", "1e-320", "0", "7" * DIGITS, "", "0.5.5", "1e308", "0.999999999")
-FRACTIONS = ("nan,0.5,0.5", "0,0,1", "1,1,1", "-1,1,1", "0.5,0.5", "1e999,0,0", "0.6,0.2,0.2,0", ",", "0.98,0.01,0.01")
-SHAPES = ("100000,100000", "0,16", "-1,-1", "256,1", "1,256", "16", "16,16,1", f"{'7' * DIGITS},1", "2147483648,2")
+FRACTION: tuple[str, ...] = (
+    "nan",
+    "inf",
+    "-inf",
+    "-1",
+    "2",
+    "1e999",
+    "1e-320",
+    "0",
+    "7" * DIGITS,
+    "",
+    "0.5.5",
+    "1e308",
+    "0.999999999",
+)
+FRACTIONS: tuple[str, ...] = (
+    "nan,0.5,0.5",
+    "0,0,1",
+    "1,1,1",
+    "-1,1,1",
+    "0.5,0.5",
+    "1e999,0,0",
+    "0.6,0.2,0.2,0",
+    ",",
+    "0.98,0.01,0.01",
+)
+SHAPES: tuple[str, ...] = (
+    "100000,100000",
+    "0,16",
+    "-1,-1",
+    "256,1",
+    "1,256",
+    "16",
+    "16,16,1",
+    f"{'7' * DIGITS},1",
+    "2147483648,2",
+)
 SHAPES += ("nan,1", "1e2,1", "4294967296,4294967296")
 WORDS = tuple(STRINGS.values())
 NAMES = (*(f"{word},{word}2" for word in WORDS), "a,a", ",", "a", ",".join(map(str, range(200))))
@@ -43,10 +77,28 @@ PATHS = (
     ),
     *("=cmd()", "~nobody/x", "s3://bucket/x", "file:///x", "a\u202eb", "-", "--help", "x/../x", "\x9b31m"),
 )
-CONDITIONS = ("objective > nan", "trial = ", "a\x1b[31m = 1", f"objective < {'7' * DIGITS}", "= = =", "", "trial<1e999")
+CONDITIONS: tuple[str, ...] = (
+    "objective > nan",
+    "trial = ",
+    "a\x1b[31m = 1",
+    f"objective < {'7' * DIGITS}",
+    "= = =",
+    "",
+    "trial<1e999",
+)
 CONDITIONS += ("status = \ud800", "learning_rate > 0", "x" * 100_000, "trial = \x9b31m")
-COLUMNS = ("trial:up", "\x1b[31m", "", ":", "objective:desc:asc", "reason", "a\ud800", "parameters", "x" * 100_000)
-SETTINGS = (
+COLUMNS: tuple[str, ...] = (
+    "trial:up",
+    "\x1b[31m",
+    "",
+    ":",
+    "objective:desc:asc",
+    "reason",
+    "a\ud800",
+    "parameters",
+    "x" * 100_000,
+)
+SETTINGS: tuple[str, ...] = (
     "a",
     "=",
     "training.epochs=",
@@ -86,9 +138,9 @@ class Option:
 
 def option_words(option: Option, rng: random.Random, outside: str) -> tuple[tuple[str, ...], str, Prepare]:
     """Return the words of a command with one or two of its options changed, what was done, and what is made ready."""
-    words, done = option.line.split(), []
+    words, done = option.line.split(), list[str]()
     for _ in range(rng.choice((1, 1, 2))):
-        choices = [*option.more, *option.places]
+        choices: list[str | int] = [*option.more, *option.places]
         choice = rng.choice(choices)
         value = rng.choice(PATHS if isinstance(choice, int) else option.more[choice]).replace(OUTSIDE, outside)
         if isinstance(choice, int):
@@ -96,7 +148,7 @@ def option_words(option: Option, rng: random.Random, outside: str) -> tuple[tupl
         else:
             words += [f"{choice}={value}"] if rng.random() < 0.7 else [choice, value]
         done.append(f"{words[0] if isinstance(choice, int) else choice} {value[:30]!r}")
-    return tuple(words), f"{option.name}, {' '.join(done)}", _nothing
+    return tuple(words), " ".join(done), _nothing
 
 
 def _nothing(folder: Path, rng: random.Random) -> Prepared:

@@ -51,9 +51,14 @@ def _link(where: str, target: str = "outside/victim") -> Prepare:
         _clear(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(folder / target)
-        return Prepared(f", a link to {target}", kept=(where,))
+        return Prepared(f"a link to {target}", kept=_kept(where))
 
     return prepare
+
+
+def _kept(where: str) -> tuple[str, ...]:
+    """Return an output that an option names; what a command derives by itself may take the place of a link."""
+    return (where,) if where.startswith("work/") and not where.startswith("work/.") else ()
 
 
 def _fifo(where: str, *, is_read: bool) -> Prepare:
@@ -62,7 +67,7 @@ def _fifo(where: str, *, is_read: bool) -> Prepare:
         _clear(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.mkfifo(path)
-        return Prepared(", a FIFO", kept=(where,), drained=(where,) if is_read else ())
+        return Prepared("a FIFO", kept=_kept(where), drained=(where,) if is_read else ())
 
     return prepare
 
@@ -82,7 +87,7 @@ def _output(where: str) -> Prepare:
             return _link(where, "outside/folder")(folder, rng)
         _clear(folder / where)
         (folder / where / "inside").mkdir(parents=True)
-        return Prepared(", a folder")
+        return Prepared("a folder")
 
     return prepare
 
@@ -91,7 +96,7 @@ def _planted(*names: tuple[str, str]) -> Prepare:
     """Have a link where a temporary file might be written."""
 
     def prepare(folder: Path, rng: random.Random) -> Prepared:
-        return Prepared(", temporary names taken", plants=names)
+        return Prepared("temporary names taken", plants=names)
 
     return prepare
 
@@ -99,7 +104,7 @@ def _planted(*names: tuple[str, str]) -> Prepare:
 def _full(folder: Path, rng: random.Random) -> Prepared:
     """Have no file grow beyond some bytes."""
     most = rng.choice((0, 1, 100, 500, 4096, 20_000))
-    return Prepared(f", files of {most} bytes at most", file_bytes=most)
+    return Prepared(f"files of {most} bytes at most", file_bytes=most)
 
 
 def _torn_log(folder: Path, rng: random.Random) -> Prepared:
@@ -109,14 +114,14 @@ def _torn_log(folder: Path, rng: random.Random) -> Prepared:
     foreign.write_bytes(log.read_bytes() + b"somebody's last line")
     log.unlink()
     log.symlink_to(foreign)
-    return Prepared(", a link to a torn file", kept=("in/half/events.jsonl",))
+    return Prepared("a link to a torn file")
 
 
 def _moved_root(folder: Path, rng: random.Random) -> Prepared:
     """Have the folder itself be a link, as people do to find room: it must go on working."""
     (folder / "in" / "run").rename(folder / "in" / "elsewhere")
     (folder / "in" / "run").symlink_to("elsewhere")
-    return Prepared(", the run folder a link", writes=("in/elsewhere",), must_work=True)
+    return Prepared("the run folder a link", writes=("in/elsewhere",), must_work=True)
 
 
 def _not_utf8(folder: Path, rng: random.Random) -> Prepared:
@@ -127,12 +132,12 @@ def _not_utf8(folder: Path, rng: random.Random) -> Prepared:
     )
     if rng.random() < 0.5:
         os.rename(os.fsencode(old), os.path.join(os.fsencode(old.parent), name))  # noqa: PTH104, PTH118 - bytes
-        return Prepared(f", a class folder named {name!r}")
+        return Prepared(f"a class folder named {name!r}")
     first = os.fsencode(sorted(old.iterdir())[0])
     os.rename(first, os.path.join(os.fsencode(old), name + b".png"))  # noqa: PTH104, PTH118 - bytes
     if rng.random() < 0.5:
         (old / "broken.png").write_bytes(b"")
-    return Prepared(f", a picture named {name!r}")
+    return Prepared(f"a picture named {name!r}")
 
 
 def _checkpoints_elsewhere(below: str) -> Prepare:
@@ -147,7 +152,7 @@ def _checkpoints_elsewhere(below: str) -> Prepare:
 def _another_model(folder: Path, rng: random.Random) -> Prepared:
     """Have the description of another training beside a model."""
     shutil.copy(folder / "in" / "other" / "model.json", folder / "in" / "out" / "model.json")
-    return Prepared(", the description of another training")
+    return Prepared("the description of another training")
 
 
 def _clear(path: Path) -> None:

@@ -7,7 +7,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,8 @@ class Ended:
     err: str
     printed: int
     cpu_s: float
-    memory: int
+    memory: int  # the most that it held; its parent, which it shares all with, held `floor`
+    floor: int
     wall_s: float
     child: int
 
@@ -71,8 +72,8 @@ def listing(*folders: Path) -> Listing:
     return found
 
 
-def causes(case: Case, ended: Ended, base: Base, before: Listing, after: Listing) -> Iterator[str]:
-    """Yield what a command did that it may not do, the worst first."""
+def causes(case: Case, ended: Ended, base: Callable[[], Base], before: Listing, after: Listing) -> Iterator[str]:
+    """Yield what a command did that it may not do, the worst first; `base` is asked for where it is needed."""
     changed = [path for path in sorted({*before, *after}) if before.get(path) != after.get(path)]
     changed = [path for path in changed if not _is_planted(case, ended, path, after)]
     yield from _outside(case, changed)
@@ -81,18 +82,18 @@ def causes(case: Case, ended: Ended, base: Base, before: Listing, after: Listing
     if ended.why or ended.code < 0:
         yield from _limits(ended)
         return
-    if ended.memory > base.memory + MEMORY:
+    if ended.memory > ended.floor + MEMORY and ended.memory > base().memory + MEMORY:
         yield f"memory: {case.kind}, {case.scenario.name}"
     if "Traceback (most recent call last)" not in ended.err:
-        yield from _error_line(case, ended, base)
+        yield from _error_line(case, ended)
     yield from _printed(case, ended)
     for path in changed:
         if path in after and stat.S_ISREG(after[path][0]):
             yield from _written(case, Path(path))
     yield from _left(case, changed, after)
-    if case.is_wrong and ended.code == 0 and not _has_word(ended, base, [path for path in changed if path in after]):
+    if case.is_wrong and ended.code == 0 and not _has_word(ended, base(), [path for path in changed if path in after]):
         yield f"accepted: {case.kind}, {_wrong(case)}"
-    if case.prepared.must_work and ended.code != base.code:
+    if case.prepared.must_work and ended.code != base().code:
         yield f"refused: {case.kind}, {case.scenario.name}"
 
 
@@ -160,10 +161,9 @@ def _place(text: str, *, newest_first: bool) -> str:
     return "no function of ours"
 
 
-def _error_line(case: Case, ended: Ended, base: Base) -> Iterator[str]:
-    known = {0, 2, 3, base.code}
+def _error_line(case: Case, ended: Ended) -> Iterator[str]:
     says_that_it_differs = case.scenario.may_differ and ("differs" in ended.out or "Leaderboard: " in ended.out)
-    if ended.code not in known and not (ended.code == 1 and says_that_it_differs):
+    if ended.code not in (0, 2, 3) and not (ended.code == 1 and says_that_it_differs):
         yield f"exit code {ended.code}: {case.kind}, {case.scenario.name}"
         return
     lines = [line for line in ended.err.splitlines() if line.startswith(_ERROR)]

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from fuzz.cases import Case, build, scenario_of, undamaged
+from fuzz.cases import Case, Scenario, build, scenario_of, undamaged
 from fuzz.rules import MEMORY, Base, Ended, causes, lines_of, listing
 from fuzz.templates import TESTS, Templates
 
 ROOT = TESTS.parent
 ENGINES = ("light", "network")
+GROWTH = 600 << 20  # bytes, more than any of the commands takes on undamaged files
 
 
 class FuzzError(Exception):
@@ -134,19 +135,18 @@ class Runner:
         """
         scenario = scenario_of(kind, seed)
         self._make(scenario.engine)
-        base = self._base(kind, seed)
         folder = self.folder / "case" if keep is None else keep
         with _emptied(folder, keep is not None):
             case = build(kind, seed, folder, self._templates)
-            ended, found = self._end(case, base)
+            ended, found = self._end(case)
         meaning = (case.is_meaning, found, case.words, ended)
         return Outcome(kind, seed, scenario.name, case.label, *meaning)
 
-    def _end(self, case: Case, base: Base) -> tuple[Ended, tuple[str, ...]]:
+    def _end(self, case: Case) -> tuple[Ended, tuple[str, ...]]:
         before = listing(case.folder, *self._made())
-        ended = self._ask(case, most_memory=base.memory + MEMORY + (100 << 20))
+        ended = self._ask(case, most_memory=MEMORY + GROWTH)
         after = listing(case.folder, *self._made())
-        found = tuple(dict.fromkeys(causes(case, ended, base, before, after)))
+        found = tuple(dict.fromkeys(causes(case, ended, lambda: self.base(case.kind, case.scenario), before, after)))
         if any("a template" in cause for cause in found):
             self._restore()
         return ended, found
@@ -164,8 +164,13 @@ class Runner:
         )
         return Ended(**answer)
 
-    def _base(self, kind: str, seed: int) -> Base:
-        scenario = scenario_of(kind, seed)
+    def base(self, kind: str, scenario: Scenario) -> Base:
+        """Return what a command does on the undamaged files.
+
+        Raises:
+            FuzzError: It fails.
+        """
+        self._make(scenario.engine)
         key = kind, scenario.name
         if key not in self._bases:
             folder = self.folder / "undamaged"

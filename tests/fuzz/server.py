@@ -64,7 +64,8 @@ def _answer(request: dict[str, Any], stdin: int) -> dict[str, Any]:
         _become(request, stdin, writer, errors_writer)
     os.close(writer)
     os.close(errors_writer)
-    watch = _Watch(child, (reader, errors), request.get("most_memory", 1 << 62))
+    floor = _resident(os.getpid())
+    watch = _Watch(child, (reader, errors), floor + request.get("most_memory", 1 << 62))
     status, usage, why = watch.wait(drains)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)  # what the child has left behind, of its own group
@@ -80,6 +81,7 @@ def _answer(request: dict[str, Any], stdin: int) -> dict[str, Any]:
         "printed": watch.printed,
         "cpu_s": usage.ru_utime + usage.ru_stime,
         "memory": max(usage.ru_maxrss * 1024, watch.most),
+        "floor": floor,
         "wall_s": time.monotonic() - began,
         "child": child,
     }
@@ -129,10 +131,9 @@ class _Watch:
         """Return the processor time of the child and of what it waits for, in ticks."""
         try:
             fields = Path(f"/proc/{self._child}/stat").read_text().rpartition(")")[2].split()
-            pages = int(Path(f"/proc/{self._child}/statm").read_text().split()[1])
+            self.most = max(self.most, _resident(self._child))
         except (OSError, IndexError):
             return 0
-        self.most = max(self.most, pages * resource.getpagesize())
         return sum(map(int, fields[11:15])) + self.printed
 
     def _take(self, drains: list[int]) -> None:
@@ -143,6 +144,10 @@ class _Watch:
         for descriptor in drains:
             while _read(descriptor):
                 pass
+
+
+def _resident(process: int) -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _read(descriptor: int) -> bytes:
@@ -217,18 +222,19 @@ def _without_ray() -> None:
     from tune.cli import search
     from tune.errors import StudyError
     from tune.process import child, driver
+    from tune.ray_adapter import cluster
 
     def here(order: Any) -> int:
         code = child.main([json.dumps(vars(order))])
         return 1 if code == child.EXIT_BUG else code
 
     def connect(self: Any, data: object) -> Any:
-        return driver.clusters.Cluster(1, 1.0, 0.0, 1, None, None)
+        return cluster.Cluster(1, 1.0, 0.0, 1, None, None)
 
     def tune(self: Any, coordinator: object, data: object) -> bool:
         raise StudyError("here a search would begin; this is all that is looked at")
 
-    search.supervise = here
+    search.supervise = here  # type: ignore[attr-defined]
     driver.Driver._connect = connect  # type: ignore[method-assign]
     driver.Driver._tune_with_room = tune  # type: ignore[method-assign]
 

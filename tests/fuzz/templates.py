@@ -171,7 +171,7 @@ def _search(folder: Path) -> None:
 def _network_search(folder: Path, study_folder: Path) -> None:
     """A search of our networks that was interrupted: two trials have ended, each with checkpoints of its own."""
     from results.log.recorder import EventLog
-    from results.log.records import AttemptEnded, AttemptStarted, Checkpoint, Epoch, TrialEnded, TrialStarted
+    from results.log.records import AttemptEnded, AttemptStarted, Checkpoint, Epoch, Status, TrialEnded, TrialStarted
     from results.study import Provenance
     from seti_model.data.dataset import Dataset
     from tune.study import load_study
@@ -211,7 +211,7 @@ def _network_search(folder: Path, study_folder: Path) -> None:
                 )
             log.append(
                 AttemptEnded(trial=number, attempt=0, why="completed"),
-                TrialEnded(trial=number, status="completed", reason="", epochs=2),
+                TrialEnded(trial=number, status=Status.COMPLETED, reason="", epochs=2),
             )
 
 
