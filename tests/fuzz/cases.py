@@ -230,7 +230,7 @@ def lay_out(folder: Path, template: Path) -> None:
     shutil.copytree(template, folder / "in", symlinks=True)
     for name in ("work", "tmp", "outside/folder/0003", "outside/folder/0001"):
         (folder / name).mkdir(parents=True)
-    for name in ("victim", "folder/victim", "folder/0003/state.npz", "folder/0003/0001", "folder/0001/state.json"):
+    for name in ("victim", "folder/victim", "folder/state.npz", "folder/0003/state.npz", "folder/0001/state.json"):
         (folder / "outside" / name).write_text(f"{name} belongs to somebody else\n" * 3)
 
 

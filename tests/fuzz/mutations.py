@@ -150,8 +150,12 @@ def changed_json(text: str, rng: random.Random, *, key: str | None = None) -> tu
     values: Any = json.loads(text)
     tree = _Tree(values)
     places = tree.places()
+    change = rng.choice(_CHANGES)
+    of_paths = [one for one in places if one[-1] in _PATHS]
+    if key is None and of_paths and rng.random() < 0.25:
+        places, change = of_paths, rng.choice((_path, _path, _word, change))
     place = rng.choice([one for one in places if one[-1] == key] or places)
-    mutation = rng.choice(_CHANGES)(tree, place, rng) or _replace(tree, place, rng)
+    mutation = change(tree, place, rng) or _replace(tree, place, rng)
     return tree.text(), mutation
 
 
@@ -282,7 +286,20 @@ def _shift(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation 
     return Mutation(f"{_name(place)}: another value")
 
 
-_CHANGES = (_replace, _replace, _replace, _word, _word, _remove, _add, _twice, _rename, _reverse, _swap, _shift, _shift)
+def _path(tree: _Tree, place: tuple[Any, ...], rng: random.Random) -> Mutation | None:
+    if not isinstance(tree.parent(place)[place[-1]], str):
+        return None
+    label = rng.choice([label for label in STRINGS if "path" in label])
+    tree.put(place, json.dumps(STRINGS[label]))
+    return Mutation(f"{_name(place)}: {label}")
+
+
+_CHANGES = (
+    *(_replace, _replace, _replace, _word, _word, _path, _path, _remove, _add, _twice, _rename, _reverse, _swap),
+    *(_shift, _shift),
+)
+# Keys of which a path, or a name in one, is made.
+_PATHS = ("path", "study", "folder", "name", "trainable", "resume_from", "predictions", "model")
 
 
 def strip_chain(lines: list[str]) -> list[str]:
@@ -331,7 +348,7 @@ def _line_changed(lines: list[str], rng: random.Random) -> Mutation:
     kinds = [json.loads(line)["kind"] for line in lines]
     kind = rng.choice(sorted(set(kinds)))
     place = rng.choice([n for n, one in enumerate(kinds) if one == kind])
-    key = rng.choice(("trial", "path", "name", "folder", None, None, None, None))
+    key = rng.choice(("trial", None, None, None))
     lines[place], mutation = changed_json(lines[place], rng, key=key)
     return Mutation(f"{kind}, {mutation.label}", mutation.is_meaning)
 

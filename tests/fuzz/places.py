@@ -103,7 +103,7 @@ def _planted(*names: tuple[str, str]) -> Prepare:
 
 def _full(folder: Path, rng: random.Random) -> Prepared:
     """Have no file grow beyond some bytes."""
-    most = rng.choice((0, 1, 100, 500, 4096, 20_000))
+    most = rng.choice((0, 1, *(rng.randrange(limit) for limit in (500, 5000, 20_000, 100_000))))
     return Prepared(f"files of {most} bytes at most", file_bytes=most)
 
 

@@ -21,7 +21,7 @@ _FRAME = re.compile(r'File "([^"]*)", line \d+,? in (\S+)')
 _ERROR = "seti-tune: "
 _ARGUMENTS = re.compile(r"^seti-tune[\w -]*: error: ", re.MULTILINE)  # what argparse says, below its usage
 _WORD = re.compile(
-    r"digest|damaged|chang|differ|disagree|does not fit|do not fit|missing|lost|gained|broken|another|altered|"
+    r"damaged|chang|differ|disagree|does not fit|do not fit|missing|lost|gained|broken|another|altered|"
     r"not as it was|not what|warning|note:",
     re.IGNORECASE,
 )
@@ -188,6 +188,7 @@ def _error_line(case: Case, ended: Ended) -> Iterator[str]:
 def _plain(line: str) -> str:
     """Return the words of a message without what it names, which is another in each case."""
     said = re.split(r",? found ", line.removeprefix(_ERROR).rpartition(": ")[2])[0]
+    said = re.sub(r"'[^']*'|\"[^\"]*\"|--\S+ \S+", " ", said)
     words = re.findall(r"(?<![\w'/.])[a-z]{2,}(?![\w'/.])", said)
     return " ".join(words[:7])
 
