@@ -215,7 +215,7 @@ WEIGHTS = {
     "png": 8,
     "toml": 14,
     "log": 24,
-    "checkpoint": 3,
+    "checkpoint": 2,
     "dataset": 8,
     "model": 3,
     "receipt": 8,

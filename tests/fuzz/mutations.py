@@ -319,7 +319,7 @@ def in_log(path: Path, rng: random.Random) -> Mutation:
     if is_bare:
         lines = strip_chain(lines)
     before = list(lines)
-    change = rng.choice((_line_removed, _line_twice, _lines_swapped, *[_line_changed] * 7))
+    change = rng.choice((_line_removed, _line_twice, _lines_swapped, _path_changed, *[_line_changed] * 7))
     mutation = change(lines, rng)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     is_in_the_middle = lines[:-1] != before[: len(lines) - 1] and lines[-1] == before[-1]
@@ -351,6 +351,19 @@ def _line_changed(lines: list[str], rng: random.Random) -> Mutation:
     key = rng.choice(("trial", None, None, None))
     lines[place], mutation = changed_json(lines[place], rng, key=key)
     return Mutation(f"{kind}, {mutation.label}", mutation.is_meaning)
+
+
+def _path_changed(lines: list[str], rng: random.Random) -> Mutation:
+    """Have a path of the log, best of its last lines, lead out of the run folder."""
+    places = [n for n, line in enumerate(lines) if {"path", "predictions", "model"} & json.loads(line).keys()]
+    if not places:
+        return _line_changed(lines, rng)
+    place = rng.choice(places[len(places) // 2 :])
+    values = json.loads(lines[place])
+    label = rng.choice([label for label in STRINGS if "path" in label])
+    values[rng.choice(sorted({"path", "predictions", "model"} & values.keys()))] = STRINGS[label]
+    lines[place] = json.dumps(values, separators=(",", ":"))
+    return Mutation(f"{values['kind']}, {label}")
 
 
 def endless_line(path: Path, rng: random.Random) -> Mutation:
@@ -426,8 +439,8 @@ def in_csv(path: Path, rng: random.Random) -> Mutation:
     cells = {**words, **numbers, **{label: text.replace("\ud800", "?") for label, text in STRINGS.items()}}
     way = rng.randrange(8)
     if way < 4:
-        label = rng.choice(tuple(cells))
-        rows[row][cell] = cells[label]
+        word = rng.choice(tuple(cells))
+        rows[row][cell], label = cells[word], f"a cell: {word}"
     elif way == 4:
         del rows[row]
         label = "a row removed"

@@ -25,7 +25,7 @@ _WORD = re.compile(
     r"not as it was|not what|warning|note:",
     re.IGNORECASE,
 )
-_TEMPORARY = re.compile(r"^\.|\.tmp$|^tmp|\.writing")
+_TEMPORARY = re.compile(r"^\.|\.tmp$")
 Entry = tuple[int, int, int, int, str]  # mode, bytes, time of the last change, number, target of a link
 Listing = Mapping[str, Entry]
 
@@ -168,7 +168,7 @@ def _error_line(case: Case, ended: Ended) -> Iterator[str]:
         return
     lines = [line for line in ended.err.splitlines() if line.startswith(_ERROR)]
     if any(line.startswith(FORGED) for line in (ended.err + ended.out).splitlines()):
-        yield f"a line feed passed on: {case.kind}, {case.scenario.name}"
+        yield f"a line feed passed on: {case.kind}"
     if ended.code == 0 or says_that_it_differs:
         return
     if _ARGUMENTS.search(ended.err):
@@ -182,7 +182,7 @@ def _error_line(case: Case, ended: Ended) -> Iterator[str]:
     elif "; " not in lines[0]:
         yield f"no next step: {_plain(lines[0])}"
     if any(len(line) > LONGEST_LINE for line in ended.err.splitlines()):
-        yield f"an endless message: {case.kind}, {case.scenario.name}"
+        yield f"an endless message: {case.kind}"
 
 
 def _plain(line: str) -> str:
@@ -196,7 +196,7 @@ def _plain(line: str) -> str:
 def _printed(case: Case, ended: Ended) -> Iterator[str]:
     for name, text in (("standard output", ended.out), ("standard error", ended.err)):
         if re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", text):
-            yield f"control characters on {name}: {case.kind}, {case.scenario.name}"
+            yield f"control characters on {name}: {case.kind}"
 
 
 def _written(case: Case, path: Path) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fuzz.cases import Case, Scenario, build, scenario_of, undamaged
-from fuzz.rules import MEMORY, Base, Ended, causes, lines_of, listing
+from fuzz.rules import MEMORY, Base, Ended, Listing, causes, lines_of, listing
 from fuzz.templates import TESTS, Templates
 
 ROOT = TESTS.parent
@@ -117,7 +117,8 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         self._servers = {engine: Server(engine, folder) for engine in ENGINES}
         self._templates = Templates(folder / "light", folder / "network")
-        self._pristine: dict[str, Any] = {}
+        self._pristine: dict[str, Path] = {}  # copies of the templates, by engine
+        self._known: Listing = {}  # the templates as they must stay
         self._bases: dict[tuple[str, str], Base] = {}
 
     def __enter__(self) -> Self:
@@ -143,11 +144,11 @@ class Runner:
         return Outcome(kind, seed, scenario.name, case.label, *meaning)
 
     def _end(self, case: Case) -> tuple[Ended, tuple[str, ...]]:
-        before = listing(case.folder, *self._made())
+        before = {**listing(case.folder), **self._known}
         ended = self._ask(case, most_memory=MEMORY + GROWTH)
         after = listing(case.folder, *self._made())
         found = tuple(dict.fromkeys(causes(case, ended, lambda: self.base(case.kind, case.scenario), before, after)))
-        if any("a template" in cause for cause in found):
+        if any(self._known[path] != after.get(path) for path in self._known):
             self._restore()
         return ended, found
 
@@ -196,6 +197,7 @@ class Runner:
             copy = self.folder / f"{one}.copy"
             shutil.copytree(place, copy, symlinks=True)
             self._pristine[one] = copy
+            self._known = listing(*self._made())
 
     def _made(self) -> Iterator[Path]:
         return (self.folder / engine for engine in self._pristine)
@@ -204,6 +206,7 @@ class Runner:
         for engine, copy in self._pristine.items():
             shutil.rmtree(self.folder / engine)
             shutil.copytree(copy, self.folder / engine, symlinks=True)
+        self._known = listing(*self._made())
 
 
 @contextlib.contextmanager
