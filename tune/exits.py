@@ -44,14 +44,17 @@ def harmless_words(*, is_drawing: bool = False) -> Iterator[None]:
         is_drawing: Whether standard error is drawn upon, by escape sequences of ours.
     """
     streams = [one for one in (sys.stdout, *(() if is_drawing else (sys.stderr,))) if isinstance(one, io.TextIOWrapper)]
+    before = [(stream, vars(stream).get("write")) for stream in streams]
     for stream in streams:
         stream.reconfigure(errors="backslashreplace")
         stream.write = _writing(stream.write)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        for stream in streams:
+        for stream, write in before:
             del stream.write
+            if write is not None:  # of a command within another
+                stream.write = write  # type: ignore[method-assign]
 
 
 def _writing(write: Callable[[str], int]) -> Callable[[str], int]:
