@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import lzma
 import os
 import secrets
 import shutil
@@ -41,6 +42,7 @@ UNREADABLE = (
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
 )
 # What a run, a data set or a model is read from: no table or page may be put over such a file.
 _RECORDS = (".json", ".jsonl", ".keras", ".npy", ".npz", ".parquet", ".pb", ".toml")

@@ -147,13 +147,27 @@ def read_examples(path: Path) -> ExampleImages | None:
     try:
         _require_small(path)
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            names = tuple(str(name) for name in stored["class_names"])
+            names = tuple(map(str, np.atleast_1d(stored["class_names"])))
             arrays = {name: stored[name] for name in ("index", "images", "y_true", "y_prob")}
+        _require_examples(**arrays, classes=len(names))
     except UNREADABLE as error:
         raise RecordError(
             f"{path}: cannot be read as example images ({error}); restore it from a copy, or remove it"
         ) from error
     return ExampleImages(class_names=names, **arrays)
+
+
+def _require_examples(index: Any, images: Any, y_true: Any, y_prob: Any, *, classes: int) -> None:
+    n = len(index)
+    kinds = index.dtype.kind + y_true.dtype.kind + y_prob.dtype.kind
+    if kinds not in ("iif", "iuf", "uif", "uuf") or images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise ValueError("arrays of other types than they are written")
+    if not (index.shape == y_true.shape == (n,) and y_prob.shape == (n, classes) and len(images) == n):
+        raise ValueError("arrays whose shapes do not fit one another")
+    if n and not 0 <= y_true.min() <= y_true.max() < classes:
+        raise ValueError(f"y_true holds others than the classes 0..{classes - 1}")
+    if images.ndim == 4 and images.shape[-1] not in (1, 2, 3):
+        raise ValueError(f"images of {images.shape[-1]} channels")
 
 
 def _require_small(path: Path) -> None:

@@ -27,6 +27,8 @@ _SECRET = re.compile(r"(key|secret|token|password|credential|sig|sas)[^=&]*=", r
 MOST = 1_000_000  # more than anybody can mean of trials, epochs, images, processors
 Natural = Annotated[int, Meta(ge=1, le=MOST)]
 Count = Annotated[int, Meta(ge=0, le=MOST)]
+MOST_FINALISTS = 1000  # and retrainings of each
+Few = Annotated[int, Meta(ge=1, le=MOST_FINALISTS)]
 Seed = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 FINITE = 1e12  # more than any amount that is meant; TOML has a word for infinity, JSON has none
@@ -140,9 +142,9 @@ class FinalsSection:
     """
 
     enabled: Annotated[bool, MAY_CHANGE] = True  # as `search --no-finals` where false
-    finalists: Annotated[Natural, MAY_CHANGE] = 3  # so many of the best are retrained
-    max_finalists: Annotated[Natural, MAY_CHANGE] = 6  # with those that tie with the last of them, at most so many
-    seeds: Annotated[Natural, MAY_CHANGE] = 3  # retrainings of each
+    finalists: Annotated[Few, MAY_CHANGE] = 3  # so many of the best are retrained
+    max_finalists: Annotated[Few, MAY_CHANGE] = 6  # with those that tie with the last of them, at most so many
+    seeds: Annotated[Few, MAY_CHANGE] = 3  # retrainings of each
 
     def __post_init__(self) -> None:
         if self.max_finalists < self.finalists:

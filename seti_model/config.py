@@ -452,7 +452,7 @@ def typed_value(name: str, value: object, expected: type) -> Value:
         return float(value)
     if isinstance(value, expected) and (expected is bool or not isinstance(value, bool)):
         return cast(Value, value)
-    raise ConfigError(f"{name}: {value!r} is of type {type(value).__name__}, expected {expected.__name__}")
+    raise ConfigError(f"{name}: {value!r} is of type {type(value).__name__}, expected {expected.__name__}; correct it")
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

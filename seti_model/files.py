@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import lzma
 import os
 import secrets
 import shutil
@@ -34,6 +35,7 @@ UNREADABLE = (
     tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
 )
 
 

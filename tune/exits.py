@@ -32,8 +32,13 @@ def guarded(command: Callable[[], int], *, bug: int = 1) -> int:
             traceback.print_exc()
             return bug
         said = _printable(" ".join(line.strip() for line in str(error).splitlines()))
-        print(f"seti-tune: {said if len(said) <= _LONGEST else f'{said[:_LONGEST]}…'}", file=sys.stderr)
+        print(f"seti-tune: {_shortened(said)}", file=sys.stderr)
         return code
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle where it is long: its end says what to do."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
 
 
 @contextlib.contextmanager

@@ -120,7 +120,7 @@ def setting_here(source: Source, dataset: Dataset | None, threads: int | None = 
     """
     receipt = source.receipt
     if threads is not None and threads < 1:
-        raise StudyError(f"--threads {threads}: at least 1 is expected")
+        raise StudyError(f"--threads {threads}: at least 1 is expected; leave it out for what the receipt says")
     gpus = receipt.gpus if has_gpu() else 0.0
     initial = initial_weights(source)
     return Setting(
@@ -146,7 +146,7 @@ def _chosen(place: Path, state: RunState, trial: str | None, repeat: int | None)
     """Return the trial that is meant; the best is the one delivered by the finals, else rank 1."""
     if trial is not None and trial != "best":
         if not trial.isdecimal():
-            raise StudyError(f"--trial {trial}: the number of a trial is expected, or best")
+            raise StudyError(f"--trial {trial}: the number of a trial is expected, or best; see `leaderboard`")
         return int(trial), repeat
     if state.decisions:
         decision = state.decisions[-1]
@@ -277,9 +277,11 @@ def _train(single: Single, data: TrainingData | None, recorder: Recorder, show: 
     except Exception as error:
         if single.trainable == NETWORK or exit_code_of(error) is not None:
             raise
+        trial = recorder.state.trials.get((0, None))
+        after = f" after epoch {len(trial.epochs)}" if trial else ""
         raise StudyError(
-            f"[study] trainable = {single.trainable!r}: {type(error).__name__}: {error} after epoch "
-            f"{len(recorder.state.trials[0, None].epochs)}; correct the cause and start the same command again"
+            f"[study] trainable = {single.trainable!r}: {type(error).__name__}: {error}{after}; correct the cause and "
+            "start the same command again"
         ) from error
 
 

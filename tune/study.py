@@ -11,7 +11,16 @@ from typing import Any
 
 from results.run_folder import DATASET, LONGEST_NAME, is_folder_name
 from results.schema import SchemaError, Value, read
-from results.study import NETWORK, SECTIONS, AshaSection, FinalsSection, SearchSection, StudyRecord
+from results.study import (
+    MOST,
+    MOST_FINALISTS,
+    NETWORK,
+    SECTIONS,
+    AshaSection,
+    FinalsSection,
+    SearchSection,
+    StudyRecord,
+)
 from search_spaces.parameters import Categorical
 from search_spaces.space import Space, load_space
 from search_spaces.toml_files import read_toml
@@ -119,21 +128,21 @@ class Study(StudyRecord):
         """Return the study with another total number of trials.
 
         Raises:
-            StudyError: Fewer than one.
+            StudyError: Fewer than one, or more than anybody means.
         """
-        if trials < 1:
-            raise StudyError(f"--trials {trials}: at least 1 is expected")
+        if not 1 <= trials <= MOST:
+            raise StudyError(f"--trials {trials}: 1 to {MOST} are expected; choose a number within")
         return dataclasses.replace(self, study=dataclasses.replace(self.study, trials=trials))
 
     def with_finals(self, *, finalists: int | None = None, seeds: int | None = None) -> Study:
         """Return the study with its finals switched on and as many finalists and seeds, where given.
 
         Raises:
-            StudyError: Fewer than one.
+            StudyError: Fewer than one, or more than anybody means.
         """
         for option, number in (("--finalists", finalists), ("--seeds", seeds)):
-            if number is not None and number < 1:
-                raise StudyError(f"{option} {number}: at least 1 is expected")
+            if number is not None and not 1 <= number <= MOST_FINALISTS:
+                raise StudyError(f"{option} {number}: 1 to {MOST_FINALISTS} are expected; choose a number within")
         finals = dataclasses.replace(self.finals, enabled=True, seeds=seeds or self.finals.seeds)
         if finalists is not None:
             most = max(finalists, self.finals.max_finalists)
@@ -217,7 +226,7 @@ def _section(path: Path, name: str, given: object) -> Any:
         return read(given, SECTIONS.get(name, Mapping[str, Value]))
     except SchemaError as error:
         quote = '; quote names with a dot, as in "training.batch_size" = 32' if name in plain else ""
-        raise StudyError(f"{path}: [{name}] {error}{quote}") from error
+        raise StudyError(f"{path}: [{name}] {error}{quote or '; correct it'}") from error
 
 
 def _check(place: Path, study: Study) -> None:

@@ -288,6 +288,7 @@ class RunState:
         self._count_time(event)
         match event:
             case TrialStarted():
+                _require_point(self.space, event.parameters)
                 self._begin(TrialState(event))
             case ModelExported():
                 self.models[event.path] = event
@@ -308,6 +309,8 @@ class RunState:
                 self.nodes[event.node_id] = event
             case SpaceWidened():
                 _require_space(event.space)
+                for (number, _), trial in self.trials.items():
+                    _require_point(event.space, {**trial.parameters, **event.carried.get(str(number), {})})
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
                 for (number, _), trial in self.trials.items():
                     trial.parameters = {**trial.parameters, **event.carried.get(str(number), {})}
@@ -425,6 +428,24 @@ def _require_space(space: SpaceRecord) -> None:
     parameters = space.get("parameters", {})
     if not isinstance(parameters, Mapping) or not all("type" in spec for spec in parameters.values()):
         raise RecordError("space: expected parameters, each with its type")
+    for name, spec in parameters.items():
+        bounds = [spec[key] for key in ("low", "high") if key in spec]
+        if not all(_is_number(bound) for bound in bounds) or not isinstance(spec.get("choices", []), list):
+            raise RecordError(f"space: {name[:40]!r}: expected numbers as bounds and a list of choices")
+
+
+def _require_point(space: Mapping[str, Any], point: Mapping[str, Value]) -> None:
+    """Refuse values that the space cannot have: tables, pages and samplers take them as they are."""
+    parameters = space.get("parameters", {})
+    for name, value in point.items():
+        spec = parameters.get(name, {})
+        is_fit = _is_number(value) if spec.get("type") in ("float", "int") else value in spec.get("choices", [value])
+        if not is_fit:
+            raise RecordError(f"{name[:40]!r}: {str(value)[:40]!r} is no value of the space")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _order(trial: TrialState) -> tuple[int, int]:

@@ -68,7 +68,7 @@ def select(table: Table, *, where: Sequence[str] = (), sort: str | None = None, 
     if sort is not None:
         rows = _sorted(table, rows, sort)
     if top is not None and top < 1:
-        raise TableError(f"--top {top}: at least 1 is expected")
+        raise TableError(f"--top {top}: at least 1 is expected; leave it out for all")
     return replace(table, rows=tuple(rows[:top]))
 
 
@@ -145,10 +145,12 @@ def _condition(table: Table, condition: str) -> Callable[[Row], bool]:
     name, operator, text = find_column(table, match[1]), match[2], match[3]
     kind = _kind(table, name)
     if kind != NUMBER and operator not in ("=", "!="):
-        raise TableError(f"--where {condition!r}: {name} holds {kind}, which is compared with = or != only")
+        raise TableError(
+            f"--where {condition!r}: {name} holds {kind}, which is compared with = or != only; write one of them"
+        )
     wanted = _value(text, kind)
     if wanted is None:
-        raise TableError(f"--where {condition!r}: {name} holds {kind}, found {text!r}")
+        raise TableError(f"--where {condition!r}: {name} holds {kind}, found {text!r}; write one")
     compare = _OPERATORS[operator]
 
     def meets(row: Row) -> bool:
@@ -188,7 +190,7 @@ def _value(text: str, kind: str) -> Cell:
 def _sorted(table: Table, rows: list[Row], sort: str) -> list[Row]:
     name, colon, direction = sort.partition(":")
     if direction not in (("asc", "desc") if colon else ("",)):
-        raise TableError(f"--sort {sort!r}: COLUMN, COLUMN:asc or COLUMN:desc is expected")
+        raise TableError(f"--sort {sort!r}: COLUMN, COLUMN:asc or COLUMN:desc is expected; for instance --sort epochs")
     column = find_column(table, name)
     falling = direction == "desc" or (not direction and column in _BEST_FIRST)
     known = [row for row in rows if row[column] is not None]

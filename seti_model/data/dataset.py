@@ -411,7 +411,9 @@ def _check_split(place: str, data: SplitData, shape: tuple[int, ...], n_classes:
             f"shape {shape} of the training split; bring them to that form"
         )
     if labels.dtype != np.int8 or labels.shape != images.shape[:1]:
-        raise DatasetError(f"{place}: labels {labels.dtype} {labels.shape}, expected int8 ({len(images)},)")
+        raise DatasetError(
+            f"{place}: labels {labels.dtype} {labels.shape}, expected int8 ({len(images)},); make the data set again"
+        )
     if images.size == 0:
         raise DatasetError(f"{place}: no images; every split needs at least one")
     if labels.min() < 0 or labels.max() >= n_classes:

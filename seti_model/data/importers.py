@@ -62,7 +62,8 @@ def read_csv(
     n_time, n_freq = shape
     hint = f"expected {n_time} x {n_freq} = {n_time * n_freq}; correct the file or give its --shape"
     _require_few_classes(labels, len(class_names))
-    hot = [block for _, block in _number_blocks(labels, len(class_names), "expected one for each class name")]
+    per_class = "expected one for each class name; correct the file or the names"
+    hot = [block for _, block in _number_blocks(labels, len(class_names), per_class)]
     blocks = [_to_uint8(block, f"{images}", first) for first, block in _number_blocks(images, n_time * n_freq, hint)]
     pixels, one_hot = np.concatenate(blocks), np.concatenate(hot)
     is_one_hot = np.all((one_hot == 0) | (one_hot == 1), axis=1) & (one_hot.sum(axis=1) == 1)

@@ -161,7 +161,7 @@ def test_trials_extends_a_finished_run(quick_study: Callable[..., Path], run: Pa
         (["quickstart", "--address", "127.0.0.1:1"], "--address 127.0.0.1:1: no answer (Connection refused)"),
         (["quickstart", "--address", "ray://127.0.0.1:1"], "submit it there with `seti-tune submit STUDY"),
         (["quickstart", "--address", "here"], "--address here: HOST:PORT is expected"),
-        (["quickstart", "--trials", "0"], "--trials 0: at least 1 is expected"),
+        (["quickstart", "--trials", "0"], "--trials 0: 1 to 1000000 are expected"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_code_2(tmp_path: Path, arguments: list[str], message: str) -> None:

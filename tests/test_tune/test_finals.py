@@ -400,4 +400,4 @@ def test_impossible_numbers_are_refused(study: Study, tmp_path: Path, option: st
     Bench(study, tmp_path / "run").run()
     refused = finals(tmp_path / "run", option, number)
     assert refused.returncode == 2
-    assert refused.stderr.strip() == f"seti-tune: {option} {number}: at least 1 is expected"
+    assert refused.stderr.strip() == f"seti-tune: {option} {number}: 1 to 1000 are expected; choose a number within"

@@ -207,7 +207,7 @@ def test_what_is_no_run_is_one_line_and_nothing_is_left_behind(tmp_path: Path) -
 def test_a_mistake_in_what_is_asked_for_is_one_line(quick_study: Callable[..., Path], run: Path) -> None:
     finish_here(load_study(quick_study(trials=1)), run)
     for arguments, message in (
-        (["--trials", "0"], "--trials 0: at least 1 is expected"),
+        (["--trials", "0"], "--trials 0: 1 to 1000000 are expected"),
         (["--data", "somewhere"], "--data somewhere: the study has no data set; leave --data out"),
         (["--space", "no.toml"], "no.toml: cannot be read (No such file or directory)"),
     ):

@@ -136,7 +136,7 @@ def test_the_baseline_of_another_trainable_must_lie_in_the_space(quick_study: Ca
 
 
 def test_fewer_than_one_trial_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="--trials 0: at least 1 is expected"):
+    with pytest.raises(StudyError, match="--trials 0: 1 to 1000000 are expected"):
         load_study(write(tmp_path, GOOD)).with_trials(0)
 
 

@@ -80,7 +80,7 @@ def describe(args: argparse.Namespace) -> int:
         print(f"pixels {split}: {_pixel_range(dataset.pixel_counts(split))}")
     for split in dataset.splits:
         for column, (low, high) in dataset.truth_ranges(split).items():
-            print(f"{column} {split}: {low:.4g}..{high:.4g}")
+            print(f"{printable(column)} {split}: {low:.4g}..{high:.4g}")
     for key, value in dataset.origin.items():
         if key not in NOTES:  # said with the summary
             print(printable(f"origin {key}: {value}"))
@@ -197,7 +197,7 @@ def _import_dataset(args: argparse.Namespace) -> Dataset:
     else:
         splits, class_names, origin = _read_npz_splits(args) if args.npz else _read_folder_splits(args)
     for index, name in enumerate(class_names):
-        print(f"class {index}: {name}")
+        print(f"class {index}: {printable(name)}")
     if "test" not in splits and args.test_fraction != 0:
         splits["train"], splits["test"] = carve_test(
             splits["train"], args.test_fraction, args.split_seed, class_names=class_names

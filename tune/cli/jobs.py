@@ -142,7 +142,9 @@ def _there(run: str) -> str:
         StudyError: It is not absolute.
     """
     if not posixpath.isabs(run):
-        raise StudyError(f"{run}: the absolute path of a run folder that the cluster keeps is expected, e.g. /shared/x")
+        raise StudyError(
+            f"{run}: the absolute path of a run folder that the cluster keeps is expected; for instance /shared/x"
+        )
     return posixpath.normpath(run)
 
 

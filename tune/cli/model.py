@@ -157,7 +157,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     if args.batch is not None and args.batch < 1:  # before a use of the test split is recorded
-        raise ModelError(f"--batch {args.batch}: at least 1 image at a time is expected")
+        raise ModelError(f"--batch {args.batch}: at least 1 image at a time is expected; leave it out for the default")
     args.files = list(dict.fromkeys(args.files))
     if args.csv is not None:
         _check_csv(args.csv, args.files)
