@@ -160,7 +160,7 @@ def check_address(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        raise StudyError(f"--address {address}: HOST:PORT is expected, e.g. 10.0.0.1:6379, or auto")
+        raise StudyError(f"--address {address}: HOST:PORT is expected, or auto; for instance 10.0.0.1:6379")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
