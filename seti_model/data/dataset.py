@@ -431,7 +431,7 @@ def _check_groups(place: str, splits: Mapping[str, SplitData]) -> None:
     for name, data in splits.items():
         if data.groups is not None and (data.groups.dtype.kind != "U" or data.groups.ndim != 1):
             found = f"{data.groups.dtype} {data.groups.shape}"
-            raise DatasetError(f"{place}: groups of split {name!r} are {found}, expected a text for each image")
+            raise DatasetError(f"{place}: groups of split {name!r} are {found}; give a text for each image")
     for name, data in splits.items():
         for group in () if data.groups is None else np.unique(data.groups).tolist():
             if owner.setdefault(str(group), name) != name:

@@ -232,6 +232,7 @@ PLACES = (
             template,
             line,
             _fifo(path, is_read=False),
+            ("work", "in"),
             weight=1,
         )
         for template, line, path in _INPUTS

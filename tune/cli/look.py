@@ -236,6 +236,8 @@ def _export(options: argparse.Namespace) -> int:
     refuse_links(options.folder)
     state, out = load_run(options.folder), (options.out or options.folder / EXPORTS).absolute()
     refuse_links_in(out / "tensorboard", 2)
+    for doubt in state.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
     if options.tensorboard:
         from tune.export.tensorboard import export_tensorboard
 

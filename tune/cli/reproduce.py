@@ -48,6 +48,8 @@ def add_retrain(parser: argparse.ArgumentParser) -> None:
 def _retrain(options: argparse.Namespace) -> int:
     source = find_source(options.place, trial=options.trial, repeat=options.repeat)
     receipt = source.receipt
+    for doubt in [] if source.state is None else source.state.doubts:
+        print(f"warning: {doubt}")
     require_own_code(source, is_trusted=options.trust)
     dataset = open_data(source, options.data)
     setting = setting_here(source, dataset, options.threads)

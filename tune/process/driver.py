@@ -111,6 +111,8 @@ class Driver:
         self._signals = signals
         check_continuation(study, self.state, self.run)
         self._progress = Progress(study, self.state, view=view, signals=signals)
+        for doubt in self.state.doubts:
+            self._progress.say(f"warning: {doubt}")
         recorder.listen(self._progress.update)
 
     def drive(self) -> Outcome:
