@@ -13,7 +13,7 @@ import pytest
 from machines import PORT, Machine, Machines, ray_machines, unavailable
 from processes import SEARCH, write_quick_study
 from stores import ENVIRONMENT
-from test_cluster_nodes import ended, every_trial_once, recorded, running, search, wait_until
+from test_cluster_nodes import ended, every_trial_once, recorded, running, search
 
 from results.log.records import AttemptRunning, AttemptStarted, Epoch, TrialEnded
 from results.log.state import load_run, read_events
@@ -90,7 +90,7 @@ def test_machines_without_a_shared_folder_die_and_another_one_goes_on(machines: 
         time.sleep(0.2)
     third.kill()
     while not [e for e in recorded(now()) if isinstance(e, AttemptStarted) and e.resume_from is not None]:
-        assert time.monotonic() < until, "nobody went on from a checkpoint of the machine that died"
+        assert time.monotonic() < until, f"nobody went on from its checkpoint:\n{(tmp_path / 'said.txt').read_text()}"
         time.sleep(0.5)
     while len([e for e in recorded(now()) if isinstance(e, TrialEnded)]) < 8:
         assert time.monotonic() < until
@@ -124,9 +124,7 @@ def test_a_machine_that_does_not_see_the_store_gets_no_trials(tmp_path: Path) ->
         odd = machines.add()
         odd.run("mount", "-t", "tmpfs", "tmpfs", tmp_path / "store")
         odd.start_ray(f"--address={machines.made[0].address}:{PORT}", cpus=1)
-        process = search(machines, study, run, "--no-finals")
-        wait_until(lambda: bool(running(run)), process, run)
-        said = ended(process, run)
+        said = ended(search(machines, study, run, "--no-finals"), run)
     reason = f"sees another store as file://{tmp_path}/store; let the same one be reached under this address"
     assert f"node machine3 gets no trials: {reason}" in said
     assert {e.node for e in read_events(run) if isinstance(e, AttemptRunning)} <= {"machine1", "machine2"}
