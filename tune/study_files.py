@@ -122,7 +122,7 @@ def own_modules(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
     seen, waiting = set(), [name.partition(":")[0] for name in names]
     while waiting:
         top = waiting.pop().partition(".")[0]
-        if top in seen:
+        if top in seen or not top.isidentifier():  # a path, which no module is
             continue
         seen.add(top)
         package = home / top

@@ -82,7 +82,7 @@ def _importable(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
     sources = list(own_modules(home, names))
     tops = {name.partition(":")[0].partition(".")[0] for name in names}
     tops |= {file.relative_to(home).parts[0].removesuffix(_SOURCE) for file in sources}
-    for top in tops:
+    for top in filter(str.isidentifier, tops):
         places = [home / top, *home.glob(f"{top}.*"), *(home / "__pycache__").glob(f"{top}.*")]
         for place in places:
             files = place.rglob("*") if place.is_dir() else [place]

@@ -420,8 +420,9 @@ def _check_split(place: str, data: SplitData, shape: tuple[int, ...], n_classes:
         row = int(np.flatnonzero((labels < 0) | (labels >= n_classes))[0])
         raise DatasetError(f"{place}, row {row + 1}: label {labels[row]}, expected 0..{n_classes - 1}; correct it")
     for part, values in (("truth", data.truth), ("groups", data.groups)):
-        if values is not None and len(values) != len(labels):
-            raise DatasetError(f"{place}: {part} of {len(values)} images, expected {len(labels)}; correct it")
+        if values is not None and values.shape[:1] != labels.shape:
+            found = len(values) if values.ndim else "no"
+            raise DatasetError(f"{place}: {part} of {found} images, expected {len(labels)}; correct it")
 
 
 def _check_groups(place: str, splits: Mapping[str, SplitData]) -> None:

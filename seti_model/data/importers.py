@@ -217,12 +217,16 @@ def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     check_archive(path, DatasetError)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in ("x", "y", "class_names", "groups") if name in archive}
+            arrays = {name: archive[name] for name in ("x", "y", "class_names", "groups") if name in archive}
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file; check the path") from error
     except (*UNREADABLE, SyntaxError) as error:
         why = " ".join(str(error).split())[:_SHOWN]
         raise DatasetError(f"{path}: cannot be read as .npz ({why}); save it with numpy.savez") from error
+    foreign = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if foreign:
+        raise DatasetError(f"{path}: {foreign[0]!r} is no array; save it with numpy.savez")
+    return arrays
 
 
 def _read_png(file: Path) -> Images:

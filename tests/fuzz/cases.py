@@ -72,7 +72,10 @@ class Case:
     @property
     def is_wrong(self) -> bool:
         """Whether a result without a word would be wrong."""
-        return self.scenario.watches and any(one.is_wrong for one in self.mutations)
+        labels = [one.label for one in self.mutations]  # what was reversed twice is as it was
+        return self.scenario.watches and any(
+            one.is_wrong and labels.count(one.label) % 2 == 1 for one in self.mutations
+        )
 
     @property
     def label(self) -> str:
