@@ -17,6 +17,7 @@ from pyarrow.types import is_primitive
 
 from results.errors import RecordError
 from results.files import UNREADABLE, replacing
+from results.stats.metrics import SUM_TOLERANCE
 
 _PROBABILITY, _TRUTH = "p:", "truth:"
 ERRORS = 12
@@ -206,5 +207,7 @@ def _from_frame(frame: pd.DataFrame) -> Predictions:
         raise RecordError(f"y_true holds others than the classes 0..{len(names) - 1}")
     if not np.issubdtype(y_prob.dtype, np.floating) or not np.all((y_prob >= 0) & (y_prob <= 1)):
         raise RecordError("a probability outside 0..1")
+    if not np.all(np.abs(y_prob.sum(axis=1) - 1) <= SUM_TOLERANCE):
+        raise RecordError("probabilities that do not add up to 1")
     truth = frame.filter(regex=f"^{_TRUTH}").rename(columns=lambda name: str(name).removeprefix(_TRUTH))
     return Predictions(y_true, y_prob, names, truth)

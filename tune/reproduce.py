@@ -23,6 +23,7 @@ from results.tables.leaderboard import rank_trials
 from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
 from seti_model.errors import DatasetError
+from seti_model.runtime import MAX_THREADS
 from tune.errors import StudyError, exit_code_of
 from tune.loop.next_work import Terms
 from tune.provenance import device_model, has_gpu, provenance
@@ -119,8 +120,10 @@ def setting_here(source: Source, dataset: Dataset | None, threads: int | None = 
         ModelError: The initial weights are damaged.
     """
     receipt = source.receipt
-    if threads is not None and threads < 1:
-        raise StudyError(f"--threads {threads}: at least 1 is expected; leave it out for what the receipt says")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise StudyError(
+            f"--threads {threads}: 1 to {MAX_THREADS} are expected; leave it out for what the receipt says"
+        )
     gpus = receipt.gpus if has_gpu() else 0.0
     initial = initial_weights(source)
     return Setting(

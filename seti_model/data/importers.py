@@ -314,7 +314,10 @@ def _checked_groups(path: Path, arrays: dict[str, npt.NDArray[Any]], n: int) -> 
         return None
     if arrays["groups"].shape != (n,):
         raise DatasetError(f"{path}: groups has shape {arrays['groups'].shape}, expected ({n},); one for each image")
-    return arrays["groups"].astype(np.str_)
+    try:
+        return arrays["groups"].astype(np.str_)
+    except (ValueError, TypeError) as error:  # bytes that are no text, records
+        raise DatasetError(f"{path}: groups cannot be read as texts ({error}); save them as such") from error
 
 
 def _require_few_classes(path: Path, n_classes: int) -> None:

@@ -432,7 +432,7 @@ def test_receipts_that_cannot_be_repeated_are_refused(quick: Path, tmp_path: Pat
     source = find_source(quick, trial="0")
     with pytest.raises(StudyError, match="--data somewhere: the study has no data set; leave --data out"):
         open_data(source, Path("somewhere"))
-    with pytest.raises(StudyError, match="--threads 0: at least 1 is expected"):
+    with pytest.raises(StudyError, match="--threads 0: 1 to 1024 are expected; leave it out"):
         setting_here(source, None, 0)
     shutil.copy(receipt, receipt_path(quick, 1, None))
     with pytest.raises(RecordError, match=r"0001\.json: is the receipt of trial 0; delete it, the log has the right"):
