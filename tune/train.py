@@ -221,7 +221,7 @@ def _with_settings(known: Mapping[str, Value], settings: Sequence[str]) -> dict[
         types |= own_fields(text.strip()) if ":" in text else {}
     for setting, (name, equals, text) in zip(settings, texts, strict=True):
         if not equals:
-            raise ConfigError(f"--set {setting}: expected FIELD=VALUE, for example training.epochs=3")
+            raise ConfigError(f"--set {setting}: expected FIELD=VALUE; for example training.epochs=3")
         expected = types.get(name, str)  # an unknown name is refused together with the known ones
         try:
             values[name] = text if expected is str else json.loads(text)
