@@ -200,6 +200,8 @@ def _printed(case: Case, ended: Ended) -> Iterator[str]:
 
 
 def _written(case: Case, path: Path) -> Iterator[str]:
+    if not path.is_file():  # a pipe, which nobody fills
+        return
     if path.suffix == ".html" and TAG.encode() in path.read_bytes():
         yield f"a raw tag in {path.name}: {case.kind}, {case.scenario.name}"
     if path.suffix == ".csv":
@@ -231,5 +233,7 @@ def _has_word(ended: Ended, base: Base, pages: list[str]) -> bool:
 
 def lines_of(ended: Ended, paths: list[str]) -> frozenset[str]:
     """Return the lines that a command printed, and those of the pages that it wrote."""
-    pages = [Path(path).read_text("utf-8", "replace") for path in paths if path.endswith(".html")]
+    pages = [
+        Path(path).read_text("utf-8", "replace") for path in paths if path.endswith(".html") and Path(path).is_file()
+    ]
     return frozenset("\n".join([ended.out, ended.err, *pages]).splitlines())

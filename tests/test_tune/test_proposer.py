@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from results.errors import RecordError
 from results.log.records import AttemptEnded, Epoch, Status, TrialEnded, TrialStarted
 from results.log.state import TrialState
 from search_spaces.space import Space, load_space
@@ -176,3 +177,11 @@ def test_a_study_that_draws_many_at_random_does_not_do_so_for_ever(monkeypatch: 
     search_on(ours, {}, range(300), random.Random(1))
     seen = [trial for trial in ours.study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
     assert 50 <= len(seen) <= 200
+
+
+def test_a_trial_that_is_no_point_of_the_space_is_named() -> None:
+    space = load_space("baseline")
+    values = space.sample(random.Random(1))
+    for wrong in ({**values, "network.colour": 1}, {**values, "training.learning_rate": 99.0}):
+        with pytest.raises(RecordError, match="is no point of space 'baseline'; restore the log from a copy"):
+            proposer(space).tell(record(0, wrong, Status.COMPLETED, [0.5]))

@@ -20,6 +20,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from results.errors import RecordError
 from results.log.records import Status
 from results.log.state import TrialState as Recorded
 from results.schema import Value
@@ -120,22 +121,30 @@ class Proposer:
 
 
 def frozen_trial(recorded: Recorded, space: Space, attributes: Mapping[str, Any] | None = None) -> FrozenTrial:
-    """Return a recorded trial as Optuna has it; `attributes` become its user attributes."""
+    """Return a recorded trial as Optuna has it; `attributes` become its user attributes.
+
+    Raises:
+        RecordError: Its parameters are no point of the space, as no driver records.
+    """
     known: dict[str, Any] = dict(recorded.parameters)
     declared = {p.name: p for p in space.parameters}
     state, value = _outcome(recorded)
     curve = _curve(recorded) if recorded.ended else {}
     if state == TrialState.PRUNED and curve:
         value = curve[max(curve)]  # as `tell` does it
-    return create_trial(
-        state=state,
-        value=value,
-        params=known,
-        distributions={name: distribution(declared[name]) for name in known},
-        intermediate_values=curve,
-        constraints={CONSTRAINT: 1.0} if is_infeasible(recorded) else None,
-        user_attrs=dict(attributes or {}),
-    )
+    try:
+        return create_trial(
+            state=state,
+            value=value,
+            params=known,
+            distributions={name: distribution(declared[name]) for name in known},
+            intermediate_values=curve,
+            constraints={CONSTRAINT: 1.0} if is_infeasible(recorded) else None,
+            user_attrs=dict(attributes or {}),
+        )
+    except (KeyError, ValueError) as error:
+        shown = {name[:40]: str(value)[:40] for name, value in known.items()}
+        raise RecordError(f"{shown} is no point of space {space.name!r}; restore the log from a copy") from error
 
 
 def is_infeasible(recorded: Recorded) -> bool:
