@@ -262,7 +262,7 @@ def build(kind: str, seed: int, folder: Path, templates: Templates) -> Case:
         done = Mutation(prepared.label, is_wrong=place.is_wrong)
         return replace(case, words=prepared.words or case.words, mutations=(done,), prepared=prepared)
     changes = [_change(case, rng)]
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 and "GB" not in changes[0].label:  # written out it would only be large
         with contextlib.suppress(Exception):  # the first one may have made the file unreadable
             changes.append(_change(case, rng))
     _fill_in(folder)

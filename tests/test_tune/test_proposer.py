@@ -9,7 +9,7 @@ from results.errors import RecordError
 from results.log.records import AttemptEnded, Epoch, Status, TrialEnded, TrialStarted
 from results.log.state import TrialState
 from search_spaces.space import Space, load_space
-from tune.loop.proposer import Proposer
+from tune.loop.proposer import Proposer, frozen_trial
 
 
 def record(number: int, parameters: dict[str, Any], status: str, curve: list[float]) -> TrialState:
@@ -184,4 +184,4 @@ def test_a_trial_that_is_no_point_of_the_space_is_named() -> None:
     values = space.sample(random.Random(1))
     for wrong in ({**values, "network.colour": 1}, {**values, "training.learning_rate": 99.0}):
         with pytest.raises(RecordError, match="is no point of space 'baseline'; restore the log from a copy"):
-            proposer(space).tell(record(0, wrong, Status.COMPLETED, [0.5]))
+            frozen_trial(record(0, wrong, Status.COMPLETED, [0.5]), space)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from results.commands import command
 from results.reproduction import differences
 from results.run_folder import ANSWER, is_folder_name
+from results.text import printable
 from tune import reproduce as retrain
 from tune.errors import StudyError
 from tune.reproduce import find_source, open_data, require_own_code, setting_here
@@ -54,9 +55,11 @@ def _retrain(options: argparse.Namespace) -> int:
     dataset = open_data(source, options.data)
     setting = setting_here(source, dataset, options.threads)
     out = options.out or Path("runs") / _default_name(receipt)
-    print(f"{source.name}: to epoch {receipt.epochs} of {receipt.max_epochs}, threads: {setting.threads}, into {out}")
+    print(
+        f"{printable(source.name)}: to epoch {receipt.epochs} of {receipt.max_epochs}, threads: {setting.threads}, into {out}"
+    )
     for words in differences(receipt, setting, source.disagreements):
-        print(f"different from the recorded trial: {words}")
+        print(f"different from the recorded trial: {printable(words)}")
     shown: list[int] = []
 
     def show(report: Epoch) -> None:
