@@ -13,6 +13,7 @@ from results.log.records import Status
 from results.log.state import RunState
 from results.receipt import Environment, Receipt
 from results.stats.seeds import objective_over_retrainings
+from results.text import printable
 
 LEVEL = 0.95
 _COMMIT = "commit of seti-tune"
@@ -86,7 +87,7 @@ def differences(receipt: Receipt, setting: Setting, disagreements: Sequence[str]
     found += [_changed("GPUs", [receipt.gpus], setting.gpus)]
     found += [_changed("data", [receipt.data_digest], setting.data_digest)]
     found += [_changed("initial weights", [receipt.init_digest], setting.init_digest)]
-    return (*(words for words in found if words), *disagreements)
+    return tuple(printable(words) for words in (*found, *disagreements) if words)
 
 
 def tolerance(receipt: Receipt, setting: Setting, state: RunState | None) -> tuple[float, float] | str:

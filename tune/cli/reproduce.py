@@ -55,11 +55,10 @@ def _retrain(options: argparse.Namespace) -> int:
     dataset = open_data(source, options.data)
     setting = setting_here(source, dataset, options.threads)
     out = options.out or Path("runs") / _default_name(receipt)
-    print(
-        f"{printable(source.name)}: to epoch {receipt.epochs} of {receipt.max_epochs}, threads: {setting.threads}, into {out}"
-    )
+    epochs = f"to epoch {receipt.epochs} of {receipt.max_epochs}"
+    print(f"{printable(source.name)}: {epochs}, threads: {setting.threads}, into {out}")
     for words in differences(receipt, setting, source.disagreements):
-        print(f"different from the recorded trial: {printable(words)}")
+        print(f"different from the recorded trial: {words}")
     shown: list[int] = []
 
     def show(report: Epoch) -> None:
