@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from benchmarks.millisecond import accuracy
+from results.log.lines import to_line
 from results.log.recorder import Recorder
 from results.log.records import (
     AttemptEnded,
@@ -28,7 +29,6 @@ from results.log.records import (
     StudyEnded,
     TrialEnded,
     TrialStarted,
-    to_line,
 )
 from results.log.state import RunState, load_run
 from results.run_folder import LOG_NAME

@@ -15,7 +15,8 @@ from results.commands import command
 from results.errors import RecordError
 from results.files import refuse_links
 from results.log.chain import Chain, tied
-from results.log.records import Event, to_line
+from results.log.lines import to_line
+from results.log.records import Event
 from results.log.state import RunState, fold
 from results.run_folder import LOG_NAME
 

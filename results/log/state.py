@@ -6,7 +6,6 @@ import bisect
 import heapq
 import math
 import stat
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +17,7 @@ from results.errors import RecordError
 from results.log.chain import LONGEST_LINE, Chain
 from results.log.doubts import Derived, doubts
 from results.log.epochs import Epochs
+from results.log.lines import from_line
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -33,7 +33,6 @@ from results.log.records import (
     NodeChecked,
     OfTrial,
     Rung,
-    SpaceRecord,
     SpaceWidened,
     Status,
     StudyEnded,
@@ -43,13 +42,13 @@ from results.log.records import (
     TrialEnded,
     TrialKey,
     TrialStarted,
-    from_line,
 )
+from results.log.sense import require_point, require_space, require_start
+from results.log.tally import Tally
 from results.run_folder import LOG_NAME
 from results.schema import Value
 from results.study import Provenance, StudyRecord
 
-_OF_MODEL = f'"{ModelExported.kind}"'.encode()
 # The first words of a driver, or those of another command: what lies before them is no time of a driver's.
 _MAY_COME_AFTER_A_PAUSE = (
     StudyResumed,
@@ -153,45 +152,6 @@ class TrialState:
             self._note(epoch)
 
 
-class Tally:
-    """What the trials of a run amount to, kept up to date trial by trial: a driver of thousands cannot look at all.
-
-    Open trials are as few as there are workers; whoever needs them looks at each.
-    """
-
-    def __init__(self) -> None:
-        self.ended: Counter[Status] = Counter()  # ended trials of the search, by their status
-        self.epochs = 0  # of all that ended, retrainings too
-        self.seconds = 0.0
-        self.lengths = (0, 0, 0)  # epochs of those of the search but the baseline: how many trials, sum, sum of squares
-        self.completed: list[tuple[float, int]] = []  # (minus objective, number), sorted, of the search
-        self.others: list[tuple[float, int]] = []  # of those that ended otherwise and have one
-        self.rungs: defaultdict[int, list[float]] = defaultdict(list)  # values at each rung, see `RunState.rung_values`
-
-    def count(self, trial: TrialState, by: int = 1) -> None:
-        """Count in (1) or out (-1) a trial that has ended."""
-        n = len(trial.epochs)
-        self.epochs += by * n
-        self.seconds += by * trial.seconds
-        if trial.started.repeat is not None:
-            return
-        self.ended[trial.status] += by
-        if not trial.started.is_baseline:
-            self.lengths = (self.lengths[0] + by, self.lengths[1] + by * n, self.lengths[2] + by * n * n)
-        if trial.best is not None:
-            place = -trial.best.validation_accuracy, trial.started.trial
-            _place(self.completed if trial.status == Status.COMPLETED else self.others, place, by)
-
-    def count_rungs(self, before: Mapping[int, float], now: Mapping[int, float]) -> None:
-        """Count what a trial has reached at rungs instead of what it had before."""
-        for epoch in before.keys() | now.keys():
-            if before.get(epoch) != now.get(epoch):
-                if epoch in before:
-                    _place(self.rungs[epoch], before[epoch], -1)
-                if epoch in now:
-                    _place(self.rungs[epoch], now[epoch], 1)
-
-
 class RunState:
     """All trials of a run. `apply` is the only way to change it."""
 
@@ -288,14 +248,14 @@ class RunState:
         self._count_time(event)
         match event:
             case TrialStarted():
-                _require_point(self.space, event.parameters)
+                require_point(self.space, event.parameters)
                 self._begin(TrialState(event))
             case ModelExported():
                 self.models[event.path] = event
             case OfTrial():
                 self._apply_to_trial(event)
             case StudyStarted():
-                _require_sense(event)
+                require_start(event)
                 self.started, self.study = event, event.study
                 self.drivers.append(event.provenance)
                 self.space, self.space_fingerprint = event.space or {}, event.space_fingerprint or ""
@@ -308,9 +268,9 @@ class RunState:
             case NodeChecked():
                 self.nodes[event.node_id] = event
             case SpaceWidened():
-                _require_space(event.space)
+                require_space(event.space)
                 for (number, _), trial in self.trials.items():
-                    _require_point(event.space, {**trial.parameters, **event.carried.get(str(number), {})})
+                    require_point(event.space, {**trial.parameters, **event.carried.get(str(number), {})})
                 self.space, self.space_fingerprint = event.space, event.space_fingerprint
                 for (number, _), trial in self.trials.items():
                     trial.parameters = {**trial.parameters, **event.carried.get(str(number), {})}
@@ -416,38 +376,6 @@ class RunState:
                     self.failures = [*self.failures, event] if failed else []
 
 
-def _require_sense(started: StudyStarted) -> None:
-    """Refuse what no driver begins with."""
-    if started.validation_images is not None and started.validation_images < 1:
-        raise RecordError(f"validation_images: expected at least 1, found {started.validation_images}")
-    if started.space is not None:
-        _require_space(started.space)
-
-
-def _require_space(space: SpaceRecord) -> None:
-    parameters = space.get("parameters", {})
-    if not isinstance(parameters, Mapping) or not all("type" in spec for spec in parameters.values()):
-        raise RecordError("space: expected parameters, each with its type")
-    for name, spec in parameters.items():
-        bounds = [spec[key] for key in ("low", "high") if key in spec]
-        if not all(_is_number(bound) for bound in bounds) or not isinstance(spec.get("choices", []), list):
-            raise RecordError(f"space: {name[:40]!r}: expected numbers as bounds and a list of choices")
-
-
-def _require_point(space: Mapping[str, Any], point: Mapping[str, Value]) -> None:
-    """Refuse values that the space cannot have: tables, pages and samplers take them as they are."""
-    parameters = space.get("parameters", {})
-    for name, value in point.items():
-        spec = parameters.get(name, {})
-        is_fit = _is_number(value) if spec.get("type") in ("float", "int") else value in spec.get("choices", [value])
-        if not is_fit:
-            raise RecordError(f"{name[:40]!r}: {str(value)[:40]!r} is no value of the space")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _order(trial: TrialState) -> tuple[int, int]:
     started = trial.started
     return (-1 if started.repeat is None else started.repeat), started.trial
@@ -462,15 +390,6 @@ def _reached(trial: TrialState) -> dict[int, float]:
         if not rung.is_passed:
             break
     return reached
-
-
-def _place(ordered: list[Any], what: Any, by: int) -> None:
-    """Put something into a sorted list, or take it out of it where `by` is negative."""
-    place = bisect.bisect_left(ordered, what)
-    if by > 0:
-        ordered.insert(place, what)
-    else:
-        del ordered[place]
 
 
 def read_events(run: Path, chain: Chain | None = None) -> Iterator[Event]:
@@ -529,21 +448,6 @@ def _damaged(path: Path, number: int, why: str) -> RecordError:
         f"{path}, line {number}: damaged: {why}; restore the file from a copy, or cut it off before this line to "
         "continue from there"
     )
-
-
-def recorded_models(run: Path) -> dict[str, ModelExported]:
-    """Return the models that were written from a run's weights, by their path in it; reads no other line with care.
-
-    Raises:
-        RecordError: The line of one is damaged.
-    """
-    try:
-        with (run / LOG_NAME).open("rb") as file:
-            lines = [line for line in iter(partial(file.readline, LONGEST_LINE), b"") if _OF_MODEL in line]
-    except OSError:  # it was there a moment ago, and may hold none
-        return {}
-    events = (from_line(line) for line in lines if line.endswith(b"\n"))
-    return {event.path: event for event in events if isinstance(event, ModelExported)}
 
 
 def fold(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from results.errors import RecordError
+from results.log.lines import from_line, to_line
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -20,8 +21,6 @@ from results.log.records import (
     StudyResumed,
     TrialEnded,
     TrialStarted,
-    from_line,
-    to_line,
 )
 from results.log.state import RunState
 from results.receipt import disagreements, read_receipt, receipt_of, write_receipts

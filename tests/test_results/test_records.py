@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from results.errors import RecordError
 from results.files import is_below
-from results.log import records
+from results.log import lines
+from results.log.lines import from_line, to_line
 from results.log.recorder import EventLog
 from results.log.records import (
     ENDED,
@@ -25,8 +26,6 @@ from results.log.records import (
     StudyResumed,
     StudyStarted,
     TrialStarted,
-    from_line,
-    to_line,
 )
 from results.log.state import load_run, read_events
 from results.receipt import read_receipt, receipt_of
@@ -272,7 +271,7 @@ def test_the_short_way_to_read_a_line_takes_what_the_careful_one_takes(data: st.
     values = json.loads(to_line(data.draw(events())))
     line = json.dumps(data.draw(st.sampled_from([values, values | {"new": 1}, changed(data, values)])))
     try:
-        expected: object = records._carefully(line)
+        expected: object = lines._carefully(line)
     except SchemaError as error:
         with pytest.raises(RecordError, match=re.escape(str(error))):
             from_line(line)

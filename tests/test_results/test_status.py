@@ -227,7 +227,8 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 WRITER = """
     import os, pathlib, time
-    from results.log.records import AttemptStarted, Epoch, StudyStarted, TrialStarted, to_line
+    from results.log.lines import to_line
+    from results.log.records import AttemptStarted, Epoch, StudyStarted, TrialStarted
     from results.log.recorder import EventLog
     from results.study import Provenance, StudyRecord
     whole = os.write

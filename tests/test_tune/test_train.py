@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from results.log.recorder import EventLog
-from results.log.records import StudyStarted
+from results.log.records import ModelExported, StudyStarted
 from results.log.state import RunState, load_run, read_events
 from results.study import Provenance, StudyRecord, StudySection
 from results.tables.status import run_status, status_text
@@ -194,6 +194,19 @@ def test_ctrl_c_leaves_within_a_second_and_the_printed_command_goes_on(data, tmp
     assert resumed.returncode == 0, resumed.stderr
     assert "epoch   1/" not in resumed.stdout
     assert load_run(out).trials[0, None].status == "completed"
+
+
+def test_a_model_that_is_not_the_one_its_run_has_recorded_is_refused(trained, data, tmp_path, error):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    assert main(["evaluate", str(run / "model.keras"), str(data), "--threads", "1"]) == 0
+    described = run / "model.json"
+    record = json.loads(described.read_text())
+    assert [event.digest for event in read_events(run) if isinstance(event, ModelExported)] == [record["digest"]]
+    stripped = {"class_names": record["class_names"][::-1], "digest": None, "architecture_digest": None}
+    described.write_text(json.dumps(record | stripped))
+    message = error(["predict", str(run / "model.keras"), str(data), "--threads", "1"])
+    assert f"its digest is none, the log of {run} says {record['digest'][:12]}: it was changed; restore it" in message
 
 
 def test_commands_about_a_run_know_a_training(trained, tmp_path, capsys, error):

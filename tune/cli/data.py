@@ -13,7 +13,7 @@ import numpy as np
 
 from results.files import check_output
 from results.text import printable
-from seti_model.data.dataset import NOTES, Dataset, SplitData, remarks, require_new, write_dataset
+from seti_model.data.dataset import Dataset, SplitData, require_new, write_dataset
 from seti_model.data.importers import (
     COURSE_CLASS_NAMES,
     COURSE_USUAL_NAMES,
@@ -22,6 +22,7 @@ from seti_model.data.importers import (
     read_folder,
     read_npz,
 )
+from seti_model.data.repeated import NOTES, remarks
 from seti_model.data.simulator import simulate_beside, simulate_dataset
 from seti_model.data.splits import carve_test, split_by_fractions
 from seti_model.errors import DatasetError

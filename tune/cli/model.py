@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results.files import check_output, write_atomically
-from results.log.state import recorded_models
+from results.log.models import recorded_models
 from results.stats.metrics import classification_metrics, report_text
 from results.text import csv_cell, printable
 from seti_model.data.dataset import DATASET_FILE, Dataset

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from results.log.records import Checkpoint, Epoch, Event, Rung, RungDecision, Status, TrialEnded, from_line, to_line
+from results.log.lines import from_line, to_line
+from results.log.records import Checkpoint, Epoch, Event, Rung, RungDecision, Status, TrialEnded
 from results.log.state import RunState, TrialState
 from results.tables.ties import pack_flags
 from tune.loop.asha import decide, is_exempt
