@@ -11,6 +11,7 @@ import pytest
 from processes import write_quick_study
 from stores import WAITS_S, S3Server, s3_server
 
+from tune.cli.main import main
 from tune.storage.store import Store
 
 
@@ -75,3 +76,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a small file system cannot be mounted here")
     yield disk
     subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture
+def line(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Return a function: the words of a command -> the one line of a command that ends with exit code 2."""
+
+    def end(*words: object) -> str:
+        code = main([str(word) for word in words])
+        printed = capsys.readouterr().err
+        assert code == 2, printed
+        [said] = printed.splitlines()
+        assert "; " in said, "no next step"
+        return said.removeprefix("seti-tune: ")
+
+    return end

@@ -42,20 +42,6 @@ SPACE = {
 }
 
 
-@pytest.fixture
-def line(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Return a function: the words of a command -> the one line of a command that ends with exit code 2."""
-
-    def end(*words: object) -> str:
-        code = main([str(word) for word in words])
-        printed = capsys.readouterr().err
-        assert code == 2, printed
-        [said] = printed.splitlines()
-        return said.removeprefix("seti-tune: ")
-
-    return end
-
-
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "small"

@@ -58,21 +58,6 @@ def run(place: Path) -> Path:
     return place / "run"
 
 
-@pytest.fixture
-def line(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Return a function: the words of a command -> the one line of a command that ends with exit code 2."""
-
-    def end(*words: object) -> str:
-        code = main([str(word) for word in words])
-        printed = capsys.readouterr().err
-        assert code == 2, printed
-        [said] = printed.splitlines()
-        assert "; " in said, "no next step"
-        return said.removeprefix("seti-tune: ")
-
-    return end
-
-
 @contextmanager
 def nobody() -> Iterator[None]:
     """Run as a user without rights, where the tests run as root, who may read everything."""
