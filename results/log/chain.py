@@ -28,7 +28,7 @@ class Chain:
 
     def __init__(self) -> None:
         self.broken: list[int] = []
-        self.sum = 0  # what the next line has to have
+        self.sum = 0  # what the next line has to have, once all were followed
         self._untied = 0  # so many lines at the beginning have no sum
 
     @classmethod
@@ -53,15 +53,16 @@ class Chain:
             except ValueError:
                 is_next = False
             if not is_next:
-                before = self._look_closer(number, line)
-            before = self.sum = crc32(line, before)
+                before = self._look_closer(number, line, before)
+            before = crc32(line, before)
             yield line
+        self.sum = before
 
-    def _look_closer(self, number: int, line: bytes) -> int:
+    def _look_closer(self, number: int, line: bytes, before: int) -> int:
         """Note a break, unless the line is of before there were sums; return the sum from which its writer went on."""
         found = _TIED.search(line)
         if found is None and number == self._untied + 1:
             self._untied = number
-            return self.sum
+            return before
         self.broken.append(number)
-        return self.sum if found is None else int(found[1], 16)
+        return before if found is None else int(found[1], 16)
