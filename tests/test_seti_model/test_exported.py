@@ -282,6 +282,19 @@ def test_another_architecture_is_noticed_before_a_network_is_made_of_it(copied, 
         load_model(copied)
 
 
+def test_a_model_that_would_burst_is_refused_before_it_takes_memory(copied):
+    with (
+        zipfile.ZipFile(copied, "a", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("more", "w", force_zip64=True) as more,
+    ):
+        for _ in range(600):
+            more.write(bytes(10**6))
+    with pytest.raises(
+        ModelError, match=r"cannot be read as a Keras model \(it holds 6\d\d MB in .* MB\); export it again"
+    ):
+        load_model(copied)
+
+
 def test_a_model_without_a_digest_of_its_layers_still_has_to_fit_its_description(copied):
     description = copied.with_suffix(".json")
     record = json.loads(description.read_text()) | {"digest": None, "architecture_digest": None}
