@@ -19,7 +19,7 @@ import msgspec
 from seti_model.config import Configuration, Value
 from seti_model.data.dataset import MOST_PIXELS
 from seti_model.errors import ConfigError, ModelError
-from seti_model.files import ARCHIVE_BYTES, ARCHIVE_RATIO
+from seti_model.files import would_burst
 from seti_model.schema import JsonFile, SchemaError, read_file
 from seti_model.training.outcome import TrainedNetwork
 
@@ -88,7 +88,7 @@ def architecture_digest(model: Path) -> str:
     try:
         with zipfile.ZipFile(model) as archive:
             inside, there = sum(one.file_size for one in archive.infolist()), model.stat().st_size
-            if inside > max(ARCHIVE_BYTES, ARCHIVE_RATIO * there):
+            if would_burst(inside, there):
                 raise ValueError(f"it holds {inside / 1e6:.0f} MB in {there / 1e6:.1f} MB")
             claimed = archive.getinfo(_ARCHITECTURE).file_size
             if claimed > _MOST_ARCHITECTURE:

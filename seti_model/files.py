@@ -93,12 +93,17 @@ def check_archive(path: Path, error: type[SetiModelError]) -> None:
         there = path.stat().st_size
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, NotImplementedError):
         return
-    if claimed > max(ARCHIVE_BYTES, ARCHIVE_RATIO * there):
+    if would_burst(claimed, there):
         raise error(
             f"{path}: holds {claimed / 1e6:.0f} MB in {there / 1e6:.1f} MB; at most {ARCHIVE_BYTES / 1e6:.0f} MB, or "
             f"{ARCHIVE_RATIO} times the file, are read; save it uncompressed with numpy.savez"
         )
     require_room(f"{path}", claimed, error)
+
+
+def would_burst(inside: int, there: int) -> bool:
+    """Return whether an archive of `there` bytes claims to hold more, `inside`, than any that was made to be read."""
+    return inside > max(ARCHIVE_BYTES, ARCHIVE_RATIO * there)
 
 
 def require_room(place: str, needed: int, error: type[SetiModelError]) -> None:
