@@ -75,7 +75,7 @@ PATHS = (
         "a\x1b[31mb",
         f"a\n{STRINGS['dots']}",
     ),
-    *("=cmd()", "~nobody/x", "s3://bucket/x", "file:///x", "a\u202eb", "-", "--help", "x/../x", "\x9b31m"),
+    *("=cmd()", "~nobody/x", "s3:/bucket/x", "file:///x", "a\u202eb", "-", "--help", "x/../x", "\x9b31m"),
 )
 CONDITIONS: tuple[str, ...] = (
     "objective > nan",
