@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from results.files import inside, refuse_links
-from results.run_folder import STUDY_FILES
+from results.run_folder import LONGEST_NAME, STUDY_FILES
 from tune.errors import StudyError
 from tune.study import Study
 
@@ -122,7 +122,7 @@ def own_modules(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
     seen, waiting = set(), [name.partition(":")[0] for name in names]
     while waiting:
         top = waiting.pop().partition(".")[0]
-        if top in seen or not top.isidentifier():  # a path, which no module is
+        if top in seen or not is_module_name(top):  # a path, for instance
             continue
         seen.add(top)
         package = home / top
@@ -130,6 +130,11 @@ def own_modules(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
             if file.is_file():
                 waiting += _imported(file)
                 yield file
+
+
+def is_module_name(name: str) -> bool:
+    """Return whether a text can be the name of a module beside a study file."""
+    return name.isidentifier() and len(name.encode()) <= LONGEST_NAME
 
 
 def _imported(file: Path) -> list[str]:

@@ -141,6 +141,7 @@ _STORAGE_IS_GONE = (
     errno.EREMOTEIO,
 )
 _OF_GPU = re.compile(r"CUDA|cuDNN|cuBLAS|GPU", re.IGNORECASE)  # what TensorFlow says where a card fails
+_SHOWN, _SHOWN_ERROR = 100, 500  # letters of a name and of an error in a message
 TRACEBACK_LETTERS = 4000  # so much of a traceback is kept, from its end
 CHECKPOINT_SHARE = 0.05  # of the time of training may go into checkpoints that nobody asked for by epoch
 OnEpoch = Callable[[EpochReport], bool]
@@ -163,8 +164,8 @@ def load_trainable(name: str, folder: Path | None = None) -> Trainable:
         found: Trainable = getattr(importlib.import_module(module), function)
     except Exception as error:  # whatever a user's module does when it is imported
         raise StudyError(
-            f"[study] trainable = {name!r}: {type(error).__name__}: {error}; correct it, put the module beside the "
-            "study file or install it on every node"
+            f"[study] trainable = {name[:_SHOWN]!r}: {type(error).__name__}: {str(error)[:_SHOWN_ERROR]}; correct it, "
+            "put the module beside the study file or install it on every node"
         ) from error
     return found
 
