@@ -9,12 +9,16 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import psutil
 
 from seti_model.errors import SetiModelError
@@ -149,3 +153,11 @@ def _sync_one(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_unicode(array: npt.NDArray[Any]) -> bool:
+    """Return whether an array holds no text that cannot be: NumPy reads any 32 bits as a letter, Python does not."""
+    if array.dtype.kind != "U" or not array.size:
+        return True
+    letters = np.ascontiguousarray(array).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    return int(letters.max()) <= sys.maxunicode

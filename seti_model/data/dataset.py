@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from seti_model.data.repeated import without_duplicates
 from seti_model.errors import DatasetError
-from seti_model.files import UNREADABLE, require_file, written_whole
+from seti_model.files import UNREADABLE, is_unicode, require_file, written_whole
 from seti_model.schema import JsonFile, SchemaError, read_file
 
 Images = npt.NDArray[np.uint8]  # (n, n_time, n_freq, channels)
@@ -420,9 +420,12 @@ def _load_split(path: Path, name: str) -> SplitData:
 def _load_array(file: Path) -> npt.NDArray[Any]:
     require_file(file, DatasetError)
     try:
-        return np.asanyarray(np.load(file, mmap_mode="r", allow_pickle=False))
+        array: npt.NDArray[Any] = np.asanyarray(np.load(file, mmap_mode="r", allow_pickle=False))
     except UNREADABLE as error:
         raise DatasetError(f"{file}: cannot be read ({error}); make the data set again") from error
+    if not is_unicode(array):
+        raise DatasetError(f"{file}: holds what is no text; make the data set again")
+    return array
 
 
 def _load_truth(file: Path) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from seti_model.data.dataset import MOST_PIXELS, Groups, Images, Labels, Source, SplitData
 from seti_model.errors import DatasetError
-from seti_model.files import UNREADABLE, check_archive, require_file, require_room
+from seti_model.files import UNREADABLE, check_archive, is_unicode, require_file, require_room
 
 # The true meaning of the one-hot index in the course files.
 COURSE_CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
@@ -226,6 +226,9 @@ def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     foreign = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
     if foreign:
         raise DatasetError(f"{path}: {foreign[0]!r} is no array; save it with numpy.savez")
+    for name, array in arrays.items():
+        if not is_unicode(array):
+            raise DatasetError(f"{path}: {name!r} holds what is no text; save it with numpy.savez")
     return arrays
 
 

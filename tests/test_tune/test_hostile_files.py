@@ -236,6 +236,18 @@ def test_groups_that_are_no_texts(tmp_path: Path, dataset: Path, line: Callable[
     assert Dataset.open(dataset).splits == ("train", "validation", "test")
 
 
+def test_texts_that_are_none(tmp_path: Path, dataset: Path, line: Callable[..., str]) -> None:
+    texts = np.array([0xD7, 0x1100000], np.uint32).view("<U1")
+    images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 0, 1])
+    np.savez(tmp_path / "x.npz", x=images, y=labels, class_names=texts)
+    found = line("data", "import", tmp_path / "out", "--npz", tmp_path / "x.npz", "--fractions", "0.5,0.3,0.2")
+    assert "'class_names' holds what is no text; save it with numpy.savez" in found
+    shutil.copytree(dataset, tmp_path / "data")
+    for split, n in (("train", 8), ("validation", 4), ("test", 4)):
+        np.save(tmp_path / "data" / f"{split}_groups.npy", np.resize(texts, n))
+    assert "_groups.npy: holds what is no text; make the data set again" in line("data", "describe", tmp_path / "data")
+
+
 # Paths and links ---------------------------------------------------------------------------------------------
 
 
