@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from results.log.records import ENDED, RungDecision, Status
 from results.log.state import RunState, TrialState
 from results.stats.intervals import wilson_interval
-from results.tables.ties import objective
 
 TOP_SHARE = 3  # one exempt trial in three counts as a top one
 MIN_EXEMPT = 3  # with fewer there is no best third
@@ -87,7 +86,7 @@ def audit(state: RunState) -> Audit:
     rungs = []
     for epoch in epochs:
         here = [t for t in completed if epoch in t.rungs]
-        correlation = _spearman([t.rungs[epoch].value for t in here], [objective(t) for t in here])
+        correlation = _spearman([t.rungs[epoch].value for t in here], [t.value for t in here])
         rungs.append(RungAudit(epoch, len(here), correlation, _count(exempt, top, (epoch,))))
     return Audit(tuple(rungs), _count(exempt, top, epochs), epochs_spent(state))
 
@@ -97,14 +96,14 @@ def _top(exempt: Sequence[TrialState]) -> set[int]:
     if len(exempt) < MIN_EXEMPT:
         return set()
     places = -(-len(exempt) // TOP_SHARE)
-    last = sorted(map(objective, exempt), reverse=True)[places - 1]
-    return {t.started.trial for t in exempt if objective(t) >= last}
+    last = sorted((t.merit for t in exempt), reverse=True)[places - 1]
+    return {t.started.trial for t in exempt if t.merit >= last}
 
 
 def _count(exempt: Sequence[TrialState], top: set[int], epochs: Sequence[int]) -> ExemptTrials:
-    here = {t.started.trial: [t.rungs[epoch] for epoch in epochs if epoch in t.rungs] for t in exempt}
-    decided = {number for number, rungs in here.items() if rungs}
-    would_stop = {number for number, rungs in here.items() if not all(rung.is_passed for rung in rungs)}
+    here = {t.started.trial: [t.passes(t.rungs[epoch]) for epoch in epochs if epoch in t.rungs] for t in exempt}
+    decided = {number for number, passed in here.items() if passed}
+    would_stop = {number for number, passed in here.items() if not all(passed)}
     return ExemptTrials(len(decided), len(would_stop), len(decided & top), len(top & would_stop))
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from results.log.state import RunState, TrialState
 from results.stats.intervals import PairedDifference
-from results.tables.ties import objective, paired_difference, validation_images
+from results.tables.ties import paired_difference, validation_images
 
 # By name the field and its value where a configuration does not have it, as those of before did not.
 CHOICES = {"preparation": ("prepare.steps", "none"), "family": ("network.family", "course")}
@@ -61,7 +62,7 @@ def contrasts(state: RunState) -> tuple[Contrast, ...]:
 
 def _best(trials: Iterable[TrialState]) -> TrialState | None:
     """Return the trial that reached most, the first of equals."""
-    return max(trials, key=objective, default=None)
+    return max(trials, key=attrgetter("merit"), default=None)
 
 
 def _choices(trial: TrialState) -> dict[str, str]:

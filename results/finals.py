@@ -10,17 +10,19 @@ import io
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from results.errors import RecordError
 from results.files import inside, read_moderate
 from results.log.records import FinalsDecided, Status
 from results.log.state import RunState, TrialState
+from results.objective import Objective
 from results.predictions import Predictions, read_predictions
 from results.run_folder import DESCRIPTION, MODEL, VALIDATION_PREDICTIONS
 from results.schema import SchemaError, parse_json
@@ -34,10 +36,17 @@ from results.stats.detection import (
     signal_scores,
     threshold_at_rate,
 )
-from results.stats.intervals import Estimate
+from results.stats.intervals import Estimate, PairedDifference, paired_difference_interval
 from results.stats.metrics import ClassificationMetrics, classification_metrics
-from results.stats.seeds import RetrainedAccuracy, accuracy_over_retrainings, objective_over_retrainings
-from results.tables.ties import objective
+from results.stats.objectives import drawn_difference, drawn_values, interval, objective_value
+from results.stats.seeds import (
+    RetrainedMean,
+    accuracy_over_retrainings,
+    difference_over_retrainings,
+    drawn_difference_over_retrainings,
+    drawn_over_retrainings,
+    objective_over_retrainings,
+)
 from results.text import csv_cell
 
 NOISE = "noise"  # the class without a signal, by its name
@@ -57,11 +66,17 @@ class Standing:
     repeats: tuple[int, ...]
     objectives: tuple[float, ...]
     lost: tuple[str, ...]
+    ranked_by: Objective = field(default_factory=Objective)
 
     @property
     def mean(self) -> float:
         """Mean objective over the completed retrainings; NaN without one."""
         return statistics.fmean(self.objectives) if self.objectives else math.nan
+
+    @property
+    def merit(self) -> float:
+        """The mean, the higher the better; -inf without one."""
+        return self.ranked_by.merit(self.mean) if self.objectives else -math.inf
 
     @property
     def over_seeds(self) -> Estimate:
@@ -75,13 +90,13 @@ class Standing:
 
     @property
     def optimism(self) -> float:
-        """What the search promised beyond the mean of the retrainings."""
-        return self.searched - self.mean
+        """What the search promised beyond the mean of the retrainings; of a loss, by how much it was too low."""
+        return self.ranked_by.merit(self.searched - self.mean)
 
     @property
     def best_repeat(self) -> int:
-        """The retraining of the highest objective, the first of equals."""
-        return self.repeats[self.objectives.index(max(self.objectives))]
+        """The retraining of the best objective, the first of equals."""
+        return self.repeats[self.objectives.index(max(self.objectives, key=self.ranked_by.merit))]
 
 
 def finalists(state: RunState, wanted: int, most: int) -> list[TrialState]:
@@ -93,8 +108,8 @@ def finalists(state: RunState, wanted: int, most: int) -> list[TrialState]:
     ranked = state.ranked(max(wanted, most))
     if not ranked:
         return []
-    last = objective(ranked[min(wanted, len(ranked)) - 1])
-    chosen = ranked[:wanted] + [t for t in ranked[wanted:most] if objective(t) == last]
+    last = ranked[min(wanted, len(ranked)) - 1].merit
+    chosen = ranked[:wanted] + [t for t in ranked[wanted:most] if t.merit == last]
     baseline = [t for t in state.baselines if t.status in (Status.COMPLETED, Status.DIVERGED)]
     return chosen + [t for t in baseline if t not in chosen]
 
@@ -102,7 +117,7 @@ def finalists(state: RunState, wanted: int, most: int) -> list[TrialState]:
 def standings(state: RunState, trials: Sequence[int], seeds: int) -> list[Standing]:
     """Return how the finalists stand, best first: all seeds completed before some, then by mean, then by number."""
     found = [_standing(state, trial, seeds) for trial in trials]
-    return sorted(found, key=lambda s: (-len(s.objectives), -s.mean if s.objectives else 0.0, s.trial))
+    return sorted(found, key=lambda s: (-len(s.objectives), -s.merit, s.trial))
 
 
 def decide(state: RunState, trials: Sequence[int], seeds: int) -> FinalsDecided | None:
@@ -136,10 +151,11 @@ def _standing(state: RunState, trial: int, seeds: int) -> Standing:
     return Standing(
         trial=trial,
         is_baseline=of.started.is_baseline,
-        searched=of.best.validation_accuracy if of.best else math.nan,
+        searched=of.value,
         repeats=tuple(done),
-        objectives=tuple(objective(t) for t in done.values()),
+        objectives=tuple(t.value for t in done.values()),
         lost=tuple(f"{t.status}: {t.ended.reason}" for r, t in runs.items() if r not in done and t.ended),
+        ranked_by=of.objective,
     )
 
 
@@ -163,6 +179,7 @@ class Tested:
     repeats: tuple[int, ...]
     predictions: tuple[Predictions, ...]
     delivered: int
+    ranked_by: Objective = field(default_factory=Objective)
 
     @property
     def of_delivered(self) -> Predictions:
@@ -175,11 +192,24 @@ class Tested:
         p = self.of_delivered
         return classification_metrics(p.y_true, p.y_prob, p.class_names)
 
-    @property
-    def accuracy(self) -> Estimate:
-        """Accuracy of that retraining."""
-        m = self.metrics
-        return Estimate(m.accuracy, m.accuracy_low, m.accuracy_high)
+    @cached_property
+    def objective(self) -> Estimate:
+        """The objective of that retraining on the test images."""
+        if self.ranked_by.is_accuracy:
+            m = self.metrics
+            return Estimate(m.accuracy, m.accuracy_low, m.accuracy_high)
+        place = self.repeats.index(self.delivered)
+        return interval(self.ranked_by, self.values[place], self.drawn[place])
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:
+        """The objective of each retraining on the test images."""
+        return tuple(objective_value(self.ranked_by, p.y_true, p.y_prob, p.class_names) for p in self.predictions)
+
+    @cached_property
+    def drawn(self) -> npt.NDArray[np.float64]:
+        """The same of resampled images, (retrainings, draws)."""
+        return np.stack([drawn_values(self.ranked_by, p.y_true, p.y_prob, p.class_names) for p in self.predictions])
 
     @cached_property
     def numbers(self) -> DeliveredEstimates:
@@ -188,10 +218,36 @@ class Tested:
         return delivered_estimates(p.y_true, p.y_prob, p.class_names)
 
     @cached_property
-    def over_retrainings(self) -> RetrainedAccuracy | None:
-        """Accuracy of the configuration, seeds and images both random; None from a single seed or image."""
+    def over_retrainings(self) -> RetrainedMean | None:
+        """The objective of the configuration, seeds and images both random; None from a single seed or image."""
         correct = np.stack([p.correct for p in self.predictions])
-        return accuracy_over_retrainings(correct) if min(correct.shape) > 1 else None
+        if min(correct.shape) < 2:
+            return None
+        if self.ranked_by.is_accuracy:
+            return accuracy_over_retrainings(correct)
+        is_share = not self.ranked_by.is_minimised
+        return drawn_over_retrainings(self.values, self.drawn, correct.shape[1], is_share=is_share)
+
+
+def models_difference(a: Tested, b: Tested) -> PairedDifference:
+    """Return the objective of one delivered model minus that of another on the same images."""
+    if a.ranked_by.is_accuracy:
+        return paired_difference_interval(a.of_delivered.correct, b.of_delivered.correct)
+    n, places = len(a.of_delivered.y_true), [one.repeats.index(one.delivered) for one in (a, b)]
+    (of_a, of_b), (drawn_a, drawn_b) = (
+        [one.values[place] for one, place in zip((a, b), places, strict=True)],
+        [one.drawn[place] for one, place in zip((a, b), places, strict=True)],
+    )
+    return drawn_difference(of_a, of_b, drawn_a, drawn_b, n)
+
+
+def configurations_difference(a: Tested, b: Tested) -> Estimate:
+    """Return the objective of one configuration minus that of another over their retrainings."""
+    if a.ranked_by.is_accuracy:
+        of_a, of_b = (np.stack([p.correct for p in one.predictions]) for one in (a, b))
+        return difference_over_retrainings(of_a, of_b)
+    n = len(a.of_delivered.y_true)
+    return drawn_difference_over_retrainings((a.values, a.drawn), (b.values, b.drawn), n)
 
 
 @dataclass(frozen=True)
@@ -228,7 +284,7 @@ def read_tested(run: Path, state: RunState, stand: Sequence[Standing]) -> list[T
         best = next(s for s in stand if s.trial == trial)
         if best.objectives and best.best_repeat in repeats:
             predictions = tuple(_read(run, state, trial, repeat) for repeat in repeats)
-            tested.append(Tested(role, trial, repeats, predictions, best.best_repeat))
+            tested.append(Tested(role, trial, repeats, predictions, best.best_repeat, state.study.objective))
     return tested
 
 

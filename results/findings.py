@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from results.audit import Audit, audit
 from results.difference import Contrast, contrasts
 from results.files import read_moderate, write_atomically
@@ -18,8 +16,10 @@ from results.finals import (
     Standing,
     Tested,
     baseline_of,
+    configurations_difference,
     detections,
     is_delivered,
+    models_difference,
     read_tested,
     recall_against_physics,
     standings,
@@ -32,8 +32,7 @@ from results.run_folder import IMPORTANCE
 from results.schema import SchemaError, read_json, to_json
 from results.stats.bootstrap import PairedEstimates, paired_estimates
 from results.stats.detection import RecallCurve
-from results.stats.intervals import Estimate, PairedDifference, paired_difference_interval
-from results.stats.seeds import difference_over_retrainings
+from results.stats.intervals import Estimate, PairedDifference
 from results.tables.leaderboard import leaderboard_table, rank_trials
 from results.tables.table import Table
 
@@ -150,15 +149,12 @@ class Findings:
 
     @cached_property
     def models_differ(self) -> PairedDifference | None:
-        """Accuracy of the delivered model minus that of the baseline's on the same images; None without both."""
-        if self._pair is None:
-            return None
-        winner, baseline = self._pair
-        return paired_difference_interval(winner.of_delivered.correct, baseline.of_delivered.correct)
+        """Objective of the delivered model minus that of the baseline's on the same images; None without both."""
+        return None if self._pair is None else models_difference(*self._pair)
 
     @cached_property
     def models_differ_by_bootstrap(self) -> PairedEstimates | None:
-        """The same by bootstrap, with macro F1 beside accuracy."""
+        """Accuracy and macro F1 of these models by bootstrap."""
         if self._pair is None:
             return None
         winner, baseline = (one.of_delivered for one in self._pair)
@@ -166,11 +162,10 @@ class Findings:
 
     @cached_property
     def configurations_differ(self) -> Estimate | None:
-        """Accuracy of the winner minus that of the baseline over retrainings; None where either has none."""
+        """Objective of the winner minus that of the baseline over retrainings; None where either has none."""
         if self._pair is None or any(one.over_retrainings is None for one in self._pair):
             return None
-        winner, baseline = (np.stack([p.correct for p in one.predictions]) for one in self._pair)
-        return difference_over_retrainings(winner, baseline)
+        return configurations_difference(*self._pair)
 
     @cached_property
     def detections(self) -> list[DetectionRow]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from results.errors import RecordError
 from results.files import read_moderate, write_atomically
 from results.log.records import Status, TrialKey, trial_name
 from results.log.state import RunState, TrialState
+from results.objective import Objective
 from results.run_folder import RECEIPTS, receipt_path
 from results.schema import SchemaError, Value, parse_json, read, to_json
-from results.study import DataSection, Provenance
+from results.study import Amount, Count, DataSection, Natural, Provenance
 
 RECEIPT_VERSION = 1
 _MAY_DIFFER = ("study", "folder", "data", "own_code", "model_digest")
@@ -55,11 +56,11 @@ class Receipt:
     data_digest: str | None
     validation_images: int | None
     init_digest: str | None  # of the weights it started from; None where they were drawn
-    threads: int
-    gpus: float
+    threads: Natural
+    gpus: Amount
     environments: tuple[Environment, ...]
-    max_epochs: int
-    epochs: int  # the last one
+    max_epochs: Natural
+    epochs: Count  # the last one
     status: Status
     validation_accuracies: tuple[float | None, ...]
     objective: float | None
@@ -68,6 +69,7 @@ class Receipt:
     best_weights_digest: str | None
     own_code: str | None = None  # SHA-256 of the user's modules beside the study file, hex
     model_digest: str | None = None  # of the model that was written of its best epoch, as its description has it
+    ranked_by: Objective = field(default_factory=Objective)  # what `objective` is a value of
 
     @property
     def key(self) -> TrialKey:
@@ -121,10 +123,11 @@ def receipt_of(state: RunState, key: TrialKey) -> Receipt:
         epochs=last.epoch if last else 0,
         status=trial.status,
         validation_accuracies=tuple(_finite(trial.epochs[n].validation_accuracy) for n in sorted(trial.epochs)),
-        objective=best.validation_accuracy if best else None,
+        objective=best.value if best else None,
         best_epoch=best.epoch if best else None,
         weights_digest=last.weights_digest if last else None,
         best_weights_digest=last.best_weights_digest if last else None,
+        ranked_by=trial.objective,
         own_code=trial.provenance.get(last.attempt, Provenance()).own_code if last else None,
         model_digest=next((model.digest for model in reversed(state.models.values()) if model.key == key), None),
     )

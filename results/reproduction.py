@@ -44,14 +44,10 @@ class Repetition:
     """What a repetition gave, after its last epoch; `ended_early` says why it had fewer epochs than the trial."""
 
     validation_accuracies: tuple[float, ...]
+    objective: float | None  # the best one of all epochs
     weights_digest: str | None
     best_weights_digest: str | None
     ended_early: str | None = None
-
-    @property
-    def objective(self) -> float | None:
-        """The highest finite validation accuracy."""
-        return max((a for a in self.validation_accuracies if math.isfinite(a)), default=None)
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ def differences(receipt: Receipt, setting: Setting, disagreements: Sequence[str]
 
 
 def tolerance(receipt: Receipt, setting: Setting, state: RunState | None) -> tuple[float, float] | str:
-    """Return between which validation accuracies a further retraining is expected, or why that cannot be said."""
+    """Return between which objectives a further retraining is expected, or why that cannot be said."""
     if state is None:
         return "the run with its finals is not here"
     if receipt.data_digest != setting.data_digest:
@@ -99,7 +95,7 @@ def tolerance(receipt: Receipt, setting: Setting, state: RunState | None) -> tup
     if receipt.status != Status.COMPLETED:
         return f"the trial was {receipt.status} after epoch {receipt.epochs} of {receipt.max_epochs}"
     same = [
-        t.best.validation_accuracy
+        t.value
         for t in state.final_trials()
         if t.started.trial == receipt.trial and t.status == Status.COMPLETED and t.best is not None
         if t.started.configuration == receipt.configuration
@@ -166,7 +162,7 @@ def _sameness(receipt: Receipt, done: Repetition) -> str | None:
 def _reached(receipt: Receipt, done: Repetition) -> str:
     was, is_now = ("none" if a is None else f"{a:.4f}" for a in (receipt.objective, done.objective))
     early = f", {done.ended_early}" if done.ended_early else ""
-    return f"Best validation accuracy {is_now}, recorded {was}{early}"
+    return f"Best validation {receipt.ranked_by.words} {is_now}, recorded {was}{early}"
 
 
 def _changed(name: str, recorded: Iterable[Any], now: Any) -> str | None:
@@ -195,5 +191,5 @@ def _short(value: Any) -> str:
 def to_mapping(answer: Answer, setting: Setting, done: Repetition) -> dict[str, Any]:
     """Return all of it as JSON can hold it; accuracies that are not finite are None."""
     accuracies = [_finite(a) for a in done.validation_accuracies]
-    repetition = dataclasses.asdict(done) | {"validation_accuracies": accuracies, "objective": done.objective}
+    repetition = dataclasses.asdict(done) | {"validation_accuracies": accuracies}
     return {"answer": dataclasses.asdict(answer), "setting": dataclasses.asdict(setting), "repetition": repetition}

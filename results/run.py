@@ -32,7 +32,7 @@ SPLITS = ("test", "validation")
 class Trial:
     """One trial of the search, or one retraining of the finals; `reason` says why it ended.
 
-    `objective` is the validation accuracy at `best_epoch`, whose weights are kept; both are None before any epoch.
+    `objective` is that of `best_epoch`, whose weights are kept; both are None before any epoch.
     `parameters` is the point of the space, `configuration` everything the training function was given.
     """
 
@@ -62,7 +62,7 @@ class Trial:
             parameters=dict(trial.parameters),
             configuration=dict(started.configuration),
             seed=started.seed,
-            objective=best.validation_accuracy if best else None,
+            objective=best.value if best else None,
             best_epoch=best.epoch if best else None,
             epochs=tuple(trial.epochs[n] for n in sorted(trial.epochs)),
             rungs=tuple(trial.rungs[n] for n in sorted(trial.rungs)),

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from results.commands import command
+from results.objective import Name, Objective
 from results.schema import Value
 
 NETWORK = "tune.trial:train_network"  # ours, as logs and receipts name it wherever its code lies
@@ -45,6 +46,11 @@ class StudySection:
     trials: Annotated[Natural, MAY_CHANGE] = 40  # all in all, the baseline (trial 0) among them
     max_epochs: Natural = 12  # of a trial that is not stopped
     seed: Seed = 0  # what is proposed, and each training's own seed, follow from it
+    # of the validation images: by it epochs, trials and finalists are ranked; loss is minimised, all others maximised
+    objective: Name = "accuracy"
+    background: str = "noise"  # the class without a signal, for `recall_at_false_alarm`
+    # share of the background that may be taken for a signal, for `recall_at_false_alarm`
+    false_alarm: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     time_limit_h: Annotated[Amount | None, MAY_CHANGE] = None  # no new trial starts after it
     # of a training function that raises or finds no memory; deaths of workers do not count
     max_retries: Annotated[Count, MAY_CHANGE] = 2
@@ -194,6 +200,11 @@ class StudyRecord:
     storage: StorageSection = field(default_factory=StorageSection)
     fixed: Mapping[str, Value] = field(default_factory=dict)
     baseline: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def objective(self) -> Objective:
+        """By what epochs, trials and finalists are ranked."""
+        return Objective(self.study.objective, self.study.background, self.study.false_alarm)
 
 
 @dataclass(frozen=True)

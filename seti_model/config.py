@@ -21,6 +21,8 @@ SHIFTS = ("fraction", WHOLE)
 COSINE = "cosine"
 EPOCHS = "training.epochs"
 SCHEDULES = ("staircase", COSINE)
+BALANCED = "balanced"
+CLASS_WEIGHTS = ("equal", BALANCED)
 COURSE = "course"  # the family of the baseline, whose fields are those of [network]
 _OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # module:Class
 
@@ -96,6 +98,8 @@ class TrainingConfig:
     # Training batches over which batch-normalisation statistics are recomputed before each validation; 0 keeps
     # the moving averages. Without it early validation accuracy measures their lag, not the configuration.
     recalibration_batches: int = 16  # to recompute batch-normalisation statistics before each validation; 0: never
+    # of the loss while training: `"equal"`, or `"balanced"`, by which each class counts as much as any other
+    class_weights: str = "equal"
     frozen_blocks: int = 0  # the first so many blocks stay as an earlier model has them
 
     def __post_init__(self) -> None:
@@ -109,6 +113,7 @@ class TrainingConfig:
         _within("training.frozen_blocks", self.frozen_blocks, 0, MAX_BLOCKS)
         _one_of("training.precision", self.precision, PRECISIONS)
         _one_of("training.schedule", self.schedule, SCHEDULES)
+        _one_of("training.class_weights", self.class_weights, CLASS_WEIGHTS)
 
 
 @dataclass(frozen=True)

@@ -269,6 +269,7 @@ def _single(source: Source, setting: Setting) -> Single:
         threads=setting.threads,
         gpus=setting.gpus,
         init_from=initial_weights(source),
+        objective=receipt.ranked_by,
     )
     folder = None if receipt.folder is None else Path(receipt.folder)
     return Single(receipt.study, terms, receipt.seed, setting.init_digest, receipt.trainable, folder, receipt.data)
@@ -295,6 +296,7 @@ def _repetition(trial: TrialState) -> Repetition:
         early = f"it diverged: {ended.reason}" if ended.status == Status.DIVERGED else ended.reason
     return Repetition(
         validation_accuracies=tuple(epoch.validation_accuracy for _, epoch in sorted(trial.epochs.items())),
+        objective=trial.value if trial.best else None,
         weights_digest=None if last is None else last.weights_digest,
         best_weights_digest=None if last is None else last.best_weights_digest,
         ended_early=early,

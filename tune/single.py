@@ -63,6 +63,9 @@ class Single:
             trials=1,
             max_epochs=terms.max_epochs,
             seed=self.seed,
+            objective=terms.objective.name,
+            background=terms.objective.background,
+            false_alarm=terms.objective.false_alarm,
             trainable=self.trainable,
             init_from=None if terms.init_from is None else str(terms.init_from),
         )

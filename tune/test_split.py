@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from results.errors import RecordError
 from results.files import LEDGER, read_moderate
+from results.log.reading import read_events
 from results.log.recorder import EventLog
 from results.log.records import TestUnlocked, utc_now
-from results.log.state import RunState, load_run, read_events
+from results.log.state import RunState, load_run
 from results.run_folder import LOG_NAME
 from results.schema import SchemaError, read_json, to_json
 from seti_model.errors import DatasetError

@@ -17,7 +17,7 @@ import sysconfig
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from results.log.records import Measured
+from results.objective import Objective
 from results.schema import Value
 from results.study import NETWORK
 from seti_model.config import Configuration
@@ -61,7 +62,7 @@ class Task:
     after others it saves time if the worker dies. A worker that has grown above `memory_mb` (10**6 bytes) is replaced
     after an epoch with a checkpoint. On a cluster it may run on `nodes`, by Ray's identity. With `storage` nothing is
     shared but a store at this address; the worker then gives the trainable paths on its own disk
-    (`tune.storage.scratch`).
+    (`tune.storage.scratch`). The search ranks by `objective`.
     """
 
     trial: int
@@ -79,6 +80,7 @@ class Task:
     memory_mb: float | None = None
     nodes: tuple[str, ...] | None = None
     storage: str | None = None
+    objective: Objective = field(default_factory=Objective)
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,15 @@ class EpochReport(Measured):
 
     `checkpoint` is a folder or file below `task.checkpoint_folder` from which this very epoch can be continued.
     `validation_correct` says of each validation image whether it was right, (n_validation,); with it the leaderboard
-    marks ties. Where a trainable leaves out `seconds` they are the time since its attempt began or since its last
-    report.
+    marks ties. Where the study ranks by another objective than the accuracy, `metrics` holds it by its name, such as
+    `{"macro_f1": 0.83}`, and `validation_drawn` may hold what `results.stats.objectives.drawn_values` gives of the
+    validation images, (200,), with which ties are marked. Where a trainable leaves out `seconds` they are the time
+    since its attempt began or since its last report.
     """
 
+    metrics: Mapping[str, float] = field(default_factory=dict)
     validation_correct: Sequence[bool] | None = None
+    validation_drawn: Sequence[float] | None = None
     checkpoint: Path | None = None
     checkpoint_bytes: int = 0
     checkpoint_digest: str = ""
@@ -173,9 +179,17 @@ def load_trainable(name: str, folder: Path | None = None) -> Trainable:
 def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
     """Train a Keras network: the trainable of every study that names no other."""
     prepare_process(task.threads, gpu=task.gpus > 0)
+    from results.stats.objectives import drawn_values, objective_value
     from seti_model.training.train import Checkpoints, train
 
+    objective, labels, names = task.objective, data.validation.labels, data.class_names
+
+    def drawn(probabilities: Any) -> list[float]:
+        values: list[float] = drawn_values(objective, labels, probabilities, names).tolist()
+        return values
+
     def report(result: outcome.EpochResult) -> bool:
+        found = result.validation_probabilities
         measured = EpochReport(
             epoch=result.epoch,
             validation_accuracy=result.validation_accuracy,
@@ -191,10 +205,16 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
             model_parameters=result.model_parameters,
             weights_digest=result.weights_digest,
             best_weights_digest=result.best_weights_digest,
+            metrics={} if result.merit is None else {objective.name: objective.merit(result.merit)},
             validation_correct=result.validation_correct,
+            validation_drawn=None if criterion is None or found is None else drawn(found),
         )
         return on_epoch(measured if result.checkpoint is None else _with_checkpoint(measured, result.checkpoint))
 
+    def merit(labels: Any, probabilities: Any) -> float:
+        return objective.merit(objective_value(objective, labels, probabilities, names))
+
+    criterion = None if objective.is_accuracy else outcome.Criterion(objective.identity, merit)
     try:
         train(
             Configuration.from_mapping(task.configuration),
@@ -203,6 +223,7 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
             on_epoch=report,
             init_from=task.init_from,
             resume_from=task.resume_from,
+            criterion=criterion,
             checkpoints=Checkpoints(task.checkpoint_folder, share=CHECKPOINT_SHARE, epochs=task.checkpoint_epochs),
         )
     except outcome.Diverged as error:

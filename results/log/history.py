@@ -19,7 +19,7 @@ class Step:
     """The search had a new best: its value, and what had been spent by then."""
 
     trial: int
-    value: float  # validation accuracy
+    value: float  # of the objective
     epochs: int  # of all trials of the search, repeated ones too
     hours: float  # wall time of the drivers
 
@@ -75,9 +75,9 @@ class _Reader:
             return
         self._search_epochs += 1
         best = self._steps[-1] if self._steps else None
-        value = event.validation_accuracy
+        value, merit = event.value, state.study.objective.merit
         now = self._search_epochs, state.spent_s / 3600
-        if math.isfinite(value) and (best is None or value > best.value):
+        if math.isfinite(value) and (best is None or merit(value) > merit(best.value)):
             best = Step(event.trial, value, *now)
             self._steps.append(best)
         self._last = None if best is None else Step(best.trial, best.value, *now)

@@ -236,7 +236,15 @@ class Epoch(Measured, OfAttempt):
     """One epoch of one attempt; losses are mean cross-entropies, accuracies fractions, `seconds` wall time."""
 
     kind: ClassVar[str] = "epoch"
+    objective: float | None = None  # what the study ranks by; none: the validation accuracy
     validation_correct: str | None = None  # of a new best: which validation images were right, see `ties.py`
+    # of a new best, where the objective is not the accuracy: its value on resampled images, see `objectives.py`
+    validation_drawn: str | None = None
+
+    @property
+    def value(self) -> float:
+        """The objective after this epoch."""
+        return self.validation_accuracy if self.objective is None else self.objective
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -256,7 +264,7 @@ class Checkpoint(OfAttempt):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rung(OfTrial):
-    """A decision of ASHA: `value` is the trial's best so far, `better` of `seen` values lie above it."""
+    """A decision of ASHA: `value` is the trial's best so far, `better` of `seen` values are better."""
 
     kind: ClassVar[str] = "rung"
     epoch: int
@@ -265,11 +273,6 @@ class Rung(OfTrial):
     better: int
     cutoff: float
     decision: RungDecision
-
-    @property
-    def is_passed(self) -> bool:
-        """Whether the trial goes on by its value alone, exempt or not."""
-        return self.value >= self.cutoff
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import bisect
 import heapq
 import math
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from results.errors import RecordError
-from results.log.chain import LONGEST_LINE, Chain
+from results.log.chain import Chain
 from results.log.doubts import Derived, doubts
 from results.log.epochs import Epochs
-from results.log.lines import from_line
+from results.log.reading import read_events
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -45,6 +43,7 @@ from results.log.records import (
 )
 from results.log.sense import require_point, require_space, require_start
 from results.log.tally import Tally
+from results.objective import Objective
 from results.run_folder import LOG_NAME
 from results.schema import Value
 from results.study import Provenance, StudyRecord
@@ -66,6 +65,7 @@ class TrialState:
     """What is known of one trial. Epochs repeated after a crash supersede the earlier ones."""
 
     started: TrialStarted
+    objective: Objective = field(default_factory=Objective)  # by which its epochs are ranked
     epochs: Epochs = field(default_factory=Epochs)  # changed by `add_epoch` and `cut` alone
     rungs: dict[int, Rung] = field(default_factory=dict)
     attempts: dict[int, AttemptStarted] = field(default_factory=dict)
@@ -76,9 +76,9 @@ class TrialState:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     ended: TrialEnded | None = None
     parameters: Mapping[str, Value] = field(init=False)  # the point of the present space, added parameters too
-    best: Epoch | None = field(default=None, init=False)  # whose weights are kept: highest finite, the first of equals
+    best: Epoch | None = field(default=None, init=False)  # whose weights are kept: best finite, the first of equals
     last: Epoch | None = field(default=None, init=False)  # the latest
-    _highest: float = field(default=-math.inf, init=False)  # of all validation accuracies
+    _highest: float = field(default=-math.inf, init=False)  # merit of all epochs
 
     def __post_init__(self) -> None:
         self.parameters = self.started.parameters
@@ -87,6 +87,16 @@ class TrialState:
     def status(self) -> Status:
         """Completed, stopped, diverged, failed, or running while none of them."""
         return self.ended.status if self.ended else Status.RUNNING
+
+    @property
+    def value(self) -> float:
+        """The objective at the epoch whose weights are kept; NaN without one."""
+        return self.best.value if self.best else math.nan
+
+    @property
+    def merit(self) -> float:
+        """The same, the higher the better; -inf, below all others, without one."""
+        return self.objective.merit(self.best.value) if self.best else -math.inf
 
     @property
     def checkpoint(self) -> Checkpoint | None:
@@ -126,11 +136,15 @@ class TrialState:
         self.cut(self.checkpoint.epoch if self.checkpoint else 0)
         self.ended = None
 
-    def value_at(self, epoch: int) -> float:
-        """Return the best validation accuracy up to and including `epoch`: what a rung compares."""
+    def merit_at(self, epoch: int) -> float:
+        """Return the best merit up to and including `epoch`: what a rung compares."""
         if self.last is not None and epoch >= self.last.epoch:
             return self._highest
-        return max((e.validation_accuracy for n, e in self.epochs.items() if n <= epoch), default=float("-inf"))
+        return max((self.objective.merit(e.value) for n, e in self.epochs.items() if n <= epoch), default=-math.inf)
+
+    def passes(self, rung: Rung) -> bool:
+        """Return whether the trial goes on by its value at a rung alone, exempt or not."""
+        return self.objective.merit(rung.value) >= self.objective.merit(rung.cutoff)
 
     def open_attempt(self) -> int | None:
         """Return the attempt that has started and not ended, if there is one."""
@@ -139,10 +153,10 @@ class TrialState:
 
     def _note(self, epoch: Epoch) -> None:
         """Compare an epoch with the best and the last of those before it."""
-        value, best = epoch.validation_accuracy, self.best
-        if math.isfinite(value) and (best is None or (value, -epoch.epoch) > (best.validation_accuracy, -best.epoch)):
+        merit, best = self.objective.merit(epoch.value), self.best
+        if math.isfinite(merit) and (best is None or (merit, -epoch.epoch) > (self.merit, -best.epoch)):
             self.best = epoch
-        self._highest = max(self._highest, value)
+        self._highest = max(self._highest, merit)
         if self.last is None or epoch.epoch > self.last.epoch:
             self.last = epoch
 
@@ -158,6 +172,7 @@ class RunState:
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.started: StudyStarted | None = None
         self.study = StudyRecord()
+        self._objective = Objective()
         self.space: Mapping[str, Any] = {}  # as it is now, and its fingerprint
         self.space_fingerprint = ""
         self.drivers: list[Provenance] = []  # the provenance of each, in turn
@@ -224,7 +239,7 @@ class RunState:
         return sorted(self.open.values(), key=_order)
 
     def ranked(self, most: int | None = None) -> list[TrialState]:
-        """Return the completed trials of the search by falling objective, equals by number; at most so many."""
+        """Return the completed trials of the search, the best objective first, equals by number; at most so many."""
         return [self.trials[number, None] for _, number in self.tally.completed[:most]]
 
     def best_ended(self) -> Iterator[TrialState]:
@@ -233,7 +248,7 @@ class RunState:
             yield self.trials[number, None]
 
     def rung_values(self, epoch: int) -> Sequence[float]:
-        """Return the values at a rung, ascending, of the trials of the search that passed all rungs before it.
+        """Return the merits at a rung, ascending, of the trials of the search that passed all rungs before it.
 
         An exempt trial that an earlier rung would have stopped does not count: it would not have come so far.
         """
@@ -249,14 +264,14 @@ class RunState:
         match event:
             case TrialStarted():
                 require_point(self.space, event.parameters)
-                self._begin(TrialState(event))
+                self._begin(TrialState(event, self._objective))
             case ModelExported():
                 self.models[event.path] = event
             case OfTrial():
                 self._apply_to_trial(event)
             case StudyStarted():
                 require_start(event)
-                self.started, self.study = event, event.study
+                self.started, self.study, self._objective = event, event.study, event.study.objective
                 self.drivers.append(event.provenance)
                 self.space, self.space_fingerprint = event.space or {}, event.space_fingerprint or ""
                 self._forget_trials()  # a given configuration of which no epoch was trained may be begun anew
@@ -382,72 +397,15 @@ def _order(trial: TrialState) -> tuple[int, int]:
 
 
 def _reached(trial: TrialState) -> dict[int, float]:
-    """Return the values of a trial of the search at the rungs that it came to by its own values."""
+    """Return the merits of a trial of the search at the rungs that it came to by its own values."""
     reached: dict[int, float] = {}
     for epoch in sorted(trial.rungs) if trial.started.repeat is None else ():
         rung = trial.rungs[epoch]
-        reached[epoch] = -math.inf if math.isnan(rung.value) else rung.value  # which has no place in an order
-        if not rung.is_passed:
+        merit = trial.objective.merit(rung.value)
+        reached[epoch] = -math.inf if math.isnan(merit) else merit  # NaN has no place in an order
+        if not trial.passes(rung):
             break
     return reached
-
-
-def read_events(run: Path, chain: Chain | None = None) -> Iterator[Event]:
-    """Yield the events of a run folder in order; a torn last line is ignored, it was never acted upon.
-
-    Args:
-        run: The run folder.
-        chain: Is given each line before its event is.
-
-    Raises:
-        RecordError: There is no log, or a line other than a torn last one is damaged.
-    """
-    path, chain = run / LOG_NAME, chain or Chain()
-    try:
-        kind = path.stat().st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise RecordError(f"{path}: is a device, a pipe or a socket, a log is expected; restore it from a copy")
-        file = path.open("rb")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise RecordError(
-            f"{run}: no run folder ({LOG_NAME} is missing); give the folder that a search printed"
-        ) from error
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror}); ask for access or restore it") from error
-    with file:
-        for number, line in enumerate(chain.follow(_whole_lines(path, file)), start=1):
-            try:
-                yield from_line(line)
-            except RecordError as error:
-                raise _damaged(path, number, str(error)) from error
-
-
-def _whole_lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
-    for line in iter(partial(file.readline, LONGEST_LINE), b""):
-        if line[-1:] != b"\n":
-            if len(line) == LONGEST_LINE:
-                raise _damaged(
-                    path,
-                    _lines_before(path, file.tell() - LONGEST_LINE) + 1,
-                    f"longer than {LONGEST_LINE} bytes, which no event is",
-                )
-            return
-        yield line
-
-
-def _lines_before(path: Path, place: int) -> int:
-    found = 0
-    with path.open("rb") as file:
-        while place > 0 and (block := file.read(min(place, LONGEST_LINE))):
-            found, place = found + block.count(b"\n"), place - len(block)
-    return found
-
-
-def _damaged(path: Path, number: int, why: str) -> RecordError:
-    return RecordError(
-        f"{path}, line {number}: damaged: {why}; restore the file from a copy, or cut it off before this line to "
-        "continue from there"
-    )
 
 
 def fold(

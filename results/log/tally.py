@@ -24,9 +24,9 @@ class Tally:
         self.epochs = 0  # of all that ended, retrainings too
         self.seconds = 0.0
         self.lengths = (0, 0, 0)  # epochs of those of the search but the baseline: how many trials, sum, sum of squares
-        self.completed: list[tuple[float, int]] = []  # (minus objective, number), sorted, of the search
+        self.completed: list[tuple[float, int]] = []  # (minus merit, number), sorted, of the search
         self.others: list[tuple[float, int]] = []  # of those that ended otherwise and have one
-        self.rungs: defaultdict[int, list[float]] = defaultdict(list)  # values at each rung, see `RunState.rung_values`
+        self.rungs: defaultdict[int, list[float]] = defaultdict(list)  # merits at each rung, see `RunState.rung_values`
 
     def count(self, trial: TrialState, by: int = 1) -> None:
         """Count in (1) or out (-1) a trial that has ended."""
@@ -39,7 +39,7 @@ class Tally:
         if not trial.started.is_baseline:
             self.lengths = (self.lengths[0] + by, self.lengths[1] + by * n, self.lengths[2] + by * n * n)
         if trial.best is not None:
-            place = -trial.best.validation_accuracy, trial.started.trial
+            place = -trial.merit, trial.started.trial
             _place(self.completed if trial.status == Status.COMPLETED else self.others, place, by)
 
     def count_rungs(self, before: Mapping[int, float], now: Mapping[int, float]) -> None:

@@ -28,7 +28,6 @@ from results.tables.leaderboard import parameter_types
 from results.tables.nodes import NodeUse, node_uses
 from results.tables.status import duration
 from results.tables.table import short_name
-from results.tables.ties import objective
 from results.text import one_line
 
 
@@ -68,18 +67,24 @@ def numbers(one: Tested) -> tuple[parts.Text, parts.Table]:
     rows: list[list[parts.Cell]] = [
         [c.class_name, c.n, *(parts.Number(e) for e in (c.precision, c.recall, c.f1, c.auc))] for c in of.classes
     ]
+    objective = "" if one.ranked_by.is_accuracy else f"Objective: {one.ranked_by.words} {one.objective:.3f}. "
     words = (
-        f"Accuracy {of.accuracy:.3f}, macro F1 {of.macro_f1:.3f}, macro AUC {of.macro_auc:.3f}, cross-entropy "
-        f"{one.metrics.loss:.3f}, calibration error {error.corrected:.3f}, {of.n} images; 95 % intervals in brackets."
+        f"{objective}Accuracy {of.accuracy:.3f}, macro F1 {of.macro_f1:.3f}, macro AUC {of.macro_auc:.3f}, "
+        f"cross-entropy {one.metrics.loss:.3f}, calibration error {error.corrected:.3f}, {of.n} images; 95 % "
+        "intervals in brackets."
     )
     heads = ["class", "images", "precision", "recall", "F1", "AUC, one vs rest"]
     return parts.Text(words), parts.Table("Numbers of each class", heads, rows)
 
 
+def _words(found: Findings) -> str:
+    return found.state.study.objective.words
+
+
 def _leaderboard(found: Findings) -> list[parts.Part]:
     ranking = (
-        "Completed trials are ranked by the validation accuracy at the epoch whose weights are kept; the others are "
-        "listed with what they reached."
+        f"Completed trials are ranked by the validation {_words(found)} at the epoch whose weights are kept; the "
+        "others are listed with what they reached."
     )
     return [parts.Text(ranking), parts.Leaderboard(found.state, found.leaderboard)]
 
@@ -87,14 +92,16 @@ def _leaderboard(found: Findings) -> list[parts.Part]:
 def _curves(found: Findings) -> list[parts.Part]:
     state, so_far = found.state, found.history.steps
     if not any(t.best for t in state.search_trials()):
-        return [parts.Text("No epoch with a finite validation accuracy is recorded yet.")]
+        return [parts.Text(f"No epoch with a finite validation {_words(found)} is recorded yet.")]
     rungs = sorted({epoch for t in state.search_trials() for epoch in t.rungs})
     at = f" Dashed lines are the rungs: epoch {', '.join(map(str, rungs))}." if rungs else ""
-    caption = f"Validation accuracy of all trials by epoch; a marker shows where a trial ended or stands.{at}"
+    caption = f"Validation {_words(found)} of all trials by epoch; a marker shows where a trial ended or stands.{at}"
     curves = parts.Figure("curves", caption, partial(plots.learning_curves, state))
     steps = [
         parts.Figure(
-            f"best-{by}", f"Best accuracy of any trial so far, by {words}", partial(plots.best_so_far, so_far, by)
+            f"best-{by}",
+            f"Best {_words(found)} of any trial so far, by {words}",
+            partial(plots.best_so_far, so_far, by, _words(found)),
         )
         for by, words in (("epochs", "epochs spent"), ("hours", "wall time of the driver"))
         if so_far
@@ -111,7 +118,7 @@ def _difference(found: Findings) -> list[parts.Part]:
 
     def reached(trial: TrialState, value: str) -> str:
         stopped = "" if trial.status == Status.COMPLETED else f", {trial.status} after epoch {max(trial.epochs)}"
-        return f"{value}: {objective(trial):.4f}, trial {trial.started.trial}{stopped}"
+        return f"{value}: {trial.value:.4f}, trial {trial.started.trial}{stopped}"
 
     rows: list[list[parts.Cell]] = [
         [
@@ -149,7 +156,10 @@ def _parameters(found: Findings) -> list[parts.Part]:
         share = f", importance {shares[name]:.0%}" if name in shares else ""
         draw = partial(plots.slice_of, state, name)
         slices.append(parts.Figure(f"slice-{place}", f"{short_name(name)}{share}", draw))
-    return [*told, parts.Beside(slices, "Validation accuracy of every trial against each parameter", are_small=True)]
+    return [
+        *told,
+        parts.Beside(slices, f"Validation {_words(found)} of every trial against each parameter", are_small=True),
+    ]
 
 
 def _importance(found: Findings) -> list[parts.Part]:
@@ -272,11 +282,11 @@ def _finals(found: Findings) -> list[parts.Part]:
         for s in found.standings
     ]
     words = (
-        "Every finalist was trained again from fresh seeds; the best mean validation accuracy wins. Optimism is the "
-        "accuracy in the search minus that mean: the bias of choosing the best of many. The interval is that of the "
+        f"Every finalist was trained again from fresh seeds; the best mean validation {_words(found)} wins. Optimism "
+        "is the one in the search minus that mean: the bias of choosing the best of many. The interval is that of the "
         "mean over seeds (Student's t) on the same validation images."
     )
-    caption = "Validation accuracy of every retraining, its mean, and the accuracy in the search"
+    caption = f"Validation {_words(found)} of every retraining, its mean, and that in the search"
     return [
         parts.Text(words),
         parts.Table("Finalists, the best first", heads, rows),

@@ -28,7 +28,6 @@ from results.stats.detection import RecallCurve
 from results.stats.intervals import Estimate
 from results.stats.metrics import ClassificationMetrics, summary_line
 from results.tables.leaderboard import rank_trials
-from results.tables.ties import objective
 
 mpl.rcParams["svg.fonttype"] = "none"  # text stays text
 mpl.rcParams["text.parse_math"] = False  # also a class name with dollar signs
@@ -169,10 +168,10 @@ def search_overview(state: RunState, path: Path, *, title: str = "") -> None:
         style |= {"alpha": 1.0 if strong else 0.35 if crowded else 0.65, "zorder": 4 if strong else 2}
         _draw_curve(axes, curve, line, marker, style)
     _epoch_axis(axes, [epoch for curve in curves for epoch in curve.epochs] + rungs)
-    values = [value for curve in curves for _, value in _accuracies(curve) if math.isfinite(value)]
+    values = [value for curve in curves for _, value in _values(curve) if math.isfinite(value)]
     if values:
         axes.set_ylim(max(0.0, min(values) - 0.05), min(1.0, max(values) + 0.05))
-    axes.set_ylabel("validation accuracy")
+    axes.set_ylabel(f"validation {state.study.objective.words}")
     _search_legend(axes, curves, best)
     save_figure(figure, path, title)
 
@@ -205,12 +204,12 @@ def _known(epochs: Sequence[int], values: Sequence[float | None]) -> list[tuple[
     return [(epoch, value) for epoch, value in zip(epochs, _numbers(values), strict=True) if math.isfinite(value)]
 
 
-def _accuracies(trial: TrialState) -> list[tuple[int, float]]:
-    return [(n, trial.epochs[n].validation_accuracy) for n in sorted(trial.epochs)]
+def _values(trial: TrialState) -> list[tuple[int, float]]:
+    return [(n, trial.epochs[n].value) for n in sorted(trial.epochs)]
 
 
 def _draw_curve(axes: Axes, trial: TrialState, line: str, marker: str, style: dict[str, Any]) -> None:
-    points = _accuracies(trial)
+    points = _values(trial)
     axes.plot([epoch for epoch, _ in points], [value for _, value in points], line, solid_capstyle="round", **style)
     for epoch, value in [point for point in points if math.isfinite(point[1])][-1:]:
         axes.plot(epoch, value, marker, color=style["color"], alpha=style["alpha"], zorder=style["zorder"])
@@ -221,7 +220,7 @@ def _search_legend(axes: Axes, curves: Sequence[TrialState], best: TrialState | 
     for curve in curves:
         if curve.started.is_baseline or curve is best:
             name, colour = ("baseline", ORANGE) if curve.started.is_baseline else ("best", BLUE)
-            label = f"{name}, trial {curve.started.trial}" + (f": {objective(curve):.3f}" if curve.best else "")
+            label = f"{name}, trial {curve.started.trial}" + (f": {curve.value:.3f}" if curve.best else "")
             handles += axes.plot([], [], color=colour, linewidth=2.6, label=label)
     for status, (colour, line, marker) in STATUS_STYLE.items():
         number = sum(curve.status == status and not curve.started.is_baseline for curve in curves)
@@ -375,7 +374,7 @@ def finals_overview(finalists: Sequence[Standing], path: Path, *, title: str = "
     axes.plot([], [], "D", color=INK, markerfacecolor="none", label="in the search")
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.set_xticks(range(len(finalists)), [_finalist_name(row) for row in finalists])
-    axes.set(xlim=(-0.6, len(finalists) - 0.3), ylabel="validation accuracy")
+    axes.set(xlim=(-0.6, len(finalists) - 0.3), ylabel=f"validation {finalists[0].ranked_by.words}")
     _quiet(axes)
     save_figure(figure, path, title)
 

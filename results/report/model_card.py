@@ -65,8 +65,8 @@ def _figures(found: Findings) -> list[parts.Part]:
     stand = found.winner
     if stand is not None:
         lines.append(
-            f"On validation this configuration reached {stand.searched:.4f} in the search and {stand.mean:.4f} in the "
-            f"mean of {len(stand.objectives)} retrainings; this one was the best of them."
+            f"On validation this configuration reached {stand.ranked_by.words} {stand.searched:.4f} in the search and "
+            f"{stand.mean:.4f} in the mean of {len(stand.objectives)} retrainings; this one was the best of them."
         )
     return [*numbers(delivered), parts.confusion_table(delivered.metrics), parts.Points(lines)]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from results.finals import Standing
@@ -19,7 +20,6 @@ from results.stats.calibration import ReliabilityBin
 from results.stats.detection import RecallCurve
 from results.stats.intervals import Estimate
 from results.tables.table import cell_text, short_name
-from results.tables.ties import objective
 
 Trace = dict[str, Any]
 Layout = dict[str, Any]
@@ -67,7 +67,11 @@ def learning_curves(state: RunState) -> Plot:
     names = [
         {"x": n, "y": 1, "yref": "paper", "yanchor": "bottom", "text": f"rung {n}", "showarrow": False} for n in rungs
     ]
-    layout = _axes("epoch", "validation accuracy") | {"shapes": lines, "annotations": names, "height": 460}
+    layout = _axes("epoch", f"validation {state.study.objective.words}") | {
+        "shapes": lines,
+        "annotations": names,
+        "height": 460,
+    }
     if max((t.started.max_epochs for t in trials), default=0) <= _EVERY_EPOCH:
         layout["xaxis"] |= {"dtick": 1}
     layout["legend"] = {
@@ -81,7 +85,7 @@ def learning_curves(state: RunState) -> Plot:
     return traces, layout
 
 
-def best_so_far(steps: Sequence[Step], by: str) -> Plot:
+def best_so_far(steps: Sequence[Step], by: str, objective: str) -> Plot:
     """Return the best value against what had been spent; `by` is a number of `Step`: epochs or hours."""
     unit, scale = ("minutes", 60.0) if by == "hours" and steps[-1].hours < _SHORT_H else (by, 1)
     trace = {
@@ -94,17 +98,17 @@ def best_so_far(steps: Sequence[Step], by: str) -> Plot:
         "name": "best so far",
     }  # fmt: skip
     return [trace], _axes(
-        "epochs of all trials" if by == "epochs" else f"{unit} of the driver", "best validation accuracy"
+        "epochs of all trials" if by == "epochs" else f"{unit} of the driver", f"best validation {objective}"
     ) | {"showlegend": False, "height": 320}
 
 
 def parallel_coordinates(state: RunState, parameters: Sequence[str]) -> Plot:
     """Return a line for each trial through its scaled parameters and its objective; the best in colour."""
     trials = [t for t in state.search_trials() if t.best is not None]
-    ranked = sorted((t for t in trials if t.status == Status.COMPLETED), key=objective, reverse=True)
+    ranked = sorted((t for t in trials if t.status == Status.COMPLETED), key=attrgetter("merit"), reverse=True)
     best = ranked[: min(_MOST_BEST, math.ceil(_BEST_SHARE * len(ranked)))]
     axes = [Axis(state, name, trials) for name in parameters]
-    low, high = (edge((objective(t) for t in trials), default=0.0) for edge in (min, max))
+    low, high = (edge((t.value for t in trials), default=0.0) for edge in (min, max))
     groups = (
         ("not completed", [t for t in trials if t.status != Status.COMPLETED], STYLE[Status.STOPPED][0], 0.6, 0.35),
         ("completed", ranked[len(best) :], STYLE[Status.COMPLETED][0], 1.0, 0.55),
@@ -117,8 +121,8 @@ def parallel_coordinates(state: RunState, parameters: Sequence[str]) -> Plot:
         words: list[str | None] = []
         for t in of:
             x += [*range(len(axes) + 1), None]
-            y += [*(axis.place(t) for axis in axes), (objective(t) - low) / ((high - low) or 1), None]
-            who = f"trial {t.started.trial}, objective {objective(t):.4f}<br>"
+            y += [*(axis.place(t) for axis in axes), (t.value - low) / ((high - low) or 1), None]
+            who = f"trial {t.started.trial}, objective {t.value:.4f}<br>"
             words += [*(f"{who}{text(a.name)} {text(cell_text(t.parameters.get(a.name)))}" for a in axes), who, None]
         line = {"color": colour, "width": width}
         if of:
@@ -147,9 +151,9 @@ def slice_of(state: RunState, parameter: str) -> Plot:
             values = [t.parameters[parameter] for t in of]
             x: list[Any] = values if axis.is_number else [axis.beside(t) for t in of]
             shown = [f"trial {t.started.trial}<br>{text(cell_text(v))}" for t, v in zip(of, values, strict=True)]
-            traces.append(_markers(status, x, [objective(t) for t in of], STYLE[status]) | {"text": shown})
+            traces.append(_markers(status, x, [t.value for t in of], STYLE[status]) | {"text": shown})
             traces[-1]["hovertemplate"] = "%{text}<br>%{y:.4f}<extra>" + status + "</extra>"
-    layout = _axes("", "validation accuracy") | {"height": 260, "showlegend": False}
+    layout = _axes("", f"validation {state.study.objective.words}") | {"height": 260, "showlegend": False}
     layout["margin"] = {"l": 55, "r": 10, "t": 30, "b": 25}
     if not axis.is_number:
         layout["xaxis"] |= {
@@ -168,7 +172,7 @@ def rung_values(state: RunState) -> Plot:
     for number, epoch in enumerate(sorted({epoch for t in done for epoch in t.rungs})):
         of = [t for t in done if epoch in t.rungs]
         style = _COLOURS[number % len(_COLOURS)], _SYMBOLS[number % len(_SYMBOLS)]
-        trace = _markers(f"rung {epoch}", [t.rungs[epoch].value for t in of], [objective(t) for t in of], style)
+        trace = _markers(f"rung {epoch}", [t.rungs[epoch].value for t in of], [t.value for t in of], style)
         trace["text"] = [f"trial {t.started.trial}, {t.rungs[epoch].decision}" for t in of]
         trace["hovertemplate"] = "%{text}<br>%{x:.4f} at the rung, %{y:.4f} in the end<extra>%{fullData.name}</extra>"
         traces.append(trace)
@@ -220,10 +224,10 @@ def _curves(trials: Sequence[TrialState], name: str, colour: str, symbol: str, w
     for t in trials:
         epochs = sorted(t.epochs)
         x += [*epochs, None]
-        y += [*(t.epochs[n].validation_accuracy for n in epochs), None]
+        y += [*(t.epochs[n].value for n in epochs), None]
         who += [*(t.started.trial for _ in epochs), None]
-        seen = [n for n in epochs if math.isfinite(t.epochs[n].validation_accuracy)]
-        ends += [(seen[-1], t.epochs[seen[-1]].validation_accuracy, t.started.trial)] if seen else []
+        seen = [n for n in epochs if math.isfinite(t.epochs[n].value)]
+        ends += [(seen[-1], t.epochs[seen[-1]].value, t.started.trial)] if seen else []
     shown = {
         "customdata": who,
         "hovertemplate": f"trial %{{customdata}}, epoch %{{x}}<br>%{{y:.4f}}<extra>{name}</extra>",
@@ -250,6 +254,7 @@ def _axes(x: str, y: str) -> Layout:
 def retrainings(standings: Sequence[Standing]) -> Plot:
     """Return each retraining's objective, the mean and what the search saw, a column a finalist."""
     names = [f"trial {s.trial}{' (baseline)' if s.is_baseline else ''}" for s in standings]
+    name = f"validation {standings[0].ranked_by.words}" if standings else ""
     each = [(name, s, value) for name, s in zip(names, standings, strict=True) for value in s.objectives]
     colours = [BASELINE if s.is_baseline else STYLE[Status.COMPLETED][0] for _, s, _ in each]
     hover = "%{x}<br>%{y:.4f}<extra>%{fullData.name}</extra>"
@@ -262,7 +267,7 @@ def retrainings(standings: Sequence[Standing]) -> Plot:
         points | {"name": "in the search", "x": names, "y": [s.searched for s in standings]}
         | {"marker": {"symbol": "diamond-open", "size": 10, "color": _INK}},
     ]  # fmt: skip
-    return traces, {"xaxis": {"type": "category"}, "yaxis": {"title": {"text": "validation accuracy"}}, "height": 340}
+    return traces, {"xaxis": {"type": "category"}, "yaxis": {"title": {"text": name}}, "height": 340}
 
 
 def reliability(bins: Sequence[ReliabilityBin]) -> Plot:

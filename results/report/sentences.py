@@ -10,11 +10,12 @@ from results.finals import Role, Standing, is_stale
 from results.findings import Findings
 from results.log.records import Status
 from results.log.state import RunState, TrialState
+from results.objective import Objective
 from results.report.parts import Answer
 from results.stats.intervals import LEVEL_P, Estimate, PairedDifference
 from results.tables.status import advantage
 from results.tables.table import cell_text, short_name
-from results.tables.ties import objective, objective_interval, validation_images
+from results.tables.ties import objective_interval, tie_test, validation_images
 
 # Nine public copies of the course's network, a VGG16 and an EfficientNet; on its 800 validation images.
 PUBLISHED_LOW, PUBLISHED_HIGH = 0.74, 0.77
@@ -72,8 +73,8 @@ def of_finals(found: Findings) -> list[str]:
     if winner is None:
         return _without_decision(found.state)
     lines = [
-        f"Winner of the finals: {_named(winner)}, mean validation accuracy {winner.mean:.4f} over "
-        f"{_retrainings(len(winner.objectives))}; {winner.searched:.4f} in the search."
+        f"Winner of the finals: {_named(winner)}, mean validation {winner.ranked_by.words} {winner.mean:.4f} "
+        f"over {_retrainings(len(winner.objectives))}; {winner.searched:.4f} in the search."
     ]
     first = max(found.standings, key=lambda s: -math.inf if math.isnan(s.searched) else s.searched)
     if first.objectives:
@@ -88,14 +89,15 @@ def of_models(found: Findings) -> list[str]:
     """Say how winner and baseline did on the test images, the difference last."""
     lines = [
         f"{'Delivered model' if one.role == Role.WINNER else 'Baseline'} (trial {one.trial}, seed index "
-        f"{one.delivered}): accuracy {one.accuracy:.4f} on {one.metrics.n} test images."
+        f"{one.delivered}): {one.ranked_by.words} {one.objective:.4f} on {one.metrics.n} test images."
         for one in found.tested
     ]
-    differ = found.models_differ
+    differ, objective = found.models_differ, found.state.study.objective
     if differ is not None:
+        test = "McNemar" if objective.is_accuracy else f"by {tie_test(objective)}"
         lines.append(
-            f"Delivered model minus baseline on the same images: {differ.estimate:+.4f}, McNemar p = "
-            f"{differ.p_value:.3g}: {_verdict_of_models(differ)}."
+            f"Delivered model minus baseline on the same images: {differ.estimate:+.4f}, {test} p = "
+            f"{differ.p_value:.3g}: {_verdict_of_models(differ, objective)}."
         )
     return lines
 
@@ -103,14 +105,16 @@ def of_models(found: Findings) -> list[str]:
 def of_configurations(found: Findings) -> list[str]:
     """Say what the configurations give when they are trained again, seeds and images random; the difference last."""
     lines = [
-        f"Configuration of the {one.role} (trial {one.trial}): accuracy {over.accuracy:.4f} over {over.n_seeds} "
-        f"retrainings and {over.n_images} test images; standard deviation between seeds {over.seed_deviation:.4f}."
+        f"Configuration of the {one.role} (trial {one.trial}): {one.ranked_by.words} {over.mean:.4f} over "
+        f"{over.n_seeds} retrainings and {over.n_images} test images; standard deviation between seeds "
+        f"{over.seed_deviation:.4f}."
         for one in found.tested
         if (over := one.over_retrainings) is not None
     ]
     differ = found.configurations_differ
     if differ is not None:
-        lines.append(f"Configuration of the winner minus that of the baseline: {differ:+.4f}: {_verdict(differ)}.")
+        verdict = _verdict(differ, found.state.study.objective)
+        lines.append(f"Configuration of the winner minus that of the baseline: {differ:+.4f}: {verdict}.")
     return lines
 
 
@@ -167,15 +171,15 @@ def _which(found: Findings) -> tuple[str, list[str]]:
     winner = found.winner
     if winner is not None:
         because = [
-            f"Mean validation accuracy {winner.mean:.4f} over {_retrainings(len(winner.objectives))}, the best of "
-            f"{_counted(len(found.standings), 'finalist')}.",
+            f"Mean validation {winner.ranked_by.words} {winner.mean:.4f} over "
+            f"{_retrainings(len(winner.objectives))}, the best of {_counted(len(found.standings), 'finalist')}.",
             *_values(found.state.trials[winner.trial, None]),
         ]
         return _named(winner).capitalize(), [*because, *(["The model: final/model.keras."] * found.is_delivered)]
     if found.ranked:
         best = found.ranked[0]
         because = [
-            f"Provisional: the highest validation accuracy, {objective(best):.4f}, of "
+            f"Provisional: the best validation {best.objective.words}, {best.value:.4f}, of "
             f"{_counted(len(found.ranked), 'completed trial')}; no finals have decided.",
             *_values(best),
         ]
@@ -186,8 +190,9 @@ def _which(found: Findings) -> tuple[str, list[str]]:
 def _is_better(found: Findings) -> tuple[str, list[str]]:
     winner, baseline, models = found.winner, found.baseline, found.models_differ
     if models is not None:
-        of_model, differ = _verdict_of_models(models), found.configurations_differ
-        of_configuration = of_model if differ is None else _verdict(differ)
+        objective = found.state.study.objective
+        of_model, differ = _verdict_of_models(models, objective), found.configurations_differ
+        of_configuration = of_model if differ is None else _verdict(differ, objective)
         answer = _IN_SHORT[of_model]
         if of_configuration != of_model:
             answer += f" for this model, {_IN_SHORT[of_configuration].lower()} for its configuration"
@@ -200,7 +205,8 @@ def _is_better(found: Findings) -> tuple[str, list[str]]:
     if baseline is None:
         return "Not tested", ["The baseline is not among the finalists."]
     gain = winner.mean - baseline.mean
-    return "Not tested", [f"Mean validation accuracy minus the baseline's: {gain:+.4f}, without test images."]
+    words = winner.ranked_by.words
+    return "Not tested", [f"Mean validation {words} minus the baseline's: {gain:+.4f}, without test images."]
 
 
 def _on_validation(found: Findings) -> list[str]:
@@ -213,16 +219,18 @@ def _on_validation(found: Findings) -> list[str]:
 def _how_sure(found: Findings) -> tuple[str, list[str]]:
     if found.tested:
         delivered = found.tested[0]
-        over = delivered.over_retrainings
+        over, words = delivered.over_retrainings, delivered.ranked_by.words
         because = [
-            f"Accuracy of the delivered model on {delivered.metrics.n} test images, with its 95 % interval.",
-            *([] if over is None else [f"Its configuration over {over.n_seeds} retrainings: {over.accuracy:.3f}."]),
+            f"{words[0].upper()}{words[1:]} of the delivered model on {delivered.metrics.n} test images, with its 95 % "
+            "interval.",
+            *([] if over is None else [f"Its configuration over {over.n_seeds} retrainings: {over.mean:.3f}."]),
             *_uses(found.state),
             *_published(found.state),
         ]
-        return f"{delivered.accuracy:.3f}", because
+        return f"{delivered.objective:.3f}", because
     if found.winner is not None:
-        because = ["Mean validation accuracy over the retrainings, with its 95 % interval; not predicted: test images."]
+        words = found.winner.ranked_by.words
+        because = [f"Mean validation {words} over the retrainings, with its 95 % interval; not predicted: test images."]
         return f"{found.winner.over_seeds:.3f}", because
     if not found.ranked:
         return "Unknown", []
@@ -230,14 +238,15 @@ def _how_sure(found: Findings) -> tuple[str, list[str]]:
     limits, trials = objective_interval(best, n), len(found.state.search_trials())
     of = "" if limits is None else f" on {n} images, with its 95 % interval"
     chosen = f"; optimistic, as the best of {trials} trials" if trials > 1 else ""
-    because = [f"Validation accuracy of one training{of}{chosen}.", *_published(found.state)]
-    return f"{Estimate(objective(best), *(limits or (math.nan, math.nan))):.3f}", because
+    because = [f"Validation {best.objective.words} of one training{of}{chosen}.", *_published(found.state)]
+    return f"{Estimate(best.value, *(limits or (math.nan, math.nan))):.3f}", because
 
 
 def _published(state: RunState) -> list[str]:
     """Name the published band where images were simulated as the course's were: nothing proves it of other images."""
     band = f"{PUBLISHED_LOW:.2f} to {PUBLISHED_HIGH:.2f}"
-    return [f"Published, on the course's 800 validation images: {band}."] if state.study.data.recipe == "course" else []
+    is_like_it = state.study.data.recipe == "course" and state.study.objective.is_accuracy
+    return [f"Published, on the course's 800 validation images: {band}."] if is_like_it else []
 
 
 # Parts of sentences -------------------------------------------------------------------------------------------
@@ -246,7 +255,7 @@ def _published(state: RunState) -> list[str]:
 def _of_search(found: Findings) -> list[str]:
     trials = found.state.search_trials()
     for best in found.ranked[:1]:
-        reached = f"validation accuracy {objective(best):.4f} at epoch {best.best.epoch if best.best else 0}"
+        reached = f"validation {best.objective.words} {best.value:.4f} at epoch {best.best.epoch if best.best else 0}"
         if not found.state.is_search:
             return [f"One training: {reached}."]
         chosen = f" (optimistic: the best of {len(trials)} trials)" if len(trials) > 1 else ""
@@ -282,13 +291,14 @@ def _uses(state: RunState) -> list[str]:
     return [f"The test split has been used {used} times ({words}): each use makes its results more optimistic."]
 
 
-def _verdict_of_models(differ: PairedDifference) -> Verdict:
+def _verdict_of_models(differ: PairedDifference, objective: Objective) -> Verdict:
     """Call a difference one only where both the interval and the exact test say so."""
-    return _verdict(differ.estimate) if differ.p_value < LEVEL_P else Verdict.NEITHER
+    return _verdict(differ.estimate, objective) if differ.p_value < LEVEL_P else Verdict.NEITHER
 
 
-def _verdict(differ: Estimate) -> Verdict:
-    return Verdict.BETTER if differ.low > 0 else Verdict.WORSE if differ.high < 0 else Verdict.NEITHER
+def _verdict(differ: Estimate, objective: Objective) -> Verdict:
+    low, high = sorted(map(objective.merit, (differ.low, differ.high)))
+    return Verdict.BETTER if low > 0 else Verdict.WORSE if high < 0 else Verdict.NEITHER
 
 
 def _named(one: Standing | TrialState) -> str:

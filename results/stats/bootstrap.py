@@ -5,7 +5,6 @@ What another training of the same configuration would do is another question (`r
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +15,10 @@ import numpy.typing as npt
 from results.stats.calibration import CalibrationError, calibration_error, reliability_bins
 from results.stats.intervals import Estimate, check_level, normal_quantile, wilson_estimate, wilson_interval
 from results.stats.metrics import check_predictions
+from results.stats.weighted import Floats, Labels, class_f1, mean_known, on_logit_scale, roc_area
 
 RESAMPLES = 2000  # a deviation is then known to 2 %
 _CELLS = 4_000_000  # weights held at once: 32 MB
-
-Floats = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -99,11 +96,11 @@ def delivered_estimates(
     f1, auc = (np.concatenate(parts) for parts in zip(*samples, strict=True))
     of_f1, of_auc = (numbers[0] for numbers in _f1_and_auc(truth, probabilities, np.ones((1, truth.size))))
     classes = tuple(
-        _class_estimates(name, truth == i, predicted == i, _on_logit_scale(float(of_auc[i]), auc[:, i], level))
+        _class_estimates(name, truth == i, predicted == i, on_logit_scale(float(of_auc[i]), auc[:, i], level))
         for i, name in enumerate(names)
     )
     macro_f1, macro_auc = (
-        _on_logit_scale(float(_mean_known(value[None])[0]), _mean_known(drawn), level)
+        on_logit_scale(float(mean_known(value[None])[0]), mean_known(drawn), level)
         for value, drawn in ((of_f1, f1), (of_auc, auc))
     )
     return DeliveredEstimates(
@@ -150,7 +147,7 @@ def paired_estimates(
     gained = (found[0] == truth).astype(np.float64) - (found[1] == truth)
 
     def differences(weights: Floats) -> Floats:
-        a, b = (_mean_known(_f1(truth, one, len(names), weights)) for one in found)
+        a, b = (mean_known(class_f1(truth, one, len(names), weights)) for one in found)
         return np.stack([weights @ gained / truth.size, a - b], axis=1)
 
     drawn = np.concatenate([differences(weights) for weights in _resamples(truth.size, seed)])
@@ -172,29 +169,8 @@ def _resamples(n: int, seed: int) -> Iterator[Floats]:
 
 def _f1_and_auc(truth: Labels, probabilities: Floats, weights: Floats) -> tuple[Floats, Floats]:
     n_classes = probabilities.shape[1]
-    auc = [_auc(probabilities[:, i], truth == i, weights) for i in range(n_classes)]
-    return _f1(truth, probabilities.argmax(axis=1), n_classes, weights), np.stack(auc, axis=1)
-
-
-def _f1(truth: Labels, predicted: npt.NDArray[np.intp], n_classes: int, weights: Floats) -> Floats:
-    """Return F1 of each class (rows of `weights`, n_classes), NaN for a class that neither occurs nor is predicted."""
-    classes = np.arange(n_classes)
-    is_true, is_found = truth[:, None] == classes, predicted[:, None] == classes
-    hits, either = weights @ (is_true & is_found), weights @ is_true + weights @ is_found
-    return _ratio(2 * hits, either)
-
-
-def _auc(scores: Floats, positive: npt.NDArray[np.bool_], weights: Floats) -> Floats:
-    """Return the area under the ROC curve for each row of `weights` (rows, n); NaN where a side is empty."""
-    order = np.argsort(scores, kind="stable")
-    scores, positive, weights = scores[order], positive[order], weights[:, order]
-    below = np.zeros((len(weights), scores.size + 1))
-    np.cumsum(np.where(positive, 0.0, weights), axis=1, out=below[:, 1:])
-    of_positive = weights[:, positive]
-    first, last = (np.searchsorted(scores, scores[positive], side) for side in ("left", "right"))
-    won = (of_positive * (below[:, first] + below[:, last])).sum(axis=1) / 2
-    pairs = of_positive.sum(axis=1) * below[:, -1]
-    return _ratio(won, pairs)
+    auc = [roc_area(probabilities[:, i], truth == i, weights) for i in range(n_classes)]
+    return class_f1(truth, probabilities.argmax(axis=1), n_classes, weights), np.stack(auc, axis=1)
 
 
 def _class_estimates(
@@ -220,34 +196,9 @@ def _f1_of_share(share: float) -> float:
     return 2 * share / (1 + share)
 
 
-def _mean_known(values: Floats) -> Floats:
-    """Return the mean of each row's numbers that are not NaN, NaN where there is none."""
-    known = ~np.isnan(values)
-    total, number = np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1)
-    return _ratio(total, number.astype(np.float64))
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """Divide, with NaN where nothing is below."""
-    ratio = np.full_like(above, np.nan)
-    np.divide(above, below, out=ratio, where=below > 0)
-    return ratio
-
-
 def _difference(value: float, drawn: Floats, level: float) -> Estimate:
     reach = normal_quantile(level) * float(drawn.std())
     return Estimate(value, max(-1.0, value - reach), min(1.0, value + reach), level)
-
-
-def _on_logit_scale(value: float, drawn: Floats, level: float) -> Estimate:
-    """Return limits from the deviation of the drawn values; without width where that, or the logit, says nothing."""
-    if math.isnan(value):
-        return Estimate(value, value, value, level)
-    deviation = float(np.nanstd(drawn))
-    if value in (0, 1) or deviation == 0:
-        return Estimate(value, value, value, level)
-    logit, reach = math.log(value / (1 - value)), normal_quantile(level) * deviation / (value * (1 - value))
-    return Estimate(value, 1 / (1 + math.exp(reach - logit)), 1 / (1 + math.exp(-reach - logit)), level)
 
 
 def _macro_limits(macro: Estimate, classes: Sequence[Estimate]) -> Estimate:

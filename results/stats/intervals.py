@@ -41,10 +41,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Accuracy of network a minus that of network b on the same `n` images, as fractions.
+    """Accuracy, or another objective, of network a minus that of network b on the same `n` images.
 
-    `low..high` is the interval at `level`; `only_a` images were right with a and wrong with b, `only_b` the
-    reverse; `p_value` belongs to the hypothesis that both are equally often right. The exact test is a little more
+    `low..high` is the interval at `level`; `p_value` belongs to the hypothesis that both are equal. Of accuracies
+    `only_a` images were right with a and wrong with b, `only_b` the reverse, and the exact test is a little more
     cautious than the interval: near 0.05 the interval may exclude zero while the p value is above 0.05.
     """
 
@@ -52,9 +52,9 @@ class PairedDifference:
     low: float
     high: float
     n: int
-    only_a: int
-    only_b: int
-    p_value: float
+    only_a: int | None = None
+    only_b: int | None = None
+    p_value: float = math.nan
     level: float = 0.95
 
     @property

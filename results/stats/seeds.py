@@ -22,14 +22,14 @@ _ROUNDING = 1e-15
 
 
 @dataclass(frozen=True)
-class RetrainedAccuracy:
-    """Mean accuracy of `n_seeds` retrainings on the same `n_images`, for further retrainings on new images.
+class RetrainedMean:
+    """Mean accuracy, or another objective, of `n_seeds` retrainings on the same `n_images`.
 
-    `seed_deviation` is the standard deviation of the accuracy over seeds beyond what the images explain, as a
-    fraction; it and the limits of `accuracy` are NaN for one seed.
+    It holds for further retrainings on new images. `seed_deviation` is the standard deviation over seeds beyond what
+    the images explain; it and the limits of `mean` are NaN for one seed.
     """
 
-    accuracy: Estimate
+    mean: Estimate
     seed_deviation: float
     n_seeds: int
     n_images: int
@@ -58,7 +58,7 @@ class _Components:
     residual: float  # variance of an image's mean that neither seed nor image explains
 
 
-def accuracy_over_retrainings(correct: npt.NDArray[Any], level: float = 0.95) -> RetrainedAccuracy:
+def accuracy_over_retrainings(correct: npt.NDArray[Any], level: float = 0.95) -> RetrainedMean:
     """Estimate the accuracy of a configuration, seeds and images both random.
 
     The variance of the mean is that of a two-way table, seeds x images, without repetition. With few seeds the t
@@ -85,7 +85,7 @@ def accuracy_over_retrainings(correct: npt.NDArray[Any], level: float = 0.95) ->
     n_seeds, n_images = table.shape
     mean = float(table.mean())
     if n_seeds == 1:
-        return RetrainedAccuracy(Estimate(mean, math.nan, math.nan, level), math.nan, n_seeds, n_images)
+        return RetrainedMean(Estimate(mean, math.nan, math.nan, level), math.nan, n_seeds, n_images)
     parts = _components(table)
     images = max(0.0, float(parts.of_images.var(ddof=1)) - parts.residual) / n_images
     variance = parts.seeds + images
@@ -94,7 +94,7 @@ def accuracy_over_retrainings(correct: npt.NDArray[Any], level: float = 0.95) ->
     effective = mean * (1 - mean) / variance if variance > _ROUNDING and 0 < mean < 1 else n_images
     limits = score_limits(mean, effective, quantile)
     deviation = math.sqrt(max(0.0, parts.seeds - parts.residual / n_images) * n_seeds)
-    return RetrainedAccuracy(Estimate(mean, *limits, level), deviation, n_seeds, n_images)
+    return RetrainedMean(Estimate(mean, *limits, level), deviation, n_seeds, n_images)
 
 
 def difference_over_retrainings(
@@ -136,6 +136,76 @@ def difference_over_retrainings(
     freedom = _satterthwaite([(of_a.seeds, len(a) - 1), (of_b.seeds, len(b) - 1), (images, n_images - 1)])
     half = _t_quantile(level, freedom) * math.sqrt(variance)
     return Estimate(difference, max(-1.0, difference - half), min(1.0, difference + half), level)
+
+
+def drawn_over_retrainings(
+    values: Sequence[float], drawn: npt.NDArray[Any], n_images: int, *, is_share: bool, level: float = 0.95
+) -> RetrainedMean:
+    """Estimate an objective of a configuration, seeds and images both random, from resamples of the images.
+
+    The variance has the parts of `accuracy_over_retrainings`; that of the images is the one over draws.
+
+    Args:
+        values: The objective of each retraining.
+        drawn: The same of resampled images, float (n_seeds, draws), the same draws in each row.
+        n_images: How many images there are.
+        is_share: Whether it lies in 0..1; the limits then are on the logit scale.
+        level: Probability that the interval covers the true mean.
+
+    Source: as `accuracy_over_retrainings`; of the draws: B. Efron, R. J. Tibshirani (1993), An Introduction to the
+    Bootstrap. By simulation 91 to 98 % are covered, with 3 to 10 seeds and 80 to 800 images.
+    """
+    mean, n_seeds = float(np.mean(values)), len(values)
+    if n_seeds == 1:
+        return RetrainedMean(Estimate(mean, math.nan, math.nan, level), math.nan, n_seeds, n_images)
+    seeds, of_images, residual = _drawn_components(values, drawn)
+    images = max(0.0, float(of_images.var(ddof=1)) - residual)
+    reach = _mean_quantile([(seeds, n_seeds - 1), (images, n_images - 1)], level) * math.sqrt(seeds + images)
+    deviation = math.sqrt(max(0.0, seeds - residual) * n_seeds)
+    if not is_share:
+        limits = max(0.0, mean - reach), mean + reach
+    elif 0 < mean < 1:
+        logit, reach = math.log(mean / (1 - mean)), reach / (mean * (1 - mean))
+        limits = 1 / (1 + math.exp(reach - logit)), 1 / (1 + math.exp(-reach - logit))
+    else:
+        limits = math.nan, math.nan
+    return RetrainedMean(Estimate(mean, *limits, level), deviation, n_seeds, n_images)
+
+
+def drawn_difference_over_retrainings(
+    a: tuple[Sequence[float], npt.NDArray[Any]],
+    b: tuple[Sequence[float], npt.NDArray[Any]],
+    n_images: int,
+    level: float = 0.95,
+) -> Estimate:
+    """Estimate the objective of configuration a minus that of b: same images and draws, seeds of their own.
+
+    Args:
+        a: The values and the drawn values of a, as for `drawn_over_retrainings`.
+        b: The same of b; the numbers of seeds may differ.
+        n_images: How many images there are.
+        level: Probability that the interval covers the true difference.
+
+    Source: as `difference_over_retrainings`.
+    """
+    difference = float(np.mean(a[0])) - float(np.mean(b[0]))
+    if min(len(a[0]), len(b[0])) == 1:
+        return Estimate(difference, math.nan, math.nan, level)
+    (seeds_a, images_a, rest_a), (seeds_b, images_b, rest_b) = (_drawn_components(*one) for one in (a, b))
+    images = max(0.0, float((images_a - images_b).var(ddof=1)) - rest_a - rest_b)
+    parts = [(seeds_a, len(a[0]) - 1), (seeds_b, len(b[0]) - 1), (images, n_images - 1)]
+    half = _t_quantile(level, _satterthwaite(parts)) * math.sqrt(seeds_a + seeds_b + images)
+    return Estimate(difference, difference - half, difference + half, level)
+
+
+def _drawn_components(values: Sequence[float], drawn: npt.NDArray[Any]) -> tuple[float, npt.NDArray[np.float64], float]:
+    """Return the variance of the mean that the seeds show, the mean of each draw, and what neither explains."""
+    table = np.asarray(drawn, np.float64)
+    n_seeds, n_draws = table.shape
+    of_draws = table.mean(axis=0)
+    rest = table - table.mean(axis=1, keepdims=True) - of_draws + table.mean()
+    residual = float((rest**2).sum()) / ((n_seeds - 1) * (n_draws - 1)) / n_seeds
+    return float(np.var(values, ddof=1)) / n_seeds, of_draws, residual
 
 
 def objective_over_retrainings(objectives: Sequence[float], level: float = 0.95) -> RetrainedObjective:
@@ -206,7 +276,7 @@ def _without_spread(
     a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], difference: float, level: float
 ) -> Estimate:
     """Square and add the distances to Wilson's limits of both (R. G. Newcombe 1998, Stat. Med. 17, 873, method 10)."""
-    of_a, of_b = (accuracy_over_retrainings(table.astype(np.bool_), level).accuracy for table in (a, b))
+    of_a, of_b = (accuracy_over_retrainings(table.astype(np.bool_), level).mean for table in (a, b))
     low = difference - math.hypot(of_a.value - of_a.low, of_b.high - of_b.value)
     high = difference + math.hypot(of_a.high - of_a.value, of_b.value - of_b.low)
     return Estimate(difference, max(-1.0, low), min(1.0, high), level)

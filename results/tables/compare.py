@@ -13,7 +13,7 @@ from results.errors import TableError
 from results.log.state import RunState, TrialState, load_run
 from results.tables.leaderboard import BEFORE, column, describe_trial, parameter_types, rank_trials, rows_text
 from results.tables.table import Cell, Table
-from results.tables.ties import objective, validation_images
+from results.tables.ties import validation_images
 
 # As the leaderboard, but for ties, which are those of one run.
 _BEFORE = {"rank": "int", "run": "text"} | {name: kind for name, kind in BEFORE.items() if name != "tied"}
@@ -53,7 +53,7 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
             types[name] = kind if types.get(name, kind) == kind else "any"
             conditions.setdefault(name, state.space["parameters"][name].get("when") or {})
     trials = [(run, state, trial) for run, state in runs.items() for trial in rank_trials(state)[0]]
-    trials.sort(key=lambda entry: -objective(entry[2]))
+    trials.sort(key=lambda entry: -entry[2].merit)
     rows = tuple(
         {
             "rank": rank,
@@ -106,6 +106,9 @@ def _warnings(runs: Mapping[str, RunState]) -> list[str]:
     if len(set(known.values())) > 1:
         digests_text = _spelt({run: digest[:12] for run, digest in known.items()})
         warnings.append(f"different data, objectives are not comparable: digests {digests_text}")
+    objectives = {run: state.study.objective.identity for run, state in runs.items()}
+    if len(set(objectives.values())) > 1:
+        warnings.append(f"ranked by different objectives, which are not comparable: {_spelt(objectives)}")
     images = {run: n for run, state in runs.items() if (n := validation_images(state)) is not None}
     if len(set(images.values())) > 1:
         warnings.append(f"different numbers of validation images: {_spelt(images)}")

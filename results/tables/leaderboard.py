@@ -16,7 +16,7 @@ from results.log.state import RunState, TrialState
 from results.run_folder import EPOCHS, LEADERBOARD
 from results.stats.intervals import LEVEL_P
 from results.tables.table import Cell, Row, Table, cell_text, columns_text, csv_text, short_name
-from results.tables.ties import objective, objective_interval, ties, validation_images
+from results.tables.ties import objective_interval, tie_test, ties, validation_images
 from results.text import one_line
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ _TRIALS_AT_ONCE = 200  # whose epochs are a frame in memory while the table is w
 
 
 def rank_trials(state: RunState) -> tuple[list[TrialState], list[TrialState]]:
-    """Return (ranked, others): completed trials by falling objective, equals by trial number; then the rest.
+    """Return (ranked, others): completed trials, the best objective first, equals by trial number; then the rest.
 
-    The objective is the validation accuracy at the epoch whose weights are kept.
+    The objective is that of the epoch whose weights are kept.
     """
     ranked = state.ranked()
     others = sorted(
         (t for t in state.search_trials() if t.status != Status.COMPLETED or t.best is None),
-        key=lambda t: (_BELOW.index(t.status) if t.status in _BELOW else len(_BELOW), -objective(t), t.started.trial),
+        key=lambda t: (_BELOW.index(t.status) if t.status in _BELOW else len(_BELOW), -t.merit, t.started.trial),
     )
     return ranked, others
 
@@ -105,13 +105,15 @@ def epochs_frame(state: RunState) -> pd.DataFrame:
 def _epochs_frame(trials: Sequence[TrialState]) -> pd.DataFrame:
     import pandas as pd
 
-    types = {f.name: _EPOCH_TYPES[str(f.type)] for f in dataclasses.fields(Epoch) if f.name != "validation_correct"}
-    first = ("trial", "repeat", "attempt", "epoch")
+    packed = ("objective", "validation_correct", "validation_drawn")
+    types = {f.name: _EPOCH_TYPES[str(f.type)] for f in dataclasses.fields(Epoch) if f.name not in packed}
+    first = ("trial", "repeat", "attempt", "epoch", "value")
+    types["value"] = "float64"
     order = [*first, *(n for n in types if n.startswith(("validation", "train")))]
     order += [n for n in types if n not in order]
     values = attrgetter(*order)
     rows = [values(epoch) for trial in trials for _, epoch in sorted(trial.epochs.items())]
-    return pd.DataFrame(rows, columns=order, dtype="object").astype(types)
+    return pd.DataFrame(rows, columns=order, dtype="object").astype(types).rename(columns={"value": "objective"})
 
 
 def write_tables(run: Path, state: RunState, leaderboard: Table | None = None) -> Path:
@@ -165,7 +167,8 @@ def tie_note(rows: Sequence[Row], state: RunState) -> str:
     if not any(rank_text(row).endswith("=") for row in rows):
         return ""
     n = validation_images(state)
-    return f"= no significant difference from rank 1 on the same {n} validation images (exact McNemar, p >= {LEVEL_P})"
+    test = tie_test(state.study.objective)
+    return f"= no significant difference from rank 1 on the same {n} validation images ({test}, p >= {LEVEL_P})"
 
 
 def parameter_types(state: RunState) -> dict[str, str]:
@@ -218,7 +221,7 @@ def describe_trial(trial: TrialState, n: int | None) -> dict[str, Cell]:
         "trial": trial.started.trial,
         "status": trial.status,
         "baseline": trial.started.is_baseline,
-        "objective": trial.best.validation_accuracy if trial.best else None,
+        "objective": trial.value if trial.best else None,
         "objective_low": interval[0] if interval else None,
         "objective_high": interval[1] if interval else None,
         "best_epoch": trial.best.epoch if trial.best else None,
@@ -242,9 +245,11 @@ def _row(trial: TrialState, n: int | None, parameters: Mapping[str, str]) -> dic
 
 
 def _ranked_text(rows: list[Row], parameters: list[str], state: RunState) -> list[str]:
-    note = tie_note(rows, state)
+    note, objective = tie_note(rows, state), state.study.objective
+    which = "lowest" if objective.is_minimised else "highest"
+    asked_for = [] if objective.is_accuracy else [f"objective: {objective.words}, the {which} first"]
     heads = ("rank", "trial", "objective", "95 % interval", "best/epochs")
-    return [*rows_text(rows, heads, parameters), *([note] if note else [])]
+    return [*rows_text(rows, heads, parameters), *asked_for, *([note] if note else [])]
 
 
 def _others_text(rows: list[Row], parameters: list[str], state: RunState) -> list[str]:
@@ -262,11 +267,12 @@ def _where_and_why(trial: TrialState) -> str:
         node = trial.running[max(trial.running)].node if trial.running else "starting"
         return f"{words}attempt {max(trial.attempts, default=0)}, {node}"
     if trial.status == Status.STOPPED and (rung := trial.rungs.get(trial.ended.epochs)):
-        return f"{words}epoch {rung.epoch}: below {rung.cutoff:.6g} ({rung.seen} seen)"
+        worse = "above" if trial.objective.is_minimised else "below"
+        return f"{words}epoch {rung.epoch}: {worse} {rung.cutoff:.6g} ({rung.seen} seen)"
     last = trial.last
     if last is None:
         place = "before epoch 1"
-    elif math.isfinite(last.validation_accuracy):
+    elif math.isfinite(last.value):
         place = f"after epoch {last.epoch}"
     else:
         place = f"epoch {last.epoch}"

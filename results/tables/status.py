@@ -145,7 +145,7 @@ def leader(state: RunState) -> TrialState | None:
     """Return the best completed trial or, as long as none is, the one that reached most; None without an epoch."""
     ranked, others = rank_trials(state)
     reached = ranked[:1] or [t for t in others if t.best]
-    return max(reached, key=lambda t: (t.best.validation_accuracy if t.best else 0.0, -t.started.trial), default=None)
+    return max(reached, key=lambda t: (t.merit, -t.started.trial), default=None)
 
 
 def advantage(state: RunState) -> PairedDifference | None:
@@ -174,7 +174,7 @@ def _best(state: RunState) -> str:
     if best is None:
         return "no epoch is recorded yet"
     if best.status != Status.COMPLETED:
-        return f"no trial is completed; highest so far {_reached(best, state)}"
+        return f"no trial is completed; best so far {_reached(best, state)}"
     if best.started.is_baseline:
         return f"{_reached(best, state)}, the baseline"
     difference = advantage(state)
@@ -198,7 +198,7 @@ def _reached(trial: TrialState, state: RunState) -> str:
     words = "" if interval is None else f" (95 % {interval[0]:.3f}..{interval[1]:.3f})"
     if trial.best is None:
         return f"trial {trial.started.trial}"
-    return f"trial {trial.started.trial}: {trial.best.validation_accuracy:.4f}{words} at epoch {trial.best.epoch}"
+    return f"trial {trial.started.trial}: {trial.value:.4f}{words} at epoch {trial.best.epoch}"
 
 
 def _epochs(state: RunState) -> str:
@@ -227,7 +227,7 @@ def _open_trials(status: RunStatus, now: datetime) -> Iterator[str]:
         words = [trial_name(*trial.started.key)]
         words.append(f"epoch {max(trial.epochs, default=0)}/{trial.started.max_epochs}")
         if trial.last is not None:
-            words.append(f"last {trial.last.validation_accuracy:.4f}")
+            words.append(f"last {trial.last.value:.4f}")
         attempt = trial.open_attempt()
         if attempt is None or not status.is_running:
             words.append("waits for its next attempt" if status.is_running else "continues with the run")

@@ -1,18 +1,19 @@
-"""How sure a trial's objective is: its interval, and whether the images that were right tell it from the best."""
+"""How sure a trial's objective is: its interval, and whether the validation images tell it from the best."""
 
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 
 from results.errors import RecordError
 from results.log.state import RunState, TrialState
+from results.objective import Objective
 from results.stats.intervals import LEVEL_P, PairedDifference, paired_difference_interval, wilson_interval
-
-
-def objective(trial: TrialState) -> float:
-    """Return the validation accuracy at the epoch whose weights are kept; -inf, below all others, without one."""
-    return trial.best.validation_accuracy if trial.best else float("-inf")
+from results.stats.objectives import DRAWS, drawn_difference, interval, unpack_values
 
 
 def validation_images(state: RunState) -> int | None:
@@ -24,35 +25,61 @@ def objective_interval(trial: TrialState, n: int | None) -> tuple[float, float] 
     """Return the 95 % interval of a trial's objective from `n` validation images.
 
     It is that of one training on these images: neither the spread over seeds nor the choice of the best of many is
-    in it. None where there is no objective, `n` is not known, or the objective is no share of images.
+    in it. None where there is no objective, `n` is not known, the accuracy is no share of images, or nothing is known
+    of the images of another objective.
     """
-    if trial.best is None or not n or not 0 <= trial.best.validation_accuracy <= 1:
+    if trial.best is None or not n:
         return None
-    return wilson_interval(round(trial.best.validation_accuracy * n), n)
+    if trial.objective.is_accuracy:
+        return wilson_interval(round(trial.value * n), n) if 0 <= trial.value <= 1 else None
+    drawn = _drawn(trial)
+    found = None if drawn is None else interval(trial.objective, trial.value, drawn)
+    return None if found is None or math.isnan(found.low) else (found.low, found.high)
 
 
 def paired_difference(a: TrialState, b: TrialState, n: int | None) -> PairedDifference | None:
-    """Compare the kept weights of two trials on the same validation images; None where the flags are not stored.
+    """Compare the kept weights of two trials on the same validation images; None where the log does not hold enough.
 
     Raises:
-        RecordError: Flags that do not belong to `n` images.
+        RecordError: Flags that do not belong to `n` images, or damaged drawn values.
     """
-    return _difference(_flags(a, n), _flags(b, n))
+    return _differences([a], b, n)[0]
 
 
 def ties(ranked: Sequence[TrialState], n: int | None) -> list[bool | None]:
     """Return, trial by trial, whether it is not told apart from the first; None where the log cannot say.
 
     Raises:
-        RecordError: Flags that do not belong to `n` images.
+        RecordError: As `paired_difference`.
     """
-    flags = [_flags(trial, n) for trial in ranked]
-    differences = [_difference(flags[0], mine) for mine in flags]
+    differences = _differences(ranked, ranked[0], n) if ranked else []
     return [None if difference is None else difference.p_value >= LEVEL_P for difference in differences]
 
 
-def _difference(a: list[bool] | None, b: list[bool] | None) -> PairedDifference | None:
-    return None if a is None or b is None else paired_difference_interval(a, b)
+def tie_test(objective: Objective) -> str:
+    """Return how ties are found."""
+    return "exact McNemar" if objective.is_accuracy else f"{DRAWS} paired resamples"
+
+
+def _differences(trials: Sequence[TrialState], other: TrialState, n: int | None) -> list[PairedDifference | None]:
+    if other.objective.is_accuracy:
+        flags = _flags(other, n)
+        pairs = ((_flags(trial, n), flags) for trial in trials)
+        return [None if a is None or b is None else paired_difference_interval(a, b) for a, b in pairs]
+    drawn, of_trials = _drawn(other), map(_drawn, trials)
+    return [
+        None if mine is None or drawn is None or not n else drawn_difference(trial.value, other.value, mine, drawn, n)
+        for trial, mine in zip(trials, of_trials, strict=True)
+    ]
+
+
+def _drawn(trial: TrialState) -> npt.NDArray[np.float64] | None:
+    if trial.best is None or trial.best.validation_drawn is None:
+        return None
+    try:
+        return unpack_values(trial.best.validation_drawn)
+    except RecordError as error:
+        raise RecordError(f"trial {trial.started.trial}, epoch {trial.best.epoch}: {error}") from error
 
 
 def _flags(trial: TrialState, n: int | None) -> list[bool] | None:

@@ -29,6 +29,7 @@ from seti_model.training.arrays import Arrays, read_arrays, write_arrays
 from seti_model.training.outcome import CheckpointInfo, EpochResult, TrainedNetwork
 
 FORMAT = 1
+ACCURACY = "accuracy"
 _STATE, _BEST, _PROBABILITIES, _RECORD = "state.npz", "best_weights.npz", "best_probabilities.npz", "training.json"
 _SHOWN = 60  # letters of a value in a message
 _COMPLETE = re.compile(r"\d{4,}")
@@ -44,6 +45,7 @@ class Identity:
     data_digest: str
     threads: int
     init_digest: str | None = None  # of the weights the training started from; None if from scratch
+    criterion: str = ACCURACY  # by which the best epoch is found
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,9 @@ def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
     record = _read_record(path)
     with _as_declared(path):
         # A field that was not there then has the value that was meant.
-        belongs_to = record["identity"] | {"configuration": _configuration(path, record).to_mapping()}
+        belongs_to = (
+            {"criterion": ACCURACY} | record["identity"] | {"configuration": _configuration(path, record).to_mapping()}
+        )
         _require_same(path, belongs_to, dataclasses.asdict(identity))
         probabilities = _read_verified(path, _PROBABILITIES, record)["probabilities"]
         history = tuple(EpochResult(**row) for row in record["history"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy.typing as npt
 
 from seti_model.config import Configuration
 from seti_model.training.arrays import Arrays
+
+_LEFT_OUT = ("checkpoint", "validation_correct", "validation_probabilities")
 
 
 class Diverged(ArithmeticError):  # noqa: N818 - the word of the record, and of DESIGN.md
@@ -25,6 +28,17 @@ class Diverged(ArithmeticError):  # noqa: N818 - the word of the record, and of 
 
     def __str__(self) -> str:
         return self.message
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """By what the epoch whose weights are kept is chosen: the first one of the highest value.
+
+    `of` takes labels, integer (n_validation,), and probabilities, float32 (n_validation, n_classes).
+    """
+
+    name: str
+    of: Callable[[npt.NDArray[Any], npt.NDArray[np.float32]], float]
 
 
 @dataclass(frozen=True)
@@ -60,14 +74,16 @@ class EpochResult:
     best_weights_digest: str  # the weights kept: statistics recomputed, as validated and exported
     model_parameters: int
     prepare_seconds: float = 0.0  # preparing images; 0 but in the first epoch of a call
+    merit: float | None = None  # by which the best epoch is found, see `Criterion`; none: the validation accuracy
     validation_correct: tuple[bool, ...] | None = None  # which images were right, (n_validation,); of a new best only
+    # (n_validation, n_classes); of a new best only
+    validation_probabilities: npt.NDArray[np.float32] | None = dataclasses.field(default=None, compare=False)
     checkpoint: CheckpointInfo | None = None
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return plain values by field name for JSON or a table, without `validation_correct` and `checkpoint`."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del values["checkpoint"], values["validation_correct"]
-        return values
+        """Return plain values by field name for JSON or a table, without the checkpoint and what is of each image."""
+        names = (field.name for field in dataclasses.fields(self))
+        return {name: getattr(self, name) for name in names if name not in _LEFT_OUT}
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one answer; compare digests

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from seti_model.network import named_weights
@@ -22,7 +24,16 @@ class TrainingSteps:
     Never through XLA: on a CPU it is several times slower than TensorFlow's own kernels.
     """
 
-    def __init__(self, graph: Graph, optimizer: FusedAdam, *, seed: int, pixels: tf.DType) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        optimizer: FusedAdam,
+        *,
+        seed: int,
+        pixels: tf.DType,
+        class_weights: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
         trainable = [variable.value for variable in graph.network.trainable_variables]
         constrained = [variable for variable in graph.network.trainable_variables if variable.constraint is not None]
         images = _image_spec(graph.network, pixels)
@@ -32,7 +43,8 @@ class TrainingSteps:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(trainable)
                 logits, moments, others = graph.training_logits(pixels, seed=seed, step=step)
-                loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+                loss = tf.reduce_mean(losses if weights is None else losses * tf.gather(weights, labels))
                 total = tf.add_n([loss, *others]) if others else loss
             gradients = tape.gradient(total, trainable, unconnected_gradients=tf.UnconnectedGradients.ZERO)
             optimizer.apply([tf.convert_to_tensor(gradient) for gradient in gradients], step)

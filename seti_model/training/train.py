@@ -23,14 +23,15 @@ from seti_model.exported import load_initial
 from seti_model.runtime import outside_heap, process_setup, release_memory, trim_heap
 from seti_model.training.arrays import Arrays, digest_arrays
 from seti_model.training.checkpoint import (
+    ACCURACY,
     Identity,
     TrainingState,
     load_checkpoint,
     prune_checkpoints,
     save_checkpoint,
 )
-from seti_model.training.outcome import EpochResult, TrainedNetwork, TrainingResult
-from seti_model.training.trainer import Session
+from seti_model.training.outcome import Criterion, EpochResult, TrainedNetwork, TrainingResult
+from seti_model.training.trainer import Session, Validation
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,13 @@ def train(
     checkpoints: Checkpoints | None = None,
     init_from: Path | None = None,
     resume_from: Path | None = None,
+    criterion: Criterion | None = None,
 ) -> TrainingResult:
     """Train to `configuration.training.epochs`, or until `on_epoch` returns True; keep the best weights.
 
-    Best is the first epoch of the highest validation accuracy. The same configuration, seed, data, initial weights
-    and thread count give the same weights to the last bit, also in a process that trained something else before, and
-    whether run straight through or continued from a checkpoint of any epoch.
+    Best is the first epoch of the highest validation accuracy, or of what the criterion computes. The same
+    configuration, seed, data, initial weights and thread count give the same weights to the last bit, also in a process
+    that trained something else before, and whether run straight through or continued from a checkpoint of any epoch.
 
     Args:
         configuration: What is trained; may have more epochs than the checkpoint it continues.
@@ -83,6 +85,7 @@ def train(
             from scratch; where the class names differ the softmax layer starts afresh. Its first
             `training.frozen_blocks` blocks stay as they are there, statistics included. Given again to continue.
         resume_from: The checkpoint (folder of an epoch) to continue; it may lie elsewhere.
+        criterion: What is highest at the best epoch; None for the accuracy.
 
     Raises:
         Diverged: A loss is not finite.
@@ -92,7 +95,7 @@ def train(
         ProcessError: `prepare_process` has not been called.
     """
     release_memory()  # of a training that ended in an exception, now that its traceback is gone
-    training = _Training(configuration, data, seed, init_from)
+    training = _Training(configuration, data, seed, init_from, criterion)
     trim_heap()  # a network needs its size three times while it is built
     with contextlib.closing(training):
         if resume_from is not None:
@@ -117,7 +120,14 @@ def train(
 class _Training:
     """The bookkeeping around a session: history, best epoch, checkpoints."""
 
-    def __init__(self, configuration: Configuration, data: TrainingData, seed: int, init_from: Path | None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        data: TrainingData,
+        seed: int,
+        init_from: Path | None,
+        criterion: Criterion | None,
+    ) -> None:
         threads = process_setup().threads
         self._shape = data.train.images.shape[1:]  # before they are prepared
         start = time.perf_counter()
@@ -131,7 +141,9 @@ class _Training:
         self._session = Session(configuration, data, seed=seed, initial=initial)
         self._build_seconds = time.perf_counter() - start
         init_digest = None if initial is None else initial.digest
-        self._identity = Identity(configuration.to_mapping(), seed, data.digest, threads, init_digest)
+        self._criterion = criterion
+        name = ACCURACY if criterion is None else criterion.name
+        self._identity = Identity(configuration.to_mapping(), seed, data.digest, threads, init_digest, name)
         self._history: list[EpochResult] = []
         self._best: TrainedNetwork | None = None
         self._best_probabilities: npt.NDArray[np.float32] = np.empty((0, 0), np.float32)
@@ -167,7 +179,8 @@ class _Training:
         times.append(time.perf_counter())
         validation = self._session.validate(epoch, moments)
         times.append(time.perf_counter())
-        is_best = all(validation.accuracy > earlier.validation_accuracy for earlier in self._history)
+        merit = self._merit(validation)
+        is_best = all(merit > _merit_of(earlier) for earlier in self._history)
         if is_best:
             self._best = self._trained_network(self._session.weights(moments))
             self._best_probabilities = validation.probabilities
@@ -194,7 +207,9 @@ class _Training:
             weights_digest=weights_digest,
             best_weights_digest=self._kept().digest,
             model_parameters=self._session.parameters,
+            merit=None if self._criterion is None else merit,
             validation_correct=self._correct(validation.probabilities) if is_best else None,
+            validation_probabilities=validation.probabilities if is_best else None,
         )
         self._build_seconds = self._prepare_seconds = 0.0
         self._history.append(result)
@@ -242,6 +257,11 @@ class _Training:
             seed=self._identity.seed,
         )
 
+    def _merit(self, validation: Validation) -> float:
+        if self._criterion is None:
+            return validation.accuracy
+        return self._criterion.of(self._data.validation.labels, validation.probabilities)
+
     def _correct(self, probabilities: npt.NDArray[np.float32]) -> tuple[bool, ...]:
         return tuple((probabilities.argmax(axis=1) == self._data.validation.labels).tolist())
 
@@ -249,3 +269,7 @@ class _Training:
         if self._best is None:
             raise RuntimeError("no epoch has been trained yet")
         return self._best
+
+
+def _merit_of(epoch: EpochResult) -> float:
+    return epoch.validation_accuracy if epoch.merit is None else epoch.merit

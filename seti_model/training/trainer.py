@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from seti_model.config import AugmentConfig, Configuration
+from seti_model.config import BALANCED, AugmentConfig, Configuration
 from seti_model.data.align import MIDDLE
 from seti_model.data.dataset import Images, Split, TrainingData
 from seti_model.errors import ConfigError
@@ -57,7 +57,8 @@ class Session:
         self._optimizer = FusedAdam(configuration.training, trainable, batches=batches)
         pixels = tf.as_dtype(data.train.images.dtype)
         self._graph = Graph(self._network)
-        self._steps = TrainingSteps(self._graph, self._optimizer, seed=seed, pixels=pixels)
+        weights = class_weights(data) if configuration.training.class_weights == BALANCED else None
+        self._steps = TrainingSteps(self._graph, self._optimizer, seed=seed, pixels=pixels, class_weights=weights)
         self._infer = compile_inference(self._graph, pixels)
 
     def run_epoch(self, epoch: int, train: Split) -> tuple[float, float]:
@@ -153,6 +154,17 @@ class Session:
         for number, variable in enumerate(self._graph.states):
             variable.assign(state[f"states/{number}"])
         self._optimizer.restore(state)
+
+
+def class_weights(data: TrainingData) -> npt.NDArray[np.float32]:
+    """Return a weight for each class, float32 (n_classes,), by which all classes of the training split count the same.
+
+    It is n / (n_classes * n_class), whose mean over the images is one where every class occurs, as of
+    `sklearn.utils.class_weight`; 1 for a class that does not occur.
+    """
+    counts = np.bincount(data.train.labels.astype(np.int64), minlength=len(data.class_names))
+    weights = len(data.train.labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    return np.where(counts > 0, weights, 1.0).astype(np.float32)
 
 
 def pixel_scale(images: Images) -> PixelScale:

@@ -29,9 +29,19 @@ SPACE = {"parameters": {"training.learning_rate": {"type": "float"}, "network.fi
 class Hand:
     """Makes events; every default is the plainest case."""
 
-    def study(self, *, name: str = "hand", trials: int = 8, space: Mapping[str, Any] = SPACE, **other: Any) -> Event:
+    def study(
+        self,
+        *,
+        name: str = "hand",
+        trials: int = 8,
+        space: Mapping[str, Any] = SPACE,
+        objective: Any = "accuracy",
+        **other: Any,
+    ) -> Event:
         values = {"data_digest": "d" * 64, "space_fingerprint": "f", "provenance": Provenance()}
-        study = StudyRecord(study=StudySection(name=name, trials=trials), data=DataSection(path="data/hand"))
+        study = StudyRecord(
+            study=StudySection(name=name, trials=trials, objective=objective), data=DataSection(path="data/hand")
+        )
         return StudyStarted(study=study, space=space, **(values | other))
 
     def trial(

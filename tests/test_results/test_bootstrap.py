@@ -15,6 +15,7 @@ from results.stats import bootstrap as delivered
 from results.stats.bootstrap import delivered_estimates, paired_estimates
 from results.stats.intervals import IntervalError, paired_difference_interval, wilson_interval
 from results.stats.metrics import MetricsError, classification_metrics
+from results.stats.weighted import roc_area
 
 NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
 
@@ -76,7 +77,7 @@ def test_weighted_area_under_the_curve_is_that_of_scikit_learn_with_ties(scores,
     weights = rng.integers(0, 3, (1, len(scores))).astype(float)
     weights[0, :2] = 1
     expected = roc_auc_score(positive, scores, sample_weight=weights[0])
-    assert delivered._auc(np.array(scores), positive, weights)[0] == pytest.approx(expected)
+    assert roc_area(np.array(scores), positive, weights)[0] == pytest.approx(expected)
 
 
 def test_resamples_draw_each_image_equally_often_and_do_not_depend_on_their_parts(monkeypatch):

@@ -81,6 +81,12 @@ def test_runs_on_other_data_are_compared_with_warnings(hand: Any, runs: list[Pat
     )
 
 
+def test_runs_of_other_objectives_are_compared_with_a_warning(hand: Any, tmp_path: Path) -> None:
+    runs = [write(tmp_path / name, hand.study(objective=name)) for name in ("loss", "auc")]
+    expected = "ranked by different objectives, which are not comparable: loss loss, auc auc"
+    assert compare_runs(runs).warnings == (expected,)
+
+
 def test_runs_of_the_same_folder_name_are_told_apart_by_their_paths(hand: Any, tmp_path: Path) -> None:
     runs = [write(tmp_path / n / "run", hand.study(), hand.trial(0, [0.5])) for n in ("x", "y")]
     assert [row["run"] for row in compare_runs(runs).table.rows] == [str(run) for run in runs]

@@ -48,7 +48,7 @@ def test_a_search_without_finals_answers_provisionally(hand: Any, tmp_path: Path
     events = [hand.study(validation_images=200), *hand.trial(0, [0.5], right=right), *hand.trial(1, [0.6], right=more)]
     which, better, sure = answered(tmp_path, events)
     assert which == (
-        "Trial 1: Provisional: the highest validation accuracy, 0.6000, of 2 completed trials; no finals have decided. "
+        "Trial 1: Provisional: the best validation accuracy, 0.6000, of 2 completed trials; no finals have decided. "
         "learning_rate 0.002, filters_1 16."
     )
     assert better.startswith("Not tested: Minus the baseline on validation: +0.1000 (+0.0")

@@ -21,8 +21,8 @@ from results.files import (
     replacing,
     write_atomically,
 )
+from results.log.reading import read_events
 from results.log.recorder import EventLog, is_being_written
-from results.log.state import read_events
 from results.predictions import ExampleImages, write_examples
 from results.run_folder import LOG_NAME
 

@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.errors import RecordError
+from results.log.reading import read_events
 from results.log.recorder import EventLog, is_being_written
 from results.log.records import Epoch, StudyEnded
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.run_folder import LOG_NAME
 
 

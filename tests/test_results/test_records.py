@@ -14,6 +14,7 @@ from results.errors import RecordError
 from results.files import is_below
 from results.log import lines
 from results.log.lines import from_line, to_line
+from results.log.reading import read_events
 from results.log.recorder import EventLog
 from results.log.records import (
     ENDED,
@@ -27,7 +28,7 @@ from results.log.records import (
     StudyStarted,
     TrialStarted,
 )
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.receipt import read_receipt, receipt_of
 from results.run_folder import LOG_NAME
 from results.schema import SchemaError

@@ -48,7 +48,7 @@ RECEIPT = Receipt(
     weights_digest="w",
     best_weights_digest="b",
 )
-SAME = Repetition((0.5, 0.7), "w", "b")
+SAME = Repetition((0.5, 0.7), 0.7, "w", "b")
 NO_FINALS = "no finals"
 
 
@@ -66,7 +66,12 @@ def test_equal_weights_are_identical_whatever_differs_and_that_is_named() -> Non
 
 
 @pytest.mark.parametrize(
-    "done", [Repetition((0.5, 0.7), "w", "other"), Repetition((0.5, 0.7), "other", "b"), Repetition((0.5,), "w", "b")]
+    "done",
+    [
+        Repetition((0.5, 0.7), 0.7, "w", "other"),
+        Repetition((0.5, 0.7), 0.7, "other", "b"),
+        Repetition((0.5,), 0.5, "w", "b"),
+    ],
 )
 def test_both_digests_and_all_epochs_must_be_the_same(done: Repetition) -> None:
     found = answer(done, "threads: 1 then, 2 now")
@@ -78,7 +83,7 @@ def test_both_digests_and_all_epochs_must_be_the_same(done: Repetition) -> None:
 def test_a_difference_that_nothing_explains_is_perhaps_that_of_a_network_of_ones_own() -> None:
     family = {"network.family": "mine:Net", "prepare.steps": "align, mine:step"}
     receipt = dataclasses.replace(RECEIPT, configuration=family)
-    other = Repetition((0.5, 0.6), "v", "a")
+    other = Repetition((0.5, 0.6), 0.6, "v", "a")
     perhaps = "; perhaps mine:Net or mine:step draws something without the seed: then no training of it repeats\n"
     found = compare(receipt, other, different=(), expected=NO_FINALS)
     assert (found.word, found.exit_code) == ("differs", 1)
@@ -92,13 +97,13 @@ def test_a_difference_that_nothing_explains_is_perhaps_that_of_a_network_of_ones
 
 
 def test_a_difference_that_nothing_explains_is_to_be_reported() -> None:
-    found = answer(Repetition((0.5, 0.6), "v", "a"))
+    found = answer(Repetition((0.5, 0.6), 0.6, "v", "a"))
     assert (found.word, found.exit_code) == ("differs", 1)
     assert found.text.startswith("differs although nothing recorded differs: please report it\n")
 
 
 def test_within_the_interval_of_the_finals_is_within_tolerance_and_names_what_differs() -> None:
-    done = Repetition((0.5, 0.68), "v", "a")
+    done = Repetition((0.5, 0.68), 0.68, "v", "a")
     found = answer(done, "keras: 1 then, 2 now", expected=(0.67, 0.73))
     assert (found.word, found.exit_code) == ("within tolerance", 0)
     assert found.text == (
@@ -116,7 +121,7 @@ def test_without_digests_the_accuracies_must_be_the_same_exactly() -> None:
     )
     cases = {(0.5, math.nan): "identical", (math.nextafter(0.5, 1), math.nan): "differs", (0.5, 0.5): "differs"}
     for accuracies, word in cases.items():
-        assert compare(receipt, Repetition(accuracies, None, None), different=(), expected="").word == word
+        assert compare(receipt, Repetition(accuracies, None, None, None), different=(), expected="").word == word
 
 
 def test_nothing_differs_where_nothing_does() -> None:
@@ -207,7 +212,7 @@ def test_where_tolerance_cannot_be_said_it_is_said_why(
 
 
 def test_the_answer_can_be_written_as_json_also_of_a_training_that_diverged() -> None:
-    done = Repetition((0.7, math.nan), "v", "b", "it diverged: nan")
+    done = Repetition((0.7, math.nan), 0.7, "v", "b", "it diverged: nan")
     found = answer(done)
     assert "recorded 0.7000, it diverged: nan" in found.text
     text = json.dumps(to_mapping(found, SETTING, done), allow_nan=False)

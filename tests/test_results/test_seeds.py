@@ -47,7 +47,7 @@ def test_interval_of_a_configuration_covers_its_accuracy_in_95_percent(n_seeds, 
     rng, covered = np.random.default_rng(3), []
     for seed_deviation, spread in SPREADS * 300:
         table = flags(rng, accuracy, n_seeds, seed_deviation, rng.normal(0, spread, n_images), spread)
-        found = accuracy_over_retrainings(table).accuracy
+        found = accuracy_over_retrainings(table).mean
         covered.append(found.low <= accuracy <= found.high)
     # One standard deviation of 1800 draws is 0.005.
     assert 0.93 <= np.mean(covered) <= 0.97
@@ -80,7 +80,7 @@ def test_interval_is_that_of_the_mean_squares_of_statsmodels(table):
     images = max(0.0, squares["C(image)"] - squares["Residual"])
     variance = (squares["C(seed)"] + images) / table.size
     found = accuracy_over_retrainings(table)
-    assert found.accuracy.value == pytest.approx(mean)
+    assert found.mean.value == pytest.approx(mean)
     assert found.seed_deviation == pytest.approx(
         math.sqrt(max(0.0, squares["C(seed)"] - squares["Residual"]) / n_images), abs=1e-6
     )
@@ -95,27 +95,27 @@ def test_interval_is_that_of_the_mean_squares_of_statsmodels(table):
     quantile = (student_t.ppf(0.975, freedom) + cochran) / 2
     alpha = 2 * norm.sf(quantile)  # so that the Wilson interval takes this quantile
     expected = proportion_confint(mean * effective, effective, alpha=alpha, method="wilson")
-    assert (found.accuracy.low, found.accuracy.high) == pytest.approx(expected, abs=1e-6)
+    assert (found.mean.low, found.mean.high) == pytest.approx(expected, abs=1e-6)
 
 
 def test_retrainings_that_agree_on_every_image_leave_the_images_alone():
     once = np.repeat([True, False], [60, 20])
     found = accuracy_over_retrainings(np.tile(once, (3, 1)))
     quantile = student_t.ppf(0.975, 79)
-    assert (found.accuracy.low, found.accuracy.high) == pytest.approx(score_limits(0.75, 79, quantile))
+    assert (found.mean.low, found.mean.high) == pytest.approx(score_limits(0.75, 79, quantile))
     assert found.seed_deviation == 0
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_retrainings_always_right_or_wrong_have_the_interval_of_one_on_these_images(right):
-    found = accuracy_over_retrainings(np.full((3, 50), right)).accuracy
+    found = accuracy_over_retrainings(np.full((3, 50), right)).mean
     assert (found.low, found.high) == pytest.approx(wilson_interval(50 * right, 50))
 
 
 def test_equal_seeds_with_mistakes_of_their_own_have_the_interval_of_one_on_these_images():
     # Every image is right with exactly one seed, and every seed on 27: nothing varies, which rounding must not hide.
     table = np.arange(81) % 3 == np.arange(3)[:, None]
-    found = accuracy_over_retrainings(table).accuracy
+    found = accuracy_over_retrainings(table).mean
     assert (found.low, found.high) == pytest.approx(wilson_interval(27, 81))
     difference = difference_over_retrainings(table, table)
     half = math.hypot(found.value - found.low, found.high - found.value)
@@ -124,7 +124,7 @@ def test_equal_seeds_with_mistakes_of_their_own_have_the_interval_of_one_on_thes
 
 @given(table=TABLES)
 def test_interval_of_any_table_lies_in_0_to_1_and_holds_the_mean(table):
-    found = accuracy_over_retrainings(table).accuracy
+    found = accuracy_over_retrainings(table).mean
     assert 0 <= found.low <= found.value + 1e-12
     assert found.value - 1e-12 <= found.high <= 1
     assert found.high > found.low
@@ -133,8 +133,8 @@ def test_interval_of_any_table_lies_in_0_to_1_and_holds_the_mean(table):
 def test_one_retraining_gives_no_interval():
     once = np.array([[True, True, False, True]])
     found = accuracy_over_retrainings(once)
-    assert (found.accuracy.value, found.n_seeds, found.n_images) == (0.75, 1, 4)
-    assert np.isnan([found.accuracy.low, found.accuracy.high, found.seed_deviation]).all()
+    assert (found.mean.value, found.n_seeds, found.n_images) == (0.75, 1, 4)
+    assert np.isnan([found.mean.low, found.mean.high, found.seed_deviation]).all()
     difference = difference_over_retrainings(once, np.zeros((3, 4), bool))
     assert difference.value == 0.75
     assert np.isnan([difference.low, difference.high]).all()

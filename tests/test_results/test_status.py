@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from results.errors import RecordError
+from results.log.reading import read_events
 from results.log.recorder import EventLog
 from results.log.records import (
     AttemptEnded,
@@ -26,7 +27,7 @@ from results.log.records import (
     TrialEnded,
     TrialStarted,
 )
-from results.log.state import fold, read_events
+from results.log.state import fold
 from results.run_folder import LOG_NAME
 from results.study import Provenance, StudyRecord, StudySection
 from results.tables.status import duration, run_status, status_text
@@ -156,10 +157,10 @@ def test_the_attempts_that_failed_their_trial_are_told_from_those_that_were_repe
     assert f"lost attempts  {words}\n" in text
 
 
-def test_a_run_without_a_completed_trial_shows_the_highest_so_far(hand: Any, tmp_path: Path) -> None:
+def test_a_run_without_a_completed_trial_shows_the_best_so_far(hand: Any, tmp_path: Path) -> None:
     events = [hand.study(validation_images=10), *hand.trial(0, [0.5], None), *hand.trial(1, [0.7], "stopped")]
     text = status_text(run_status(written(tmp_path, events)))
-    assert "best           no trial is completed; highest so far trial 1: 0.7000 (95 % 0.397..0.892)" in text
+    assert "best           no trial is completed; best so far trial 1: 0.7000 (95 % 0.397..0.892)" in text
     assert "baseline       trial 0: 0.5000 (95 % 0.237..0.763) at epoch 1, running" in text
 
 

@@ -1,5 +1,6 @@
 """What the state keeps up to date event by event is what one look at all trials and all their epochs would say."""
 
+import dataclasses
 import math
 import statistics
 from collections import Counter
@@ -46,7 +47,8 @@ def of_trials(draw: st.DrawFn) -> Event:
     match draw(st.sampled_from(["epoch"] * 6 + ["rung"] * 3 + ["begun", "checkpoint", "lost", "end", "end", "again"])):
         case "epoch":
             value, seconds = draw(VALUES), draw(st.none() | st.sampled_from([0.5, 2.0]))
-            return Epoch(**names, attempt=0, epoch=draw(NUMBERS), validation_accuracy=value, seconds=seconds)
+            reached: dict[str, Any] = {"validation_accuracy": value, "objective": draw(st.none() | VALUES)}
+            return Epoch(**names, attempt=0, epoch=draw(NUMBERS), seconds=seconds, **reached)
         case "rung":
             value, cutoff = draw(VALUES), draw(VALUES)
             numbers: dict[str, Any] = {"seen": 1, "better": 0, "decision": RungDecision.EXEMPT}
@@ -74,6 +76,7 @@ def widened(number: int) -> SpaceWidened:
 
 RESUMED = StudyResumed(study=StudyRecord(study=StudySection(max_epochs=3)), provenance=Provenance())
 STARTED = StudyStarted(study=StudyRecord(), space={"parameters": {}}, data_digest=None, provenance=Provenance())
+LOSS = dataclasses.replace(STARTED, study=StudyRecord(study=StudySection(objective="loss")))
 GIVEN = StudyStarted(study=StudyRecord(), data_digest=None, provenance=Provenance())  # of one configuration, no search
 LOGS = st.lists(
     st.lists(st.one_of(*[of_trials()] * 12, st.just(RESUMED), st.integers(0, 3).map(widened)), max_size=60),
@@ -111,13 +114,14 @@ class Plain:
         assert repr(trial.epochs) == repr(epochs)
         assert (len(trial.epochs), list(trial.epochs), bool(trial.epochs)) == (len(epochs), list(epochs), bool(epochs))
         assert [repr(trial.epochs[n]) for n in epochs] == [repr(e) for e in epochs.values()]
-        finite = [e for e in epochs.values() if math.isfinite(e.validation_accuracy)]
-        assert repr(trial.best) == repr(max(finite, key=lambda e: (e.validation_accuracy, -e.epoch), default=None))
+        finite = [e for e in epochs.values() if math.isfinite(e.value)]
+        sign = -1 if trial.objective.is_minimised else 1
+        assert repr(trial.best) == repr(max(finite, key=lambda e: (sign * e.value, -e.epoch), default=None))
         assert repr(trial.last) == repr(epochs[max(epochs)] if epochs else None)
         for epoch in range(6):
-            below = [e.validation_accuracy for n, e in epochs.items() if n <= epoch]
+            below = [sign * e.value for n, e in epochs.items() if n <= epoch]
             if not any(map(math.isnan, below)):
-                assert trial.value_at(epoch) == max(below, default=-math.inf)
+                assert trial.merit_at(epoch) == max(below, default=-math.inf)
 
     def compare(self, state: RunState) -> None:
         for trial in state.trials.values():
@@ -131,18 +135,19 @@ class Plain:
         assert set(state.open) == {key for key, t in state.trials.items() if t.ended is None}
         assert_same(state.baselines, [t for t in search if t.started.is_baseline])
         ended = [t for t in search if t.ended is not None]
+        sign = -1 if search[:1] and search[0].objective.is_minimised else 1
         assert +state.tally.ended == Counter(t.status for t in ended)
         both = [t for t in (*search, *finals) if t.ended is not None]
         assert state.tally.epochs == sum(len(t.epochs) for t in both)
         assert state.tally.seconds == pytest.approx(sum(t.seconds for t in both))
         lengths = [len(t.epochs) for t in ended if not t.started.is_baseline]
         assert state.tally.lengths == (len(lengths), sum(lengths), sum(n * n for n in lengths))
-        reached = sorted((-t.best.validation_accuracy, t.started.trial) for t in ended if t.best)
+        reached = sorted((-sign * t.best.value, t.started.trial) for t in ended if t.best)
         assert [t.started.trial for t in state.best_ended()] == [number for _, number in reached]
         completed = {t.started.trial for t in ended if t.status == Status.COMPLETED}
         assert [t.started.trial for t in state.ranked()] == [n for _, n in reached if n in completed]
         for epoch in range(1, 5):
-            values = [t.rungs[epoch].value for t in search if epoch in t.rungs and would_reach(t, epoch)]
+            values = [sign * t.rungs[epoch].value for t in search if epoch in t.rungs and would_reach(t, epoch)]
             assert state.rung_values(epoch) == sorted(-math.inf if math.isnan(v) else v for v in values)
 
 
@@ -151,10 +156,11 @@ def assert_same(found: Sequence[TrialState], expected: Sequence[TrialState]) -> 
 
 
 def would_reach(trial: TrialState, epoch: int) -> bool:
-    return all(rung.is_passed for n, rung in trial.rungs.items() if n < epoch)
+    sign = -1 if trial.objective.is_minimised else 1
+    return all(sign * rung.value >= sign * rung.cutoff for n, rung in trial.rungs.items() if n < epoch)
 
 
-@given(opening=st.sampled_from([STARTED, GIVEN]), logs=LOGS)
+@given(opening=st.sampled_from([STARTED, GIVEN, LOSS]), logs=LOGS)
 @settings(max_examples=150, deadline=None)
 def test_what_is_kept_up_to_date_is_what_a_look_at_everything_says(
     opening: StudyStarted, logs: list[list[Event]]

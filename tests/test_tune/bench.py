@@ -10,6 +10,7 @@ from results.files import write_atomically
 from results.log.recorder import Recorder
 from results.log.records import StudyEnded, StudyResumed, StudyStarted
 from results.log.state import RunState
+from results.objective import NAMES
 from results.receipt import write_receipts
 from results.run_folder import SOURCE
 from results.study import Provenance
@@ -124,7 +125,9 @@ class Bench:
             folder = self._checkpoint(task, epoch)
             nan = epoch >= 2 and x < float(self.study.fixed.get("nan_below", 0.0))
             value = math.nan if nan else quick.accuracy(x, epoch, task.seed)
-            report = EpochReport(epoch=epoch, validation_accuracy=value, weights_digest=f"{x}", checkpoint=folder)
+            metrics = dict.fromkeys(NAMES, math.nan) if nan else quick.metrics(x, epoch, task.seed)
+            measured: dict[str, Any] = {"validation_accuracy": value, "metrics": metrics, "weights_digest": f"{x}"}
+            report = EpochReport(epoch=epoch, checkpoint=folder, **measured)
             if self.coordinator.receive(task, report):
                 return
             self._prune()  # as the real one, when the report has been taken

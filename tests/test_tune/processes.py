@@ -10,8 +10,9 @@ from typing import Any
 
 import psutil
 
+from results.log.reading import read_events
 from results.log.records import Epoch
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.run_folder import LOG_NAME
 
 SEARCH = [sys.executable, "-m", "tune.cli.main", "search"]
@@ -34,6 +35,7 @@ def write_quick_study(
     seed: int = 7,
     extra: str = "",
     short_finals: bool = False,
+    objective: str = "accuracy",
     **fixed: object,
 ) -> Path:
     """Write a study of the millisecond trainable and return its path.
@@ -47,8 +49,8 @@ def write_quick_study(
     path = folder / "quick.toml"
     path.write_text(
         f'[study]\nspace = "line.toml"\ntrials = {trials}\nmax_epochs = {max_epochs}\nseed = {seed}\n'
-        'trainable = "quick_trainable:train"\n[asha]\ngrace_epochs = 1\n[baseline]\nx = 0.9\n'
-        f"[fixed]\n{values}\n{finals}{extra}"
+        f'objective = "{objective}"\ntrainable = "quick_trainable:train"\n'
+        f"[asha]\ngrace_epochs = 1\n[baseline]\nx = 0.9\n[fixed]\n{values}\n{finals}{extra}"
     )
     return path
 

@@ -24,6 +24,7 @@ from machines import PORT, Machine, Machines, ray_machines, unavailable
 from processes import SEARCH, write_quick_study
 
 import tune
+from results.log.reading import read_events
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -35,7 +36,7 @@ from results.log.records import (
     NodeChecked,
     StudyEnded,
 )
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.run_folder import LOG_NAME
 from results.tables.nodes import node_uses
 from results.tables.status import run_status, status_text

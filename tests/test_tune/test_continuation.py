@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from results.log.reading import read_events
 from results.log.recorder import EventLog
 from results.log.records import SpaceWidened, StudyResumed
-from results.log.state import RunState, fold, load_run, read_events
+from results.log.state import RunState, fold, load_run
 from results.run_folder import LOG_NAME
 from results.study import Provenance
 from search_spaces.parameters import SpaceError

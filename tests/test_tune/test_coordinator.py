@@ -15,8 +15,9 @@ from bench import Bench, Crash, outcome
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from results.log.reading import read_events
 from results.log.records import Rung, StudyResumed
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.run_folder import LOG_NAME
 from results.study import Provenance
 from results.tables.leaderboard import rank_trials

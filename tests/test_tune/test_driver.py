@@ -14,8 +14,9 @@ import pytest
 from bench import finish_here, run_here
 from processes import SEARCH, search, values, write_quick_study
 
+from results.log.reading import read_events
 from results.log.records import AttemptRunning, TrialStarted
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
 from tune.study import load_study

@@ -16,8 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
+from results.log.reading import read_events
 from results.log.records import Epoch, TrialStarted
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
 

@@ -16,8 +16,9 @@ import pytest
 from bench import run_here
 from processes import SEARCH, alive, descendants, search, started, values, wait_for, write_quick_study
 
+from results.log.reading import read_events
 from results.log.records import Epoch, StudyEnded, StudyResumed
-from results.log.state import TrialState, load_run, read_events
+from results.log.state import TrialState, load_run
 from results.run_folder import LOG_NAME
 from tune.ray_adapter.cluster import KILL_NOTICED_S, MemoryKills
 from tune.study import load_study

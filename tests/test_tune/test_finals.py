@@ -15,9 +15,10 @@ from processes import search, values
 
 from results.finals import is_stale, standings
 from results.findings import Findings
+from results.log.reading import read_events
 from results.log.recorder import EventLog, Recorder
 from results.log.records import FinalEvaluated, FinalsDecided, StudyResumed, TrialEnded
-from results.log.state import RunState, load_run, read_events
+from results.log.state import RunState, load_run
 from results.predictions import read_examples, read_predictions
 from results.report import content
 from results.report.markdown import to_markdown

@@ -16,8 +16,9 @@ from bench import run_here
 from machines import PORT, Machine, Machines, unavailable
 from processes import SPACE, values, write_quick_study
 
+from results.log.reading import read_events
 from results.log.records import AttemptRunning, Epoch, StudyEnded
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from tune.cli.main import main
 from tune.study import load_study
 

@@ -10,9 +10,10 @@ from bench import Bench
 from processes import wait_for
 
 from results.findings import read_importance
+from results.log.reading import read_events
 from results.log.recorder import EventLog
 from results.log.records import Epoch, StudyEnded, StudyResumed
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.study import Provenance
 from tune.cli.main import main
 from tune.study import load_study

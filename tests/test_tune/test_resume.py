@@ -14,9 +14,10 @@ import pytest
 from bench import finish_here, run_here
 from processes import values
 
+from results.log.reading import read_events
 from results.log.recorder import EventLog
 from results.log.records import Epoch, SpaceWidened
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.run_folder import LOG_NAME
 from seti_model.data.simulator import simulate_dataset
 from tune.resume import recorded_study

@@ -9,9 +9,10 @@ from bench import quick
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from results.log.reading import read_events
 from results.log.recorder import Recorder
 from results.log.records import Epoch
-from results.log.state import RunState, load_run, read_events
+from results.log.state import RunState, load_run
 from tune.errors import StudyError
 from tune.loop.next_work import Terms
 from tune.single import Single, recorded_single, run_single

@@ -15,8 +15,9 @@ from processes import SEARCH, write_quick_study
 from stores import ENVIRONMENT
 from test_cluster_nodes import ended, every_trial_once, recorded, running, search
 
+from results.log.reading import read_events
 from results.log.records import AttemptRunning, AttemptStarted, Epoch, TrialEnded
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.run_folder import LOG_NAME
 
 pytestmark = [

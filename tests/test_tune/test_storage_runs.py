@@ -12,8 +12,9 @@ from processes import SEARCH, descendants, search, started, wait_for, write_quic
 from stores import S3Server
 
 from results.errors import RecordError
+from results.log.reading import read_events
 from results.log.records import AttemptStarted, Epoch, TrialEnded
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from results.run_folder import LOG_NAME
 from tune.process.driver import run_study
 from tune.resume import recorded_study

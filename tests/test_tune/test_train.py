@@ -13,9 +13,10 @@ import psutil
 import pytest
 from PIL import Image
 
+from results.log.reading import read_events
 from results.log.recorder import EventLog
 from results.log.records import ModelExported, StudyStarted
-from results.log.state import RunState, load_run, read_events
+from results.log.state import RunState, load_run
 from results.study import Provenance, StudyRecord, StudySection
 from results.tables.status import run_status, status_text
 from seti_model.data.dataset import SplitData, write_dataset

@@ -26,7 +26,7 @@ examples:
   seti-tune retrain runs/quickstart --trial 3                trial 3 of the search
   seti-tune retrain runs/quickstart --trial 3 --repeat 0     its retraining of seed index 0
   seti-tune retrain 0003.json --data data/course             from the receipt alone
-Answers `identical` (the weights are the same bit for bit), `within tolerance` (the best validation accuracy lies where
+Answers `identical` (the weights are the same bit for bit), `within tolerance` (the best objective lies where
 95 % of retrainings are expected, from those of the finals) or `differs, because …`. Started again, it goes on.
 exit codes: 0 identical or within tolerance, 2 differs because of something named, or a mistake in what was asked for,
 1 differs although nothing recorded does, 130 Ctrl-C

@@ -16,7 +16,7 @@ from results.files import replacing
 from results.log.state import RunState, TrialState
 from search_spaces.space import Space
 from tune.errors import StudyError
-from tune.loop.proposer import frozen_trial
+from tune.loop.proposer import direction, frozen_trial
 
 ORIGIN = "seti-tune"  # the study attribute that says which run and space a journal is of
 
@@ -41,14 +41,15 @@ def export_journal(state: RunState, path: Path) -> int:
         )
     trials = _ended_trials(state)
     try:
-        known = _known(path.absolute(), state.study.study.name, _origin(state), trials)
+        known = _known(path.absolute(), state, trials)
     except OSError as error:
         raise StudyError(f"{path}: cannot be used as a journal ({error.strerror}); name another file") from error
     return len(trials) - known
 
 
-def _known(path: Path, name: str, origin: str, trials: list[FrozenTrial]) -> int:
+def _known(path: Path, state: RunState, trials: list[FrozenTrial]) -> int:
     """Bring a journal up to `trials`; return how many of them were there before."""
+    name, origin, towards = state.study.study.name, _origin(state), direction(state.study.objective)
     if path.exists() and not _is_ours(path):
         raise StudyError(f"{path}: is there and no journal of seti-tune, so it is not replaced; name another file")
     study = _opened(path, name, origin, len(trials))
@@ -57,7 +58,7 @@ def _known(path: Path, name: str, origin: str, trials: list[FrozenTrial]) -> int
         study.add_trials(trials[known:])
         return known
     with replacing(path) as temporary:
-        made = optuna.create_study(storage=_storage(temporary), study_name=name, direction="maximize")
+        made = optuna.create_study(storage=_storage(temporary), study_name=name, direction=towards)
         made.set_user_attr(ORIGIN, origin)
         made.add_trials(trials)
     return 0

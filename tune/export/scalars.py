@@ -9,7 +9,7 @@ from datetime import datetime
 from results.log.records import Epoch
 from results.log.state import TrialState
 
-OBJECTIVE = "objective"  # the best validation accuracy so far: at the end, that of the weights that are kept
+OBJECTIVE = "objective"  # the best one so far: at the end, that of the weights that are kept
 SCALARS: Mapping[str, str] = {  # shown as, and the field of an epoch
     "validation/accuracy": "validation_accuracy",
     "validation/loss": "validation_loss",
@@ -28,11 +28,13 @@ def run_name(trial: TrialState) -> str:
 
 def scalars_by_epoch(trial: TrialState) -> list[tuple[Epoch, dict[str, float]]]:
     """Return the epochs that count in order, each with its numbers that are known and finite."""
-    found, best = [], -math.inf
+    found, best = [], math.nan
     for _, epoch in sorted(trial.epochs.items()):
         numbers = {shown: getattr(epoch, name) for shown, name in SCALARS.items()}
+        if not trial.objective.is_accuracy:
+            numbers[f"validation/{trial.objective.name}"] = epoch.value
         numbers = {shown: value for shown, value in numbers.items() if value is not None and math.isfinite(value)}
-        best = max(best, numbers.get("validation/accuracy", best))
+        best = trial.objective.best(best, epoch.value if math.isfinite(epoch.value) else math.nan)
         found.append((epoch, numbers | ({OBJECTIVE: best} if math.isfinite(best) else {})))
     return found
 

@@ -41,7 +41,7 @@ def decide(value: float, others: Sequence[float], reduction_factor: int) -> Deci
     arrive therefore always goes on, and trials with equal values share their fate.
 
     Args:
-        value: The trial's best validation accuracy so far.
+        value: The trial's best merit so far: its objective, the higher the better.
         others: The same of all trials that reached this rung before it, ascending.
         reduction_factor: One in so many goes on.
     """

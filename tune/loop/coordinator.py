@@ -180,13 +180,13 @@ class Coordinator:
         last = trial.last
         if last is None:
             return
-        if not math.isfinite(last.validation_accuracy):
-            self._end_trial(key, Status.DIVERGED, f"validation accuracy is {last.validation_accuracy}", task)
+        if not math.isfinite(last.value):
+            self._end_trial(key, Status.DIVERGED, f"validation {trial.objective.words} is {last.value}", task)
             return
         if last.epoch not in trial.rungs and (rung := self._plan.rung(trial, last.epoch)) is not None:
             self._write(rung, durable=rung.decision != RungDecision.STOP)  # else with the end that follows
         if last.epoch in trial.rungs and trial.rungs[last.epoch].decision == RungDecision.STOP:
-            self._end_trial(key, Status.STOPPED, why_stopped(trial.rungs[last.epoch]), task)
+            self._end_trial(key, Status.STOPPED, why_stopped(trial.rungs[last.epoch], trial.objective), task)
         elif last.epoch >= self._plan.terms(trial).max_epochs:
             self._end_trial(key, Status.COMPLETED, "all epochs done", task)
 

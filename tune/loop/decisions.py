@@ -8,6 +8,8 @@ from typing import Any
 from results.log.lines import from_line, to_line
 from results.log.records import Checkpoint, Epoch, Event, Rung, RungDecision, Status, TrialEnded
 from results.log.state import RunState, TrialState
+from results.objective import LOSS, Objective
+from results.stats.objectives import pack_values
 from results.tables.ties import pack_flags
 from tune.loop.asha import decide, is_exempt
 from tune.study import Study
@@ -29,12 +31,17 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
     """
     names: dict[str, Any] = {"trial": task.trial, "repeat": task.repeat, "attempt": task.attempt}
     numbers = {name: _plain(value) for name, value in report.measured().items()}
-    best, flags = state.trials[task.trial, task.repeat].best, report.validation_correct
+    trial, flags, drawn = state.trials[task.trial, task.repeat], report.validation_correct, report.validation_drawn
     n = state.started.validation_images if state.started else None
     if flags is not None and n is not None and len(flags) != n:
         raise ValueError(f"validation_correct holds {len(flags)} flags, the data set {n} validation images")
-    if flags is not None and (best is None or report.validation_accuracy > best.validation_accuracy):
-        numbers["validation_correct"] = pack_flags(flags)
+    objective = trial.objective
+    value = numbers["validation_accuracy"] if objective.is_accuracy else _plain(_reported(report, objective))
+    if not objective.is_accuracy:
+        numbers["objective"] = value
+    if trial.best is None or objective.merit(value) > trial.merit:
+        numbers |= {} if flags is None else {"validation_correct": pack_flags(flags)}
+        numbers |= {} if drawn is None else {"validation_drawn": pack_values(drawn)}
     events: list[Event] = [Epoch(**names, **numbers)]
     if report.checkpoint is not None:
         below = _below(Path(report.checkpoint), task.checkpoint_folder)
@@ -53,9 +60,26 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
     return [from_line(to_line(event)) for event in events]
 
 
+def _reported(report: EpochReport, objective: Objective) -> float:
+    """Return the objective from a report that gives it by name; the loss has a field of its own.
+
+    Raises:
+        ValueError: It is not there.
+    """
+    if objective.name in report.metrics:
+        return report.metrics[objective.name]
+    if objective.name == LOSS and report.validation_loss is not None:
+        return report.validation_loss
+    raise ValueError(
+        f"the objective {objective.name!r} is not in metrics ({', '.join(report.metrics) or 'empty'}); report it with "
+        f"EpochReport(..., metrics={{{objective.name!r}: ...}})"
+    )
+
+
 def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
     """Return ASHA's decision on a trial at a rung, from the values that reached this rung before it."""
-    decision = decide(trial.value_at(epoch), state.rung_values(epoch), study.asha.reduction_factor)
+    merit = trial.objective.merit
+    decision = decide(trial.merit_at(epoch), state.rung_values(epoch), study.asha.reduction_factor)
     if trial.started.is_baseline or is_exempt(trial.started.trial, study.asha.exempt_fraction):
         word = RungDecision.EXEMPT
     else:
@@ -63,10 +87,10 @@ def rung(study: Study, state: RunState, trial: TrialState, epoch: int) -> Rung:
     return Rung(
         trial=trial.started.trial,
         epoch=epoch,
-        value=decision.value,
+        value=merit(decision.value),
         seen=decision.seen,
         better=decision.better,
-        cutoff=decision.cutoff,
+        cutoff=merit(decision.cutoff),
         decision=word,
     )
 
@@ -81,15 +105,16 @@ def trial_ended(trial: TrialState, status: Status, reason: str) -> TrialEnded:
         reason=reason,
         epochs=len(trial.epochs),
         best_epoch=best.epoch if best else None,
-        objective=best.validation_accuracy if best else None,
+        objective=best.value if best else None,
         weights_digest=last.weights_digest if last else None,
         best_weights_digest=last.best_weights_digest if last else None,
     )
 
 
-def why_stopped(rung: Rung) -> str:
+def why_stopped(rung: Rung, objective: Objective) -> str:
     """Return the reason of a stop in words."""
-    return f"ASHA at epoch {rung.epoch}: {rung.value:.6g} is below {rung.cutoff:.6g} ({rung.seen} seen)"
+    worse = "above" if objective.is_minimised else "below"
+    return f"ASHA at epoch {rung.epoch}: {rung.value:.6g} is {worse} {rung.cutoff:.6g} ({rung.seen} seen)"
 
 
 def _plain(value: Any) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from results.files import inside
 from results.finals import finalists, is_stale
 from results.log.records import AttemptStarted, TrialStarted, utc_now
 from results.log.state import RunState, TrialState
+from results.objective import Objective
 from results.run_folder import checkpoint_folder
 from results.schema import Value
 from results.study import FinalsSection
@@ -79,6 +80,7 @@ class Terms:
     gpus: float = 0.0
     init_from: Path | None = None
     storage: str | None = None
+    objective: Objective = field(default_factory=Objective)
 
 
 def next_attempt(
@@ -109,6 +111,7 @@ def next_attempt(
         memory_mb=memory_mb,
         nodes=nodes,
         storage=terms.storage,
+        objective=terms.objective,
     )
     event = AttemptStarted(
         trial=started.trial,

@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from results.errors import RecordError
 from results.log.records import Status
 from results.log.state import TrialState as Recorded
+from results.objective import Objective
 from results.schema import Value
 from search_spaces.parameters import Categorical, Float, Int
 from search_spaces.space import Space
@@ -35,7 +36,9 @@ CONSTRAINT = "trainable"  # above zero where a configuration is not
 class Proposer:
     """Proposes configurations and is told how trials ended."""
 
-    def __init__(self, space: Space, *, sampler: str, startup_trials: int, seed: int) -> None:
+    def __init__(
+        self, space: Space, *, sampler: str, startup_trials: int, seed: int, objective: Objective | None = None
+    ) -> None:
         self._space = space
         self._kind = sampler
         self._startup_trials = startup_trials
@@ -44,7 +47,8 @@ class Proposer:
         self._running: dict[int, Trial] = {}
         # TPE draws at random until it sees so many: the quarter that are the best must suffice.
         self._window = Window(running=self._running, most=max(MOST, 4 * startup_trials))
-        self._study = optuna.create_study(direction="maximize", sampler=self._sampler(0), storage=self._window)
+        towards = direction(objective or Objective())
+        self._study = optuna.create_study(direction=towards, sampler=self._sampler(0), storage=self._window)
 
     def rebuild(self, trials: Iterable[Recorded]) -> None:
         """Take in all recorded trials of the search, in the order of their numbers, running ones too."""
@@ -93,10 +97,10 @@ class Proposer:
         state, value = _outcome(recorded)
         curve = _curve(recorded)
         if state == TrialState.COMPLETE and value is not None:
-            self._window.rank(recorded.started.trial, (0.0, -value))
+            self._window.rank(recorded.started.trial, (0.0, -recorded.merit))
         elif state == TrialState.PRUNED and curve and not is_infeasible(recorded):
             last = max(curve)
-            self._window.rank(recorded.started.trial, (1.0, -last, -curve[last]))
+            self._window.rank(recorded.started.trial, (1.0, -last, -recorded.objective.merit(curve[last])))
 
     @property
     def study(self) -> optuna.Study:
@@ -118,6 +122,11 @@ class Proposer:
                 group=conditional,
                 constant_liar=True,
             )
+
+
+def direction(objective: Objective) -> str:
+    """Return which way Optuna looks."""
+    return "minimize" if objective.is_minimised else "maximize"
 
 
 def frozen_trial(recorded: Recorded, space: Space, attributes: Mapping[str, Any] | None = None) -> FrozenTrial:
@@ -184,14 +193,14 @@ def _curve(recorded: Recorded) -> dict[int, float]:
     """Best value so far by epoch: TPE ranks a pruned trial by the last value of its curve."""
     if recorded.best is None:
         return {}
-    values = (epoch.validation_accuracy for _, epoch in sorted(recorded.epochs.items()))
-    return dict(zip(sorted(recorded.epochs), itertools.accumulate(values, max), strict=True))
+    values = (epoch.value for _, epoch in sorted(recorded.epochs.items()))
+    return dict(zip(sorted(recorded.epochs), itertools.accumulate(values, recorded.objective.best), strict=True))
 
 
 def _outcome(recorded: Recorded) -> tuple[TrialState, float | None]:
     best = recorded.best
     if recorded.status == Status.COMPLETED and best is not None:
-        return TrialState.COMPLETE, best.validation_accuracy
+        return TrialState.COMPLETE, best.value
     if recorded.status in (Status.STOPPED, Status.DIVERGED) or is_infeasible(recorded):
         return TrialState.PRUNED, None
     return (TrialState.RUNNING if recorded.status == Status.RUNNING else TrialState.FAIL), None

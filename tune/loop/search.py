@@ -30,6 +30,7 @@ class SearchPlan(Plan):
             sampler=study.search.sampler,
             startup_trials=study.search.startup_trials,
             seed=study.study.seed,
+            objective=study.objective,
         )
         self.proposer.rebuild(state.search_trials())
 
@@ -57,6 +58,7 @@ class SearchPlan(Plan):
             gpus=self._study.resources.gpus_per_trial,
             init_from=initial_model(self._study, self._run),
             storage=self._study.storage.uri,
+            objective=trial.objective,
         )
 
     def rung(self, trial: TrialState, epoch: int) -> Rung | None:

@@ -19,8 +19,10 @@ from results.findings import Findings
 from results.log.recorder import Recorder
 from results.log.records import StudyEnded, StudyResumed
 from results.log.state import RunState
+from results.objective import AT_FALSE_ALARM, Objective
 from results.receipt import write_receipts
 from results.run_folder import PREPARED, RAY_FOLDER, SOURCE
+from results.stats.detection import noise_needed
 from results.tables.leaderboard import write_tables
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_beside, simulate_dataset
@@ -47,8 +49,6 @@ from tune.view.terminal import PLAIN
 
 if TYPE_CHECKING:
     from ray.exceptions import RayError
-
-    from seti_model.data.dataset import TrainingData
 
 
 class RayLostError(StudyError):
@@ -284,7 +284,7 @@ def prepare_data(
         What trials may see (never the test split) and the digest of the whole; (None, None) without [data].
 
     Raises:
-        StudyError: Finals are enabled and there is no test split.
+        StudyError: Finals are enabled and there is no test split, or the objective has no meaning for these images.
         DatasetError: The data set cannot be used.
     """
     path = study.dataset_path(run)
@@ -297,7 +297,27 @@ def prepare_data(
         raise StudyError(
             f"{path}: has no test split for the finals; import it with one, or set [finals] enabled = false"
         )
-    return dataset.training_data(prepared_in=(run / PREPARED).absolute()), dataset.digest
+    data = dataset.training_data(prepared_in=(run / PREPARED).absolute())
+    if study.is_network:
+        _check_objective(path, study.objective, data)
+    return data, dataset.digest
+
+
+def _check_objective(path: Path, objective: Objective, data: TrainingData) -> None:
+    if objective.name != AT_FALSE_ALARM:
+        return
+    if objective.background not in data.class_names:
+        raise StudyError(
+            f"{path}: [study] background = {objective.background!r} is none of its classes; choose one of "
+            f"{', '.join(data.class_names)}"
+        )
+    found = int((data.validation.labels == data.class_names.index(objective.background)).sum())
+    needed = noise_needed(objective.false_alarm).minimum
+    if found < needed:
+        raise StudyError(
+            f"{path}: {found} validation images of {objective.background!r} cannot tell a false-alarm rate of "
+            f"{objective.false_alarm:g}, at least {needed} can; raise [study] false_alarm, or add such images"
+        )
 
 
 def _simulate(study: Study, path: Path, *, say: Callable[[str], None], on_image: Callable[[], None]) -> None:

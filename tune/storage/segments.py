@@ -17,9 +17,10 @@ from pathlib import Path
 
 from results.errors import RecordError
 from results.log.lines import from_line
+from results.log.reading import read_events
 from results.log.recorder import is_being_written
 from results.log.records import Checkpoint, StudyStarted
-from results.log.state import fold, read_events
+from results.log.state import fold
 from results.run_folder import FINAL, INITIAL_MODEL, LOG_NAME, SOURCE, is_folder_name
 from tune.errors import StorageError, StudyError
 from tune.storage.lease import Lease

@@ -274,10 +274,10 @@ class Picture:
         if not found:
             yield "no result yet"
             return
-        best, trial = max(found, key=lambda pair: (pair[0].validation_accuracy, -pair[0].trial))
-        yield f"best {best.validation_accuracy:.4f} (trial {best.trial} at epoch {best.epoch}, {trial.status})"
+        best, trial = max(found, key=lambda pair: (pair[1].merit, -pair[0].trial))
+        yield f"best {best.value:.4f} (trial {best.trial} at epoch {best.epoch}, {trial.status})"
         if baseline := next((t.best for t in self.state.baselines if t.best is not None and t.best is not best), None):
-            yield f"baseline {baseline.validation_accuracy:.4f}"
+            yield f"baseline {baseline.value:.4f}"
 
     def _open(self) -> list[TrialState]:
         return self.state.open_trials()
@@ -293,7 +293,7 @@ class Picture:
         if not trials:
             return []
         rungs = rung_epochs(self.study.asha.grace_epochs, self.study.asha.reduction_factor, self.study.study.max_epochs)
-        lines = _table([_cells(trial, rungs) for trial in trials], [_accuracies(trial) for trial in trials], width)
+        lines = _table([_cells(trial, rungs) for trial in trials], [_values(trial) for trial in trials], width)
         for line in lines[1 + len(shown) :]:
             line.stylize("dim")
         left = len(running) - len(shown)
@@ -314,7 +314,7 @@ class Picture:
         lines = [Text(f"{'finals':{name}}{heads}{'mean':>{cell}}", "bold")]
         for number in sorted(by_trial):
             runs = by_trial[number]
-            reached = [t.best.validation_accuracy for t in runs.values() if t.status == Status.COMPLETED and t.best]
+            reached = [t.value for t in runs.values() if t.status == Status.COMPLETED and t.best]
             cells = [_retraining(runs.get(seed)) for seed in seeds]
             cells.append(f"{sum(reached) / len(reached):.4f}" if reached else "")
             label = f"trial {_number(next(iter(runs.values())), with_repeat=False)}"
@@ -388,8 +388,8 @@ def _cells(trial: TrialState, rungs: Sequence[int]) -> dict[str, str]:
     return {
         "trial": _number(trial),
         "epoch": f"{last.epoch if last else 0}/{trial.started.max_epochs}",
-        "now": f"{last.validation_accuracy:.4f}" if last else "",
-        "best": f"{best.validation_accuracy:.4f}" if best else "",
+        "now": f"{last.value:.4f}" if last else "",
+        "best": f"{best.value:.4f}" if best else "",
         "rung": trial.status if trial.ended else _rung(trial, rungs) if entered else "starting",
         "images/s": f"{last.images_per_s:.0f}" if last and last.images_per_s is not None else "",
         "MB": f"{last.resident_mb:.0f}" if last and last.resident_mb is not None else "",
@@ -418,7 +418,7 @@ def _retraining(trial: TrialState | None) -> str:
         return ""
     if trial.ended is None:
         return f"{max(trial.epochs, default=0)}/{trial.started.max_epochs}"
-    return f"{trial.best.validation_accuracy:.4f}" if trial.status == Status.COMPLETED and trial.best else trial.status
+    return f"{trial.value:.4f}" if trial.status == Status.COMPLETED and trial.best else trial.status
 
 
 def _number(trial: TrialState, *, with_repeat: bool = True) -> str:
@@ -427,5 +427,5 @@ def _number(trial: TrialState, *, with_repeat: bool = True) -> str:
     return f"{words} seed {started.repeat}" if with_repeat and started.repeat is not None else words
 
 
-def _accuracies(trial: TrialState) -> list[float]:
-    return [epoch.validation_accuracy for _, epoch in sorted(trial.epochs.items())]
+def _values(trial: TrialState) -> list[float]:
+    return [epoch.value for _, epoch in sorted(trial.epochs.items())]
