@@ -174,6 +174,14 @@ class StorageSection:
             raise ValueError("uri: holds credentials, which a log would keep; give them in each node's environment")
 
 
+@dataclass(frozen=True)
+class StartPoint:
+    """A configuration that is tried before the sampler proposes any; `origin` says where it comes from."""
+
+    origin: str  # `start 1` is the first of the study file's; else a run and its trial
+    parameters: Mapping[str, Value]  # the whole point of the space
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:
     """A study with every default filled in.
@@ -194,6 +202,7 @@ class StudyRecord:
     storage: StorageSection = field(default_factory=StorageSection)
     fixed: Mapping[str, Value] = field(default_factory=dict)
     baseline: Mapping[str, Value] = field(default_factory=dict)
+    start: tuple[StartPoint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,7 +221,7 @@ SECTIONS: Mapping[str, type] = {
     name: kind
     for name, hint in typing.get_type_hints(StudyRecord).items()
     for kind in typing.get_args(hint) or (hint,)
-    if isinstance(kind, type) and is_dataclass(kind)
+    if isinstance(kind, type) and is_dataclass(kind) and kind is not StartPoint
 }
 
 
@@ -229,7 +238,7 @@ class Change:
 def forbidden_changes(before: StudyRecord, now: StudyRecord) -> Iterator[Change]:
     """Yield what has changed between two records of a study and may not while its run goes on."""
     old, new = asdict(before), asdict(now)
-    for section in (f.name for f in fields(StudyRecord) if f.name != "folder"):
+    for section in (f.name for f in fields(StudyRecord) if f.name not in ("folder", "start")):
         kind = SECTIONS.get(section)
         hints = {} if kind is None else typing.get_type_hints(kind, include_extras=True)
         ours, theirs = old[section] or {}, new[section] or {}

@@ -250,18 +250,31 @@ def _widened(space: Space, state: RunState) -> SpaceWidened | None:
 def _carried_over(state: RunState, space: Space) -> StudyRecord:
     """Return the study as it is recorded, without or with what a wider space makes a parameter of.
 
-    A parameter that is added leaves [fixed]; a baseline that has run has the value it ran with.
+    A parameter that is added leaves [fixed]; a baseline and start points that have run have the value they ran with.
     """
     names = {parameter.name for parameter in space.parameters}
     fixed = {name: value for name, value in state.study.fixed.items() if name not in names}
     baseline = dict(state.study.baseline)
     first = state.trials.get((0, None))
     if baseline and first is not None and first.started.is_baseline:
-        baseline = dict(first.parameters)
-        if space.fingerprint != state.space_fingerprint:
-            widening = widen(Space.from_mapping(state.space), space)
-            baseline |= widening.carry(0, first.parameters, _complete(state, first))
-    return dataclasses.replace(state.study, fixed=fixed, baseline=baseline)
+        baseline = _present(state, space, first)
+    begun = {trial.started.origin: trial for trial in state.search_trials() if trial.started.origin is not None}
+    start = tuple(
+        dataclasses.replace(point, parameters=_present(state, space, begun[point.origin]))
+        if point.origin in begun
+        else point
+        for point in state.study.start
+    )
+    return dataclasses.replace(state.study, fixed=fixed, baseline=baseline, start=start)
+
+
+def _present(state: RunState, space: Space, trial: TrialState) -> dict[str, Value]:
+    """Return the point of a trial in a space that may be wider than its own."""
+    point = dict(trial.parameters)
+    if space.fingerprint != state.space_fingerprint:
+        widening = widen(Space.from_mapping(state.space), space)
+        point |= widening.carry(trial.started.trial, point, _complete(state, trial))
+    return point
 
 
 def _complete(state: RunState, trial: TrialState) -> Mapping[str, Value]:

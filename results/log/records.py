@@ -182,6 +182,7 @@ class TrialStarted(OfTrial):
     seed: int
     is_baseline: bool = False
     max_epochs: int
+    origin: str | None = None  # of a start point, as the study has it; none: the sampler, or the baseline
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from results.log.records import Status
 from results.log.state import RunState, TrialState
 from results.report.parts import Answer
 from results.stats.intervals import LEVEL_P, Estimate, PairedDifference
-from results.tables.status import advantage
+from results.tables.status import advantage, what_baseline
 from results.tables.table import cell_text, short_name
 from results.tables.ties import objective, objective_interval, validation_images
 
@@ -48,7 +48,8 @@ def answers(found: Findings) -> tuple[Answer, ...]:
 
 def headline(found: Findings) -> list[str]:
     """Return the result in sentences, for the terminal and the top of the reports."""
-    lines = [*_of_search(found), *of_finals(found), *of_models(found), *of_configurations(found)]
+    lines = [*_of_search(found), *_of_baseline(found.state)]
+    lines += [*of_finals(found), *of_models(found), *of_configurations(found)]
     lines += ["Brackets hold 95 % intervals."] if found.tested else []
     return [*lines, *caveats(found), *([saved(found.audit)] if found.state.is_search else [])]
 
@@ -253,6 +254,11 @@ def _of_search(found: Findings) -> list[str]:
         return [f"Best of the search: {_named(best)}, {reached}{chosen}."]
     first = next((t.ended for t in trials if t.ended), None)
     return [] if first is None else [f"No trial was completed; the first one {first.status}: {first.reason}"]
+
+
+def _of_baseline(state: RunState) -> list[str]:
+    what = what_baseline(state)
+    return [f"Baseline (trial 0): {what}."] if what else []
 
 
 def _without_decision(state: RunState) -> list[str]:

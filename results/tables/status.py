@@ -17,6 +17,7 @@ from results.run_folder import REPORT
 from results.stats.intervals import PairedDifference
 from results.tables.leaderboard import rank_trials
 from results.tables.nodes import NodeUse, node_uses
+from results.tables.table import cell_text, short_name
 from results.tables.ties import objective_interval, paired_difference, validation_images
 from results.text import one_line, printable
 
@@ -190,7 +191,19 @@ def _baseline(state: RunState) -> str:
     baseline = next((t for t in state.search_trials() if t.started.is_baseline), None)
     if baseline is None or baseline.best is None:
         return ""
-    return _reached(baseline, state) + ("" if baseline.status == Status.COMPLETED else f", {baseline.status}")
+    status = "" if baseline.status == Status.COMPLETED else f", {baseline.status}"
+    return f"{_reached(baseline, state)}{status}: {what_baseline(state)}"
+
+
+def what_baseline(state: RunState) -> str:
+    """Say what the baseline of a search is; empty where it has none."""
+    baseline = next((t for t in state.search_trials() if t.started.is_baseline), None)
+    if baseline is None or not state.is_search:
+        return ""
+    if not state.study.baseline:
+        return f"the course's network and values{' with those of [fixed]' if state.study.fixed else ''}"
+    values = ", ".join(f"{short_name(name)} {cell_text(value)}" for name, value in baseline.parameters.items())
+    return f"{values} (from [baseline])"
 
 
 def _reached(trial: TrialState, state: RunState) -> str:

@@ -73,7 +73,7 @@ def test_an_interrupted_run_says_what_was_reached_and_how_to_continue(hand: Any,
         "trials         4 of 6: 2 completed, 1 stopped, 1 open",
         "best           trial 1: 0.8000 (95 % 0.711..0.867) at epoch 3; minus baseline +0.2000 "
         "(95 % +0.118..+0.280), optimistic: chosen on the same images",
-        "baseline       trial 0: 0.6000 (95 % 0.502..0.691) at epoch 2",
+        "baseline       trial 0: 0.6000 (95 % 0.502..0.691) at epoch 2: the course's network and values",
         "epochs         8 done; ended trials took 7, stopping them early saved 2 (22%)",
         "time           30 s of driver time",
         "open           trial 3, epoch 1/3, last 0.5500, continues with the run",

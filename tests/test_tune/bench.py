@@ -1,5 +1,6 @@
 """The search loop without Ray or processes: a coordinator whose tasks run in the test itself, and crash if told to."""
 
+import dataclasses
 import importlib.util
 import math
 import random
@@ -24,6 +25,7 @@ from tune.loop.search import SearchPlan
 from tune.process.driver import prepare_data
 from tune.provenance import provenance
 from tune.resume import check_digest, opening_events
+from tune.start import kept_start
 from tune.study import Study
 from tune.trainable import Entered, EpochReport, Left, Task, load_trainable, train_network
 
@@ -52,6 +54,7 @@ class Bench:
     ) -> None:
         self.recorder = Recorder(run)
         self.state = self.recorder.state
+        study = dataclasses.replace(study, start=kept_start(study, self.state))
         if self.state.started is None:
             started = StudyStarted(
                 study=study.record(),

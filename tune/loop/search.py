@@ -1,4 +1,4 @@
-"""The plan of a study: the trials that the sampler proposes, the baseline first, then the retrainings of the finals."""
+"""The plan of a study: baseline, start points, what the sampler proposes, then the retrainings of the finals."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from tune.loop.decisions import rung
 from tune.loop.next_work import Terms, has_work, missing_finals, retraining, within_time
 from tune.loop.plan import Plan
 from tune.loop.proposer import Proposer
+from tune.start import waiting
 from tune.study import Study
 
 
 class SearchPlan(Plan):
-    """The trials that the sampler proposes, the baseline first, then the retrainings of the finals."""
+    """The baseline, the start points, the trials that the sampler proposes, then the retrainings of the finals."""
 
     def __init__(self, study: Study, state: RunState, run: Path) -> None:
         self._study, self._state, self._run = study, state, run
@@ -32,6 +33,7 @@ class SearchPlan(Plan):
             seed=study.study.seed,
         )
         self.proposer.rebuild(state.search_trials())
+        self._waiting = waiting(study.start, state)
 
     def has_work(self) -> bool:
         """Return whether there are trials to begin, to continue or to retrain."""
@@ -65,8 +67,9 @@ class SearchPlan(Plan):
         return rung(self._study, self._state, trial, epoch) if is_due else None
 
     def note_begun(self, trial: TrialState) -> None:
-        """Tell the proposer of the baseline, which it did not propose."""
-        if trial.started.is_baseline and trial.started.repeat is None:
+        """Tell the proposer of what it did not propose: the baseline and the start points."""
+        started = trial.started
+        if started.repeat is None and (started.is_baseline or started.origin is not None):
             self.proposer.add(trial)
 
     def note_ended(self, trial: TrialState) -> None:
@@ -77,7 +80,9 @@ class SearchPlan(Plan):
     def _proposed(self) -> TrialStarted:
         number = self._state.n_search
         baseline = self._study.baseline_parameters() if number == 0 else None
-        parameters = self.proposer.propose(number) if baseline is None else baseline
+        point = self._waiting.pop(0) if baseline is None and self._waiting else None
+        given = baseline if point is None else point.parameters
+        parameters = self.proposer.propose(number) if given is None else given
         return TrialStarted(
             trial=number,
             parameters=parameters,
@@ -85,4 +90,5 @@ class SearchPlan(Plan):
             seed=derive_seed(self._study.study.seed, number),
             is_baseline=baseline is not None,
             max_epochs=self._study.study.max_epochs,
+            origin=None if point is None else point.origin,
         )

@@ -38,6 +38,7 @@ from tune.provenance import provenance
 from tune.ray_adapter import cluster as clusters
 from tune.ray_adapter.autoscale import room_asked_for
 from tune.resume import check_continuation, check_digest, opening_events
+from tune.start import kept_start
 from tune.storage.scratch import sweep
 from tune.storage.segments import keep, stored_log
 from tune.study import Study
@@ -103,10 +104,10 @@ class Driver:
         Raises:
             StudyError: It holds another study.
         """
-        self.study = study
         self.run = recorder.run
         self.recorder = recorder
         self.state = recorder.state
+        self.study = study = dataclasses.replace(study, start=kept_start(study, self.state))
         self._address = address
         self._signals = signals
         check_continuation(study, self.state, self.run)
