@@ -8,7 +8,7 @@ from pathlib import Path
 
 from results.commands import command, continuing
 from results.files import read_moderate
-from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
+from results.log.records import Event, KnownTrial, SpaceWidened, StudyResumed, StudyStarted
 from results.log.state import RunState, TrialState, load_run
 from results.run_folder import INITIAL_MODEL, LOG_NAME, SOURCE
 from results.schema import Value
@@ -204,9 +204,23 @@ def check_digest(run: Path, state: RunState, digest: str | None) -> None:
 
 
 def opening_events(
-    study: Study, state: RunState, run: Path, *, data: tuple[str | None, int | None], provenance: Provenance
+    study: Study,
+    state: RunState,
+    run: Path,
+    *,
+    data: tuple[str | None, int | None],
+    provenance: Provenance,
+    known: tuple[KnownTrial, ...] = (),
 ) -> list[Event]:
-    """Return what a driver writes before anything else, in one piece; `data` is its digest and validation images.
+    """Return what a driver writes before anything else, in one piece.
+
+    Args:
+        study: The study.
+        state: The run as it is.
+        run: Its folder.
+        data: Digest and validation images of the data set.
+        provenance: Of the driver.
+        known: Trials of another run that the sampler of a new one is told of.
 
     Raises:
         StudyError: As `check_continuation`.
@@ -226,6 +240,7 @@ def opening_events(
             data_digest=data[0],
             validation_images=data[1],
             init_digest=initial_digest(study, run),
+            known=known,
             provenance=provenance,
         )
     ]

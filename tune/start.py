@@ -50,7 +50,7 @@ def with_points(place: Path, study: Study) -> Study:
         ConfigError: A point that no training accepts.
     """
     if study.baseline:
-        baseline = _whole(study, study.baseline, {}, f"{place}: [baseline]")
+        baseline = whole_point(study, study.baseline, f"{place}: [baseline]")
         study = dataclasses.replace(study, baseline=baseline)
     if not study.start:
         return study
@@ -66,7 +66,7 @@ def kept_start(study: Study, state: RunState) -> tuple[StartPoint, ...]:
     """
     kept, new = list(state.study.start), []
     for point in study.start:
-        same = next((i for i, one in enumerate(kept) if _is_same(one.parameters, point.parameters)), None)
+        same = next((i for i, one in enumerate(kept) if is_same(one.parameters, point.parameters)), None)
         if same is None:
             new.append(point)
         else:  # in a space that was widened it has more parameters
@@ -86,14 +86,14 @@ def waiting(points: Iterable[StartPoint], state: RunState) -> list[StartPoint]:
     return [point for point in points if point.origin not in begun]
 
 
-def _completed(place: Path, study: Study, point: StartPoint) -> StartPoint:
-    whole = _whole(study, point.parameters, study.baseline, f"{place}: {_named(point)}")
-    return dataclasses.replace(point, parameters=whole)
+def whole_point(study: Study, given: Mapping[str, Value], where: str) -> dict[str, Value]:
+    """Return a whole point of a study's space with the values that are given, else the baseline's or the network's.
 
-
-def _whole(study: Study, given: Mapping[str, Value], usual: Mapping[str, Value], where: str) -> dict[str, Value]:
-    """Return a whole point of the space with the values that are given, else the usual ones, else the network's."""
-    space, values = study.space, dict[str, Value]()
+    Raises:
+        SpaceError: It is none; the message begins with `where`.
+        ConfigError: No training accepts it.
+    """
+    space, values, usual = study.space, dict[str, Value](), study.baseline
     try:
         for parameter in space.parameters:
             name = parameter.name
@@ -114,12 +114,22 @@ def _whole(study: Study, given: Mapping[str, Value], usual: Mapping[str, Value],
     return values
 
 
+def is_same(old: Mapping[str, Value], new: Mapping[str, Value]) -> bool:
+    """Return whether a point has the same values as another one, which may have more."""
+    return all(new.get(name) == value for name, value in old.items())
+
+
+def _completed(place: Path, study: Study, point: StartPoint) -> StartPoint:
+    whole = whole_point(study, point.parameters, f"{place}: {_named(point)}")
+    return dataclasses.replace(point, parameters=whole)
+
+
 def _refuse_twice(place: Path, study: Study, points: Iterable[StartPoint]) -> None:
     seen: dict[str, Mapping[str, Value]] = {}
     if study.has_baseline:
         seen["the baseline"] = study.baseline or study.configuration({})
     for point in points:
-        same = next((name for name, one in seen.items() if _is_same(point.parameters, one)), None)
+        same = next((name for name, one in seen.items() if is_same(point.parameters, one)), None)
         if same is not None:
             raise StudyError(f"{place}: {_named(point)} is the same point of the space as {same}; remove it")
         seen[_named(point)] = point.parameters
@@ -128,10 +138,6 @@ def _refuse_twice(place: Path, study: Study, points: Iterable[StartPoint]) -> No
 def _named(point: StartPoint) -> str:
     word, _, number = point.origin.partition(" ")
     return f"[[{START}]] {number}" if word == START else f"the start point from {point.origin}"
-
-
-def _is_same(old: Mapping[str, Value], new: Mapping[str, Value]) -> bool:
-    return all(new.get(name) == value for name, value in old.items())
 
 
 def _free(origin: str, taken: Iterable[str]) -> str:

@@ -119,6 +119,17 @@ class Measured:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(Measured)}
 
 
+@dataclass(frozen=True)
+class KnownTrial:
+    """A trial of another run that the sampler is told of; `objective` is what it reached in so many epochs."""
+
+    trial: int
+    parameters: Mapping[str, Value]
+    status: Status
+    epochs: int
+    objective: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyStarted(Event):
     """The first line: the resolved study and where and with what it runs.
@@ -133,6 +144,7 @@ class StudyStarted(Event):
     data_digest: str | None
     validation_images: int | None = None  # on which every objective is measured
     init_digest: str | None = None  # of the weights every trial starts from; None if from scratch
+    known: tuple[KnownTrial, ...] = ()  # of another run, which need not be there any more
     provenance: Provenance
 
 

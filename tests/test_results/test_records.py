@@ -21,6 +21,7 @@ from results.log.records import (
     Cause,
     Epoch,
     Event,
+    KnownTrial,
     Rung,
     RungDecision,
     StudyResumed,
@@ -31,7 +32,7 @@ from results.log.state import load_run, read_events
 from results.receipt import read_receipt, receipt_of
 from results.run_folder import LOG_NAME
 from results.schema import SchemaError
-from results.study import DataSection, FinalsSection, Provenance, SearchSection, StudyRecord, StudySection
+from results.study import DataSection, FinalsSection, Provenance, SearchSection, StartPoint, StudyRecord, StudySection
 from tune.resume import recorded_study
 
 TEXT = st.text(max_size=20)
@@ -45,6 +46,15 @@ STUDIES = st.builds(
     data=st.builds(DataSection, path=st.none() | TEXT),
     finals=st.none() | st.builds(FinalsSection, enabled=st.booleans()),
     fixed=st.dictionaries(TEXT, VALUES, max_size=4),
+    start=st.lists(st.builds(StartPoint, TEXT, st.dictionaries(TEXT, VALUES, max_size=2)), max_size=2).map(tuple),
+)
+KNOWN = st.builds(
+    KnownTrial,
+    trial=st.integers(0, 99),
+    parameters=st.dictionaries(TEXT, VALUES, max_size=2),
+    status=st.sampled_from(ENDED),
+    epochs=st.integers(0, 99),
+    objective=st.none() | st.floats(0, 1),
 )
 BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "str": TEXT,
@@ -58,6 +68,7 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "RungDecision": st.sampled_from(RungDecision),
     "Cause | None": st.none() | st.sampled_from(Cause),
     "tuple[int, ...]": st.lists(st.integers(0, 10**6), max_size=3).map(tuple),
+    "tuple[KnownTrial, ...]": st.lists(KNOWN, max_size=2).map(tuple),
     "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
     "Mapping[str, Mapping[str, Value]]": st.dictionaries(TEXT, st.dictionaries(TEXT, VALUES, max_size=2), max_size=2),
     "Mapping[str, Value]": st.dictionaries(TEXT, VALUES, max_size=4),

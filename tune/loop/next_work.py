@@ -128,5 +128,6 @@ def retraining(study: Study, trial: TrialState, repeat: int) -> TrialStarted:
         time=utc_now(),
         repeat=repeat,
         parameters=trial.parameters,
+        origin=None,
         seed=derive_seed(study.study.seed, started.trial, "final", repeat),
     )

@@ -31,6 +31,7 @@ class SearchPlan(Plan):
             sampler=study.search.sampler,
             startup_trials=study.search.startup_trials,
             seed=study.study.seed,
+            known=state.started.known if state.started else (),
         )
         self.proposer.rebuild(state.search_trials())
         self._waiting = waiting(study.start, state)
