@@ -1,6 +1,5 @@
 """What a study takes over from another run: its best configurations, and all it learnt where both are comparable."""
 
-import dataclasses
 import json
 import random
 import shutil
@@ -9,14 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import optuna
 import pytest
 from bench import Bench, Crash, outcome
 from processes import search
 
 from results.log.recorder import EventLog
 from results.log.records import TrialStarted
-from results.log.state import fold, load_run, read_events
+from results.log.state import RunState, fold, load_run, read_events
 from results.run_folder import LOG_NAME
 from results.study import Provenance
 from results.tables.leaderboard import rank_trials
@@ -50,7 +48,7 @@ def begin(study: Study, run: Path, like: Like) -> Study:
     return study
 
 
-def fold_or_empty(run: Path):
+def fold_or_empty(run: Path) -> RunState:
     run.mkdir(exist_ok=True)
     (run / LOG_NAME).touch()
     return fold(run)
@@ -86,9 +84,8 @@ def test_what_the_other_run_learnt_is_told_to_the_sampler_before_our_trials(
         if trial.status != "diverged":
             assert trial.best is not None
             assert frozen.value == trial.best.validation_accuracy
-    assert optuna.samplers.TPESampler  # past its draws at random from the first trial on: near the optimum at 0.3
     proposed = [t.parameters["x"] for t in fold(tmp_path / "run").search_trials()[2:]]
-    assert all(abs(float(x) - 0.3) < 0.3 for x in proposed)
+    assert all(abs(float(x) - 0.3) < 0.3 for x in proposed), "draws at random came first, though the optimum is known"
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -173,4 +170,4 @@ def test_the_command_takes_over_and_goes_on_without_the_other_run(
     shutil.rmtree(earlier)
     again = search(study, tmp_path / "run", "--like", str(earlier), "--trials", "5")
     assert again.returncode == 0, again.stderr
-    assert dataclasses.replace(load_run(tmp_path / "run").study, start=()).study.trials == 5
+    assert load_run(tmp_path / "run").n_search == 5
