@@ -135,6 +135,22 @@ class ResourcesSection:
 
 
 @dataclass(frozen=True)
+class LimitsSection:
+    """What a network may cost where it is used; one beyond is not trained, and the sampler keeps away from its like.
+
+    A worker builds the network, says what it has and measures one image on the threads of a trial, once for each shape.
+    """
+
+    model_parameters: Annotated[Annotated[int, Meta(ge=1, le=10**12)] | None, MAY_CHANGE] = None  # all weights
+    latency_ms: Annotated[Annotated[float, Meta(gt=0, le=FINITE)] | None, MAY_CHANGE] = None  # to predict one image
+
+    @property
+    def are_set(self) -> bool:
+        """Whether there is any."""
+        return self.model_parameters is not None or self.latency_ms is not None
+
+
+@dataclass(frozen=True)
 class FinalsSection:
     """Whether the best of the search and the baseline are retrained from fresh seeds, and the winner evaluated.
 
@@ -198,6 +214,7 @@ class StudyRecord:
     data: DataSection = field(default_factory=DataSection)
     asha: AshaSection | None = None
     resources: ResourcesSection = field(default_factory=ResourcesSection)
+    limits: LimitsSection = field(default_factory=LimitsSection)
     finals: FinalsSection | None = None
     storage: StorageSection = field(default_factory=StorageSection)
     fixed: Mapping[str, Value] = field(default_factory=dict)

@@ -35,10 +35,11 @@ class Status(StrEnum):
     STOPPED = "stopped"  # early, by ASHA
     DIVERGED = "diverged"  # not finite any more
     FAILED = "failed"
+    OUTSIDE = "outside"  # of the limits; not trained
     RUNNING = "running"  # or open: it goes on with the run
 
 
-ENDED = (Status.COMPLETED, Status.STOPPED, Status.DIVERGED, Status.FAILED)
+ENDED = (Status.COMPLETED, Status.STOPPED, Status.DIVERGED, Status.FAILED, Status.OUTSIDE)
 
 
 class RungDecision(StrEnum):
@@ -230,6 +231,16 @@ class AttemptRunning(OfAttempt):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkMeasured(OfAttempt):
+    """A network was built and measured before its first epoch, as the study has limits; once for each shape."""
+
+    kind: ClassVar[str] = "network_measured"
+    shape: str  # SHA-256 of the fields that decide it, hex
+    model_parameters: int
+    latency_ms: float | None = None  # of one image, the median of some; none: nothing limits it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AttemptEnded(OfAttempt):
     """An attempt is over; `counts` says whether it counts towards the limit of retries.
 
@@ -287,7 +298,7 @@ class Rung(OfTrial):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialEnded(OfTrial):
-    """How a trial ended: completed, stopped, diverged or failed."""
+    """How a trial ended: completed, stopped, diverged, failed or outside of the limits."""
 
     kind: ClassVar[str] = "trial_ended"
     status: Status
@@ -381,6 +392,7 @@ EVENTS: Mapping[str, type[Event]] = {
         AttemptStarted,
         AttemptWaiting,
         AttemptRunning,
+        NetworkMeasured,
         AttemptEnded,
         Epoch,
         Checkpoint,

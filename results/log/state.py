@@ -5,19 +5,17 @@ from __future__ import annotations
 import bisect
 import heapq
 import math
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from results.errors import RecordError
-from results.log.chain import LONGEST_LINE, Chain
+from results.log.chain import Chain
 from results.log.doubts import Derived, doubts
 from results.log.epochs import Epochs
-from results.log.lines import from_line
+from results.log.reading import read_events as read_events
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
@@ -30,6 +28,7 @@ from results.log.records import (
     FinalEvaluated,
     FinalsDecided,
     ModelExported,
+    NetworkMeasured,
     NodeChecked,
     OfTrial,
     Rung,
@@ -74,6 +73,7 @@ class TrialState:
     attempts_ended: dict[int, AttemptEnded] = field(default_factory=dict)
     provenance: dict[int, Provenance] = field(default_factory=dict)  # of the driver that began each attempt
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    network: NetworkMeasured | None = None  # where the study has limits
     ended: TrialEnded | None = None
     parameters: Mapping[str, Value] = field(init=False)  # the point of the present space, added parameters too
     best: Epoch | None = field(default=None, init=False)  # whose weights are kept: highest finite, the first of equals
@@ -163,6 +163,7 @@ class RunState:
         self.drivers: list[Provenance] = []  # the provenance of each, in turn
         self.nodes: dict[str, NodeChecked] = {}  # of a cluster, as the latest driver found them, by Ray's identity
         self._forget_trials()
+        self.networks: dict[str, NetworkMeasured] = {}  # measured so far, by their shape
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.decisions: list[FinalsDecided] = []  # each is one use of the test split
         self.was_tested_before = False  # by a seti-tune that recorded no decisions
@@ -348,6 +349,8 @@ class RunState:
         match event:
             case Epoch():
                 trial.add_epoch(event)
+            case NetworkMeasured():
+                trial.network = self.networks[event.shape] = event
             case AttemptStarted():
                 trial.attempts[event.attempt] = event
                 trial.provenance[event.attempt] = self.provenance
@@ -390,64 +393,6 @@ def _reached(trial: TrialState) -> dict[int, float]:
         if not rung.is_passed:
             break
     return reached
-
-
-def read_events(run: Path, chain: Chain | None = None) -> Iterator[Event]:
-    """Yield the events of a run folder in order; a torn last line is ignored, it was never acted upon.
-
-    Args:
-        run: The run folder.
-        chain: Is given each line before its event is.
-
-    Raises:
-        RecordError: There is no log, or a line other than a torn last one is damaged.
-    """
-    path, chain = run / LOG_NAME, chain or Chain()
-    try:
-        kind = path.stat().st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise RecordError(f"{path}: is a device, a pipe or a socket, a log is expected; restore it from a copy")
-        file = path.open("rb")
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise RecordError(
-            f"{run}: no run folder ({LOG_NAME} is missing); give the folder that a search printed"
-        ) from error
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be read ({error.strerror}); ask for access or restore it") from error
-    with file:
-        for number, line in enumerate(chain.follow(_whole_lines(path, file)), start=1):
-            try:
-                yield from_line(line)
-            except RecordError as error:
-                raise _damaged(path, number, str(error)) from error
-
-
-def _whole_lines(path: Path, file: IO[bytes]) -> Iterator[bytes]:
-    for line in iter(partial(file.readline, LONGEST_LINE), b""):
-        if line[-1:] != b"\n":
-            if len(line) == LONGEST_LINE:
-                raise _damaged(
-                    path,
-                    _lines_before(path, file.tell() - LONGEST_LINE) + 1,
-                    f"longer than {LONGEST_LINE} bytes, which no event is",
-                )
-            return
-        yield line
-
-
-def _lines_before(path: Path, place: int) -> int:
-    found = 0
-    with path.open("rb") as file:
-        while place > 0 and (block := file.read(min(place, LONGEST_LINE))):
-            found, place = found + block.count(b"\n"), place - len(block)
-    return found
-
-
-def _damaged(path: Path, number: int, why: str) -> RecordError:
-    return RecordError(
-        f"{path}, line {number}: damaged: {why}; restore the file from a copy, or cut it off before this line to "
-        "continue from there"
-    )
 
 
 def fold(

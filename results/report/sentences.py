@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from enum import StrEnum
 
 from results.audit import MIN_EXEMPT, Audit
 from results.finals import Role, Standing, is_stale
 from results.findings import Findings
-from results.log.records import Status
+from results.log.records import ENDED, Status
 from results.log.state import RunState, TrialState
 from results.report.parts import Answer
 from results.stats.intervals import LEVEL_P, Estimate, PairedDifference
@@ -61,7 +62,8 @@ def how_it_ended(found: Findings) -> str:
         how = f"The study {'is finished' if ended.finished else 'was interrupted'}: {ended.reason}."
     else:
         how = "The study is running." if found.is_running else "The study was interrupted without a recorded reason."
-    words = [f"{sum(t.status == s for t in trials)} {s}" for s in Status if s != Status.RUNNING]
+    counts = Counter(t.status for t in trials)
+    words = [f"{counts[s]} {s}" for s in ENDED if counts[s] or s != Status.OUTSIDE]
     running = sum(t.ended is None for t in trials)
     words += [f"{running} running"] if running else []
     return f"{how} {_counted(len(trials), 'trial')}: {', '.join(words)}."

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from results.errors import RecordError
 from results.findings import Findings
 from results.log import recorder
-from results.log.chain import Chain
+from results.log.chain import LONGEST_LINE, Chain
 from results.log.recorder import EventLog
 from results.log.records import Epoch, ModelExported, StudyStarted, TrialEnded, TrialStarted
-from results.log.state import LONGEST_LINE, fold, load_run, read_events
+from results.log.state import fold, load_run, read_events
 from results.report.content import report
 from results.run_folder import LOG_NAME, receipt_path
 from results.study import Provenance, StudyRecord

@@ -120,6 +120,8 @@ class Bench:
         self.coordinator.receive(task, Entered(node="here", pid=1))
         x = float(task.configuration["x"])
         start = int(task.resume_from.name) if task.resume_from else 0
+        if task.measure and self.coordinator.receive(task, quick.size(x)):
+            return
         for epoch in range(start + 1, task.max_epochs + 1):
             if x > float(self.study.fixed.get("diverges_above", 2.0)):
                 self.coordinator.receive(task, Left("diverged", "loss is nan"))

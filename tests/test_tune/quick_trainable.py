@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from seti_model.data.dataset import TrainingData
-from tune.trainable import CheckpointLost, Diverged, EpochReport, OnEpoch, Task
+from tune.trainable import CheckpointLost, Diverged, EpochReport, NetworkSize, OnEpoch, Task
 
 hoard: list[bytearray] = []
 
@@ -23,10 +23,16 @@ def accuracy(x: float, epoch: int, seed: int) -> float:
     return max(0.0, (1 - (x - 0.3) ** 2) * (1 - math.exp(-epoch / 3)) + wiggle)
 
 
+def size(x: float) -> NetworkSize:
+    return NetworkSize(model_parameters=int(1000 * x), latency_ms=10 * x)
+
+
 def train(task: Task, data: object, on_epoch: OnEpoch) -> None:
     options = task.configuration
     x = float(options["x"])
     start = 0
+    if task.measure and on_epoch(size(x)):
+        return
     if task.resume_from is not None:
         try:
             start = int(json.loads((task.resume_from / "state.json").read_text())["epoch"])

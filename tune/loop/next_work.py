@@ -17,7 +17,7 @@ from results.study import FinalsSection
 from seti_model.runtime import derive_seed
 from tune.storage.checkpoints import Checkpoints
 from tune.study import Study
-from tune.trainable import Task
+from tune.trainable import Measure, Task
 
 
 def has_work(study: Study, state: RunState) -> bool:
@@ -79,6 +79,7 @@ class Terms:
     gpus: float = 0.0
     init_from: Path | None = None
     storage: str | None = None
+    measure: Measure = Measure.NOTHING
 
 
 def next_attempt(
@@ -109,6 +110,7 @@ def next_attempt(
         memory_mb=memory_mb,
         nodes=nodes,
         storage=terms.storage,
+        measure=terms.measure,
     )
     event = AttemptStarted(
         trial=started.trial,

@@ -83,8 +83,9 @@ class Proposer:
     def tell(self, recorded: Recorded) -> None:
         """Say how a trial ended.
 
-        Completed: COMPLETE with the objective. Stopped: PRUNED with the curve. Diverged or without memory: PRUNED and
-        infeasible, because TPE never looks at FAIL and would propose the same region again. Failed: FAIL.
+        Completed: COMPLETE with the objective. Stopped: PRUNED with the curve. Diverged, without memory or outside of
+        the limits: PRUNED and infeasible, because TPE never looks at FAIL and would propose the same region again.
+        Failed: FAIL.
         """
         trial = self._running.pop(self._before + recorded.started.trial)
         for epoch, best in _curve(recorded).items():
@@ -178,8 +179,10 @@ def frozen_trial(recorded: Recorded, space: Space, attributes: Mapping[str, Any]
 
 
 def is_infeasible(recorded: Recorded) -> bool:
-    """Return whether the configuration itself cannot be trained: it diverged or asked for more memory than there is."""
-    return recorded.status == Status.DIVERGED or (recorded.status == Status.FAILED and recorded.lacked_memory)
+    """Return whether the configuration itself cannot be trained: it diverges, lacks memory or is outside of limits."""
+    return recorded.status in (Status.DIVERGED, Status.OUTSIDE) or (
+        recorded.status == Status.FAILED and recorded.lacked_memory
+    )
 
 
 def distribution(parameter: Float | Int | Categorical) -> BaseDistribution:

@@ -11,6 +11,7 @@ from seti_model.runtime import derive_seed
 from tune.initial import initial_model
 from tune.loop.asha import rung_epochs
 from tune.loop.decisions import rung
+from tune.loop.limits import Limits
 from tune.loop.next_work import Terms, has_work, missing_finals, retraining, within_time
 from tune.loop.plan import Plan
 from tune.loop.proposer import Proposer
@@ -35,6 +36,7 @@ class SearchPlan(Plan):
         )
         self.proposer.rebuild(state.search_trials())
         self._waiting = waiting(study.start, state)
+        self._limits = Limits(study, state)
 
     def has_work(self) -> bool:
         """Return whether there are trials to begin, to continue or to retrain."""
@@ -60,7 +62,16 @@ class SearchPlan(Plan):
             gpus=self._study.resources.gpus_per_trial,
             init_from=initial_model(self._study, self._run),
             storage=self._study.storage.uri,
+            measure=self._limits.measure(trial),
         )
+
+    def outside(self, trial: TrialState) -> str | None:
+        """Return which of the study's limits the network of a trial passes, if it is known to."""
+        return self._limits.passed(trial)
+
+    def shape(self, trial: TrialState) -> str:
+        """Return what the networks of a study have in common that are measured once."""
+        return self._limits.shape(trial)
 
     def rung(self, trial: TrialState, epoch: int) -> Rung | None:
         """Return ASHA's decision where the epoch is a rung; a retraining has none."""
