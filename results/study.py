@@ -46,6 +46,8 @@ class StudySection:
     max_epochs: Natural = 12  # of a trial that is not stopped
     seed: Seed = 0  # what is proposed, and each training's own seed, follow from it
     time_limit_h: Annotated[Amount | None, MAY_CHANGE] = None  # no new trial starts after it
+    # of the search: no new epoch begins after it, so that it is passed by an epoch a worker at most; finals come on top
+    core_hours: Annotated[Amount | None, MAY_CHANGE] = None
     # of a training function that raises or finds no memory; deaths of workers do not count
     max_retries: Annotated[Count, MAY_CHANGE] = 2
     max_consecutive_failures: Annotated[Natural, MAY_CHANGE] = 5  # as many failed trials in a row end the study

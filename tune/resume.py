@@ -21,7 +21,7 @@ from seti_model.description import read_description
 from seti_model.own import source_digest
 from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
-from tune.loop.next_work import within_time
+from tune.loop.next_work import within_budget
 from tune.study import Study, recorded_code
 from tune.trust import code_names, is_ours, own_code, require_trust
 
@@ -134,7 +134,7 @@ def finals_study(
     state = load_run(run)
     trials = state.search_trials()
     ended = sum(trial.ended is not None for trial in trials)
-    if ended < len(trials) or (ended < study.study.trials and within_time(study, state)):
+    if ended < len(trials) or (ended < study.study.trials and within_budget(study, state)):
         raise StudyError(
             f"{run}: its search has not ended ({ended} of {study.study.trials} trials); continue it with "
             f"`{command('resume', run)}`, the finals follow, or end it there with "

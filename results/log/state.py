@@ -173,6 +173,7 @@ class RunState:
         self.unlocks: list[TestUnlocked] = []  # each time the test split was predicted, or about to be
         self.ended: StudyEnded | None = None
         self.failures: list[TrialEnded] = []  # the failed trials in a row, without another end or a resume between
+        self.core_seconds = 0.0  # of all epochs of the search, also those that were done again
         self.spent_s = 0.0  # wall time of all drivers of this run, without the time between them
         self.driver_since: datetime | None = None  # when the latest driver began to write
         self.last_event: datetime | None = None
@@ -349,6 +350,8 @@ class RunState:
         match event:
             case Epoch():
                 trial.add_epoch(event)
+                if event.repeat is None and math.isfinite(event.seconds or 0.0):
+                    self.core_seconds += (event.seconds or 0.0) * self.study.resources.cpus_per_trial
             case NetworkMeasured():
                 trial.network = self.networks[event.shape] = event
             case AttemptStarted():

@@ -13,7 +13,7 @@ from results.log.records import ENDED, Status
 from results.log.state import RunState, TrialState
 from results.report.parts import Answer
 from results.stats.intervals import LEVEL_P, Estimate, PairedDifference
-from results.tables.status import advantage, what_baseline
+from results.tables.status import advantage, outlook, what_baseline
 from results.tables.table import cell_text, short_name
 from results.tables.ties import objective, objective_interval, validation_images
 
@@ -52,7 +52,9 @@ def headline(found: Findings) -> list[str]:
     lines = [*_of_search(found), *_of_baseline(found.state)]
     lines += [*of_finals(found), *of_models(found), *of_configurations(found)]
     lines += ["Brackets hold 95 % intervals."] if found.tested else []
-    return [*lines, *caveats(found), *([saved(found.audit)] if found.state.is_search else [])]
+    told = outlook(found.state)
+    lines += [*caveats(found), *([saved(found.audit)] if found.state.is_search else [])]
+    return [*lines, *([f"{told[0].upper()}{told[1:]}."] if told else [])]
 
 
 def how_it_ended(found: Findings) -> str:

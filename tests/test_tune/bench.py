@@ -51,7 +51,9 @@ class Bench:
         workers: int = 1,
         crash_after: int | None = None,
         data: TrainingData | None = None,
+        epoch_seconds: float | None = None,
     ) -> None:
+        self._seconds = epoch_seconds
         self.recorder = Recorder(run)
         self.state = self.recorder.state
         study = dataclasses.replace(study, start=kept_start(study, self.state))
@@ -129,7 +131,13 @@ class Bench:
             folder = self._checkpoint(task, epoch)
             nan = epoch >= 2 and x < float(self.study.fixed.get("nan_below", 0.0))
             value = math.nan if nan else quick.accuracy(x, epoch, task.seed)
-            report = EpochReport(epoch=epoch, validation_accuracy=value, weights_digest=f"{x}", checkpoint=folder)
+            report = EpochReport(
+                epoch=epoch,
+                validation_accuracy=value,
+                seconds=self._seconds,
+                weights_digest=f"{x}",
+                checkpoint=folder,
+            )
             if self.coordinator.receive(task, report):
                 return
             self._prune()  # as the real one, when the report has been taken

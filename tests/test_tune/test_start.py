@@ -92,7 +92,7 @@ def test_each_is_tried_once_whenever_the_driver_dies(path: Path, tmp_path: Path,
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_each_is_tried_once_and_first_after_twenty_kills(quick_study: Callable[..., Path], tmp_path: Path) -> None:
-    study = quick_study(trials=16, sleep=0.3, extra=POINTS + "[resources]\nmax_concurrent = 1\n", short_finals=True)
+    study = quick_study(trials=28, sleep=0.5, extra=POINTS + "[resources]\nmax_concurrent = 1\n", short_finals=True)
     compare(study, tmp_path, lambda run: disturb(study, run, kills=20, seconds=7, rng=random.Random(4)))
     assert begun(fold(tmp_path / "disturbed"))[1:4] == [(1, "start 1", 0.25), (2, "start 2", 0.5), (3, "start 3", 1.0)]
 

@@ -81,9 +81,13 @@ class Coordinator:
         if len(self._live) >= self.max_concurrent:
             return None
         while (key := self._next_trial()) is not None:
-            if (why := self._plan.outside(self.state.trials[key])) is None:
+            trial = self.state.trials[key]
+            if (why := self._plan.outside(trial)) is not None:
+                self._end_trial(key, Status.OUTSIDE, why)
+            elif (why := self._plan.overspent(trial)) is not None:
+                self._end_trial(key, Status.STOPPED, why)
+            else:
                 return self._start_attempt(key)
-            self._end_trial(key, Status.OUTSIDE, why)
         return None
 
     def is_finished(self) -> bool:
@@ -185,7 +189,10 @@ class Coordinator:
         if node := self._node_of(task):
             self._faults.went_well(node.node_id)
         self._settle(key, task)
-        return self.state.trials[key].ended is not None
+        trial = self.state.trials[key]
+        if trial.ended is None and (why := self._plan.overspent(trial)) is not None:
+            self._end_trial(key, Status.STOPPED, why, task)
+        return trial.ended is not None
 
     def _measured(self, key: TrialKey, task: Task, size: NetworkSize) -> bool:
         """Take note of what a network has; end its trial where that is outside of the limits."""

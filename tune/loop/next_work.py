@@ -27,14 +27,20 @@ def has_work(study: Study, state: RunState) -> bool:
 
 def is_searching(study: Study, state: RunState) -> bool:
     """Return whether a run has trials of the search to start or to continue."""
-    more = state.n_search < study.study.trials and within_time(study, state)
+    more = state.n_search < study.study.trials and within_budget(study, state)
     return more or any(repeat is None for _, repeat in state.open)
 
 
-def within_time(study: Study, state: RunState) -> bool:
-    """Return whether new trials may start: the time all drivers of the run have spent is below its limit."""
+def within_budget(study: Study, state: RunState) -> bool:
+    """Return whether new trials may start: time and core-hours that the run has spent are below their limits."""
     limit = study.study.time_limit_h
-    return limit is None or state.spent_s < 3600 * limit
+    return (limit is None or state.spent_s < 3600 * limit) and within_core_hours(study, state)
+
+
+def within_core_hours(study: Study, state: RunState) -> bool:
+    """Return whether trials of the search may go on: the core-hours of its epochs are below their limit."""
+    limit = study.study.core_hours
+    return limit is None or state.core_seconds < 3600 * limit
 
 
 def recorded_finals(state: RunState) -> FinalsSection:

@@ -36,6 +36,10 @@ class Plan(ABC):
         """Return why a trial lies outside of the limits and is not trained, as far as its network is known."""
         return None
 
+    def overspent(self, trial: TrialState) -> str | None:
+        """Return why no further epoch of a trial may begin, whatever it reaches."""
+        return None
+
     def shape(self, trial: TrialState) -> str:
         """Return what tells networks that are measured once from others."""
         return ""

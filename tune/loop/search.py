@@ -12,7 +12,7 @@ from tune.initial import initial_model
 from tune.loop.asha import rung_epochs
 from tune.loop.decisions import rung
 from tune.loop.limits import Limits
-from tune.loop.next_work import Terms, has_work, missing_finals, retraining, within_time
+from tune.loop.next_work import Terms, has_work, missing_finals, retraining, within_budget, within_core_hours
 from tune.loop.plan import Plan
 from tune.loop.proposer import Proposer
 from tune.start import waiting
@@ -44,7 +44,7 @@ class SearchPlan(Plan):
 
     def next_trial(self, live: Collection[TrialKey]) -> TrialStarted | None:
         """Return a new configuration while the study wants more; retrainings once no trial of the search is live."""
-        if self._state.n_search < self._study.study.trials and within_time(self._study, self._state):
+        if self._state.n_search < self._study.study.trials and within_budget(self._study, self._state):
             return self._proposed()
         if any(repeat is None for _, repeat in live):
             return None
@@ -68,6 +68,12 @@ class SearchPlan(Plan):
     def outside(self, trial: TrialState) -> str | None:
         """Return which of the study's limits the network of a trial passes, if it is known to."""
         return self._limits.passed(trial)
+
+    def overspent(self, trial: TrialState) -> str | None:
+        """Say that the search has spent its core-hours; retrainings of the finals go on."""
+        if trial.started.repeat is not None or within_core_hours(self._study, self._state):
+            return None
+        return f"the {self._study.study.core_hours:g} core-hours of the study are spent"
 
     def shape(self, trial: TrialState) -> str:
         """Return what the networks of a study have in common that are measured once."""

@@ -30,7 +30,7 @@ from tune.finals import conclude_finals, reopenings
 from tune.initial import initial_digest, prepare_initial
 from tune.like import Like, borrow, require_as_begun, with_borrowed
 from tune.loop.coordinator import Coordinator, HopelessStudyError
-from tune.loop.next_work import finals_wait, has_work
+from tune.loop.next_work import finals_wait, has_work, within_core_hours
 from tune.loop.search import SearchPlan
 from tune.process.channel import tell_parent, tell_parent_left
 from tune.process.signals import Interrupted, Signals
@@ -168,7 +168,8 @@ class Driver:
         keep(study.storage.uri, run)
         if state.ended is None or not state.ended.finished:
             done, wanted = len(state.search_trials()), study.study.trials
-            reason = "all trials ended" if done >= wanted else f"time limit reached after {done} of {wanted} trials"
+            limit = "time limit reached" if within_core_hours(study, state) else "core-hours spent"
+            reason = "all trials ended" if done >= wanted else f"{limit} after {done} of {wanted} trials"
             self.recorder.write(StudyEnded(finished=True, reason=reason), durable=True)
         return refresh(run)
 
