@@ -52,6 +52,8 @@ class StudySection:
     # share of the background that may be taken for a signal, for `recall_at_false_alarm`
     false_alarm: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     time_limit_h: Annotated[Amount | None, MAY_CHANGE] = None  # no new trial starts after it
+    # of the search: no new epoch begins after it, so that it is passed by an epoch a worker at most; finals come on top
+    core_hours: Annotated[Amount | None, MAY_CHANGE] = None
     # of a training function that raises or finds no memory; deaths of workers do not count
     max_retries: Annotated[Count, MAY_CHANGE] = 2
     max_consecutive_failures: Annotated[Natural, MAY_CHANGE] = 5  # as many failed trials in a row end the study
@@ -141,6 +143,22 @@ class ResourcesSection:
 
 
 @dataclass(frozen=True)
+class LimitsSection:
+    """What a network may cost where it is used; one beyond is not trained, and the sampler keeps away from its like.
+
+    A worker builds the network, says what it has and measures one image on the threads of a trial, once for each shape.
+    """
+
+    model_parameters: Annotated[Annotated[int, Meta(ge=1, le=10**12)] | None, MAY_CHANGE] = None  # all weights
+    latency_ms: Annotated[Annotated[float, Meta(gt=0, le=FINITE)] | None, MAY_CHANGE] = None  # to predict one image
+
+    @property
+    def are_set(self) -> bool:
+        """Whether there is any."""
+        return self.model_parameters is not None or self.latency_ms is not None
+
+
+@dataclass(frozen=True)
 class FinalsSection:
     """Whether the best of the search and the baseline are retrained from fresh seeds, and the winner evaluated.
 
@@ -180,6 +198,14 @@ class StorageSection:
             raise ValueError("uri: holds credentials, which a log would keep; give them in each node's environment")
 
 
+@dataclass(frozen=True)
+class StartPoint:
+    """A configuration that is tried before the sampler proposes any; `origin` says where it comes from."""
+
+    origin: str  # `start 1` is the first of the study file's; else a run and its trial
+    parameters: Mapping[str, Value]  # the whole point of the space
+
+
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:
     """A study with every default filled in.
@@ -196,10 +222,12 @@ class StudyRecord:
     data: DataSection = field(default_factory=DataSection)
     asha: AshaSection | None = None
     resources: ResourcesSection = field(default_factory=ResourcesSection)
+    limits: LimitsSection = field(default_factory=LimitsSection)
     finals: FinalsSection | None = None
     storage: StorageSection = field(default_factory=StorageSection)
     fixed: Mapping[str, Value] = field(default_factory=dict)
     baseline: Mapping[str, Value] = field(default_factory=dict)
+    start: tuple[StartPoint, ...] = ()
 
     @property
     def objective(self) -> Objective:
@@ -223,7 +251,7 @@ SECTIONS: Mapping[str, type] = {
     name: kind
     for name, hint in typing.get_type_hints(StudyRecord).items()
     for kind in typing.get_args(hint) or (hint,)
-    if isinstance(kind, type) and is_dataclass(kind)
+    if isinstance(kind, type) and is_dataclass(kind) and kind is not StartPoint
 }
 
 
@@ -240,7 +268,7 @@ class Change:
 def forbidden_changes(before: StudyRecord, now: StudyRecord) -> Iterator[Change]:
     """Yield what has changed between two records of a study and may not while its run goes on."""
     old, new = asdict(before), asdict(now)
-    for section in (f.name for f in fields(StudyRecord) if f.name != "folder"):
+    for section in (f.name for f in fields(StudyRecord) if f.name not in ("folder", "start")):
         kind = SECTIONS.get(section)
         hints = {} if kind is None else typing.get_type_hints(kind, include_extras=True)
         ours, theirs = old[section] or {}, new[section] or {}

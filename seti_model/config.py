@@ -5,6 +5,8 @@ A family of networks and a step of the preparation have a section of their own, 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import types
 from collections.abc import Mapping
@@ -331,6 +333,17 @@ class Configuration:
         family = f"{self.network.family}."
         names += [name for name in values if name.startswith(family) and name != f"{family}dropout"]
         return {name: values[name] for name in names}
+
+    @property
+    def shape(self) -> str:
+        """A digest of the fields that decide how large a network is and how long it takes for an image."""
+        is_course = self.network.family == COURSE or self.network.family in FAMILIES
+        fields = {
+            name: value
+            for name, value in self.to_mapping().items()
+            if name.partition(".")[0] not in ("training", "augment") and not (is_course and "dropout" in name)
+        }
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     @property
     def own_sources(self) -> dict[str, tuple[str, ...]]:

@@ -229,6 +229,8 @@ def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
             f", {_duration(plan.hours[0])} to {_duration(plan.hours[1])}; {plan.memory_gb:.1f} GB of memory, "
             f"{plan.disk_gb:.1f} GB on disk (estimates, good to a factor of two)"
         )
+    if study.start:
+        lines.insert(1, f"{_start_points(len(study.start))} before the sampler proposes any")
     if plan.prepare_ms:
         how_often = "in every trial" if plan.simulated else "once for each choice"
         lines.append(f"preparing an image takes {plan.prepare_ms:.2g} ms of one core, {how_often}")
@@ -238,6 +240,10 @@ def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
             f"{plan.simulated}, made once for all trials"
         )
     return "\n".join(lines)
+
+
+def _start_points(number: int) -> str:
+    return "one start point is tried" if number == 1 else f"{number} start points are tried"
 
 
 def _passed(configuration: Configuration, images: Images) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from results.commands import command, continuing
 from results.files import read_moderate
-from results.log.records import Event, SpaceWidened, StudyResumed, StudyStarted
+from results.log.records import Event, KnownTrial, SpaceWidened, StudyResumed, StudyStarted
 from results.log.state import RunState, TrialState, load_run
 from results.run_folder import INITIAL_MODEL, LOG_NAME, SOURCE
 from results.schema import Value
@@ -21,7 +21,7 @@ from seti_model.description import read_description
 from seti_model.own import source_digest
 from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
-from tune.loop.next_work import within_time
+from tune.loop.next_work import within_budget
 from tune.study import Study, recorded_code
 from tune.trust import code_names, is_ours, own_code, require_trust
 
@@ -134,7 +134,7 @@ def finals_study(
     state = load_run(run)
     trials = state.search_trials()
     ended = sum(trial.ended is not None for trial in trials)
-    if ended < len(trials) or (ended < study.study.trials and within_time(study, state)):
+    if ended < len(trials) or (ended < study.study.trials and within_budget(study, state)):
         raise StudyError(
             f"{run}: its search has not ended ({ended} of {study.study.trials} trials); continue it with "
             f"`{command('resume', run)}`, the finals follow, or end it there with "
@@ -204,9 +204,23 @@ def check_digest(run: Path, state: RunState, digest: str | None) -> None:
 
 
 def opening_events(
-    study: Study, state: RunState, run: Path, *, data: tuple[str | None, int | None], provenance: Provenance
+    study: Study,
+    state: RunState,
+    run: Path,
+    *,
+    data: tuple[str | None, int | None],
+    provenance: Provenance,
+    known: tuple[KnownTrial, ...] = (),
 ) -> list[Event]:
-    """Return what a driver writes before anything else, in one piece; `data` is its digest and validation images.
+    """Return what a driver writes before anything else, in one piece.
+
+    Args:
+        study: The study.
+        state: The run as it is.
+        run: Its folder.
+        data: Digest and validation images of the data set.
+        provenance: Of the driver.
+        known: Trials of another run that the sampler of a new one is told of.
 
     Raises:
         StudyError: As `check_continuation`.
@@ -226,6 +240,7 @@ def opening_events(
             data_digest=data[0],
             validation_images=data[1],
             init_digest=initial_digest(study, run),
+            known=known,
             provenance=provenance,
         )
     ]
@@ -250,18 +265,31 @@ def _widened(space: Space, state: RunState) -> SpaceWidened | None:
 def _carried_over(state: RunState, space: Space) -> StudyRecord:
     """Return the study as it is recorded, without or with what a wider space makes a parameter of.
 
-    A parameter that is added leaves [fixed]; a baseline that has run has the value it ran with.
+    A parameter that is added leaves [fixed]; a baseline and start points that have run have the value they ran with.
     """
     names = {parameter.name for parameter in space.parameters}
     fixed = {name: value for name, value in state.study.fixed.items() if name not in names}
     baseline = dict(state.study.baseline)
     first = state.trials.get((0, None))
     if baseline and first is not None and first.started.is_baseline:
-        baseline = dict(first.parameters)
-        if space.fingerprint != state.space_fingerprint:
-            widening = widen(Space.from_mapping(state.space), space)
-            baseline |= widening.carry(0, first.parameters, _complete(state, first))
-    return dataclasses.replace(state.study, fixed=fixed, baseline=baseline)
+        baseline = _present(state, space, first)
+    begun = {trial.started.origin: trial for trial in state.search_trials() if trial.started.origin is not None}
+    start = tuple(
+        dataclasses.replace(point, parameters=_present(state, space, begun[point.origin]))
+        if point.origin in begun
+        else point
+        for point in state.study.start
+    )
+    return dataclasses.replace(state.study, fixed=fixed, baseline=baseline, start=start)
+
+
+def _present(state: RunState, space: Space, trial: TrialState) -> dict[str, Value]:
+    """Return the point of a trial in a space that may be wider than its own."""
+    point = dict(trial.parameters)
+    if space.fingerprint != state.space_fingerprint:
+        widening = widen(Space.from_mapping(state.space), space)
+        point |= widening.carry(trial.started.trial, point, _complete(state, trial))
+    return point
 
 
 def _complete(state: RunState, trial: TrialState) -> Mapping[str, Value]:

@@ -29,6 +29,7 @@ from seti_model.errors import ConfigError
 from seti_model.own import completed, own_fields, search_too
 from tune.checks import check_places
 from tune.errors import StudyError
+from tune.start import START, start_section, with_points
 
 STUDIES = Path(__file__).parent / "studies"
 EXPORT = "export"  # a section that study files once had
@@ -91,9 +92,7 @@ class Study(StudyRecord):
         """Return the baseline as a point of the space; None where a study of another trainable names none."""
         if not self.has_baseline:
             return None
-        if not self.is_network:
-            return dict(self.baseline)
-        return self.space.restrict(self.configuration({}))
+        return dict(self.baseline) or self.space.restrict(self.configuration({}))
 
     def dataset_path(self, run: Path) -> Path | None:
         """Return where the data set is: in the run folder if simulated, else relative to the study file."""
@@ -122,7 +121,7 @@ class Study(StudyRecord):
         given = {one.name: getattr(record, one.name) for one in dataclasses.fields(StudyRecord)}
         study = cls(**{name: value for name, value in given.items() if value is not None}, space=space, source=source)
         _check(place, study)
-        return study
+        return with_points(place, study)
 
     def with_trials(self, trials: int) -> Study:
         """Return the study with another total number of trials.
@@ -205,21 +204,22 @@ def load_study(name_or_path: str | Path) -> Study:
             f"{path}: [{EXPORT}] is no section any more; remove it and write Optuna's journal with "
             "`seti-tune export RUN --optuna`"
         )
-    sections = {name: _section(path, name, given) for name, given in values.items()}
+    sections: dict[str, Any] = {name: _section(path, name, given) for name, given in values.items() if name != START}
     if "study" not in sections or sections["study"].space is None:
         raise StudyError(f'{path}: [study] has no space; add e.g. space = "baseline"')
     sections["study"] = dataclasses.replace(sections["study"], name=sections["study"].name or path.stem)
     space = _named_space(path, sections["study"].space)
-    study = Study(folder=str(path.parent.absolute()), space=space, source=source, **sections)
+    start = start_section(path, values.get(START, []))
+    study = Study(folder=str(path.parent.absolute()), space=space, source=source, start=start, **sections)
     _check(path, study)
-    return study
+    return with_points(path, study)
 
 
 def _section(path: Path, name: str, given: object) -> Any:
     """Return one section of a study file, typed."""
     plain = ("fixed", "baseline")
     if name not in (*SECTIONS, *plain):
-        raise StudyError(f"{path}: unknown section [{name}]; known: {', '.join((*SECTIONS, *plain))}")
+        raise StudyError(f"{path}: unknown section [{name}]; known: {', '.join((*SECTIONS, *plain, START))}")
     if not isinstance(given, Mapping):
         raise StudyError(f"{path}: {name}: expected a section [{name}], found {given!r}")
     try:
@@ -260,15 +260,11 @@ def _check_parameters(path: Path, study: Study) -> None:
             f"{path}: [fixed] {both[0]!r} also varies in space {study.space.name!r}; remove it from one of them"
         )
     if study.is_network:
-        if study.baseline:
-            raise StudyError(f"{path}: [baseline] belongs to studies with a trainable of their own; remove it")
         study.space.check_fields({name: kind for name, kind in _fields(study).items() if name not in _GIVEN})
         for name in set(_GIVEN) & set(study.fixed):
             raise StudyError(f"{path}: [fixed] {name!r} is set by {_GIVEN[name]}; remove it")
         _check_fixed(path, study)
         study.configuration({})
-    elif study.baseline:
-        study.space.validate(study.baseline)
 
 
 def _check_draws(path: Path, study: Study) -> None:

@@ -45,12 +45,24 @@ class Diverged(Exception):  # noqa: N818 - an outcome that is recorded, not an e
     """Raised by a trainable whose loss or weights are not finite any more."""
 
 
+class _Outside(Exception):  # noqa: N818 - the driver knows why
+    """Raised where a network is not to be trained, as it lies outside of the limits."""
+
+
 class MachineFault(Exception):  # noqa: N818 - the trial goes on elsewhere
     """Raised where a machine, and no configuration, is at fault."""
 
 
 class CheckpointLost(Exception):  # noqa: N818 - the trial goes on from an earlier one
     """Raised by a trainable that cannot read `task.resume_from`: it is gone or damaged."""
+
+
+class Measure(StrEnum):
+    """What is to be told of a network before it is trained."""
+
+    NOTHING = ""
+    SIZE = "size"
+    LATENCY = "latency"  # and size
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,8 @@ class Task:
     after others it saves time if the worker dies. A worker that has grown above `memory_mb` (10**6 bytes) is replaced
     after an epoch with a checkpoint. On a cluster it may run on `nodes`, by Ray's identity. With `storage` nothing is
     shared but a store at this address; the worker then gives the trainable paths on its own disk
-    (`tune.storage.scratch`). The search ranks by `objective`.
+    (`tune.storage.scratch`). The search ranks by `objective`. Where there is something to `measure`,
+    `on_epoch(NetworkSize(...))` comes before the first epoch.
     """
 
     trial: int
@@ -81,6 +94,7 @@ class Task:
     nodes: tuple[str, ...] | None = None
     storage: str | None = None
     objective: Objective = field(default_factory=Objective)
+    measure: Measure = Measure.NOTHING
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,14 @@ class EpochReport(Measured):
     checkpoint_bytes: int = 0
     checkpoint_digest: str = ""
     checkpoint_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """What a trainable says before its first epoch where the study has limits; it is stopped where they are passed."""
+
+    model_parameters: int
+    latency_ms: float | None = None  # of one image
 
 
 @dataclass(frozen=True)
@@ -150,8 +172,9 @@ _OF_GPU = re.compile(r"CUDA|cuDNN|cuBLAS|GPU", re.IGNORECASE)  # what TensorFlow
 _SHOWN, _SHOWN_ERROR = 100, 500  # letters of a name and of an error in a message
 TRACEBACK_LETTERS = 4000  # so much of a traceback is kept, from its end
 CHECKPOINT_SHARE = 0.05  # of the time of training may go into checkpoints that nobody asked for by epoch
-OnEpoch = Callable[[EpochReport], bool]
-Tell = Callable[[Entered | EpochReport | Left], bool]
+OnEpoch = Callable[[EpochReport | NetworkSize], bool]
+Message = Entered | NetworkSize | EpochReport | Left
+Tell = Callable[[Message], bool]
 Trainable = Callable[[Task, Any, OnEpoch], None]
 
 
@@ -180,7 +203,12 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
     """Train a Keras network: the trainable of every study that names no other."""
     prepare_process(task.threads, gpu=task.gpus > 0)
     from results.stats.objectives import drawn_values, objective_value
-    from seti_model.training.train import Checkpoints, train
+    from seti_model.training.train import BuiltNetwork, Checkpoints, train
+
+    def measured(network: BuiltNetwork) -> None:
+        latency = network.latency_ms() if task.measure == Measure.LATENCY else None
+        if on_epoch(NetworkSize(network.parameters, latency)):
+            raise _Outside
 
     objective, labels, names = task.objective, data.validation.labels, data.class_names
 
@@ -225,7 +253,10 @@ def train_network(task: Task, data: TrainingData, on_epoch: OnEpoch) -> None:
             resume_from=task.resume_from,
             criterion=criterion,
             checkpoints=Checkpoints(task.checkpoint_folder, share=CHECKPOINT_SHARE, epochs=task.checkpoint_epochs),
+            on_built=measured if task.measure else None,
         )
+    except _Outside:
+        return
     except outcome.Diverged as error:
         raise Diverged(str(error)) from error
     except DamagedCheckpointError as error:
@@ -255,10 +286,10 @@ def run_attempt(task: Task, data: Any, trainable: Trainable, tell: Tell) -> None
     tell(Entered(node=os.uname().nodename, pid=os.getpid(), device=device, code=code_digest()))
     is_stopped, since = False, time.perf_counter()
 
-    def on_epoch(report: EpochReport) -> bool:
+    def on_epoch(report: EpochReport | NetworkSize) -> bool:
         nonlocal is_stopped, since
         try:
-            is_stopped = tell(_with_measurements(report, since))
+            is_stopped = tell(report if isinstance(report, NetworkSize) else _with_measurements(report, since))
         except SystemExit:
             is_stopped = True
             raise

@@ -35,10 +35,11 @@ class Status(StrEnum):
     STOPPED = "stopped"  # early, by ASHA
     DIVERGED = "diverged"  # not finite any more
     FAILED = "failed"
+    OUTSIDE = "outside"  # of the limits; not trained
     RUNNING = "running"  # or open: it goes on with the run
 
 
-ENDED = (Status.COMPLETED, Status.STOPPED, Status.DIVERGED, Status.FAILED)
+ENDED = (Status.COMPLETED, Status.STOPPED, Status.DIVERGED, Status.FAILED, Status.OUTSIDE)
 
 
 class RungDecision(StrEnum):
@@ -119,6 +120,17 @@ class Measured:
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(Measured)}
 
 
+@dataclass(frozen=True)
+class KnownTrial:
+    """A trial of another run that the sampler is told of; `objective` is what it reached in so many epochs."""
+
+    trial: int
+    parameters: Mapping[str, Value]
+    status: Status
+    epochs: int
+    objective: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyStarted(Event):
     """The first line: the resolved study and where and with what it runs.
@@ -133,6 +145,7 @@ class StudyStarted(Event):
     data_digest: str | None
     validation_images: int | None = None  # on which every objective is measured
     init_digest: str | None = None  # of the weights every trial starts from; None if from scratch
+    known: tuple[KnownTrial, ...] = ()  # of another run, which need not be there any more
     provenance: Provenance
 
 
@@ -182,6 +195,7 @@ class TrialStarted(OfTrial):
     seed: int
     is_baseline: bool = False
     max_epochs: int
+    origin: str | None = None  # of a start point, as the study has it; none: the sampler, or the baseline
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,6 +228,16 @@ class AttemptRunning(OfAttempt):
     device: str | None = None  # model of the processor or GPU
     code: str | None = None  # SHA-256 of the four packages there, hex
     node_id: str | None = None  # Ray's, on a cluster
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkMeasured(OfAttempt):
+    """A network was built and measured before its first epoch, as the study has limits; once for each shape."""
+
+    kind: ClassVar[str] = "network_measured"
+    shape: str  # SHA-256 of the fields that decide it, hex
+    model_parameters: int
+    latency_ms: float | None = None  # of one image, the median of some; none: nothing limits it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,7 +301,7 @@ class Rung(OfTrial):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialEnded(OfTrial):
-    """How a trial ended: completed, stopped, diverged or failed."""
+    """How a trial ended: completed, stopped, diverged, failed or outside of the limits."""
 
     kind: ClassVar[str] = "trial_ended"
     status: Status
@@ -371,6 +395,7 @@ EVENTS: Mapping[str, type[Event]] = {
         AttemptStarted,
         AttemptWaiting,
         AttemptRunning,
+        NetworkMeasured,
         AttemptEnded,
         Epoch,
         Checkpoint,

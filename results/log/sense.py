@@ -14,12 +14,14 @@ def require_start(started: StudyStarted) -> None:
     """Refuse what no driver begins with.
 
     Raises:
-        RecordError: No validation images, or as `require_space`.
+        RecordError: No validation images, or as `require_space` and `require_point`.
     """
     if started.validation_images is not None and started.validation_images < 1:
         raise RecordError(f"validation_images: expected at least 1, found {started.validation_images}")
     if started.space is not None:
         require_space(started.space)
+        for known in started.known:
+            require_point(started.space, known.parameters)
 
 
 def require_space(space: SpaceRecord) -> None:

@@ -28,6 +28,7 @@ from results.log.records import (
     FinalEvaluated,
     FinalsDecided,
     ModelExported,
+    NetworkMeasured,
     NodeChecked,
     OfTrial,
     Rung,
@@ -74,6 +75,7 @@ class TrialState:
     attempts_ended: dict[int, AttemptEnded] = field(default_factory=dict)
     provenance: dict[int, Provenance] = field(default_factory=dict)  # of the driver that began each attempt
     checkpoints: list[Checkpoint] = field(default_factory=list)
+    network: NetworkMeasured | None = None  # where the study has limits
     ended: TrialEnded | None = None
     parameters: Mapping[str, Value] = field(init=False)  # the point of the present space, added parameters too
     best: Epoch | None = field(default=None, init=False)  # whose weights are kept: best finite, the first of equals
@@ -178,6 +180,7 @@ class RunState:
         self.drivers: list[Provenance] = []  # the provenance of each, in turn
         self.nodes: dict[str, NodeChecked] = {}  # of a cluster, as the latest driver found them, by Ray's identity
         self._forget_trials()
+        self.networks: dict[str, NetworkMeasured] = {}  # measured so far, by their shape
         self.finals: dict[TrialKey, FinalEvaluated] = {}
         self.decisions: list[FinalsDecided] = []  # each is one use of the test split
         self.was_tested_before = False  # by a seti-tune that recorded no decisions
@@ -187,6 +190,7 @@ class RunState:
         self.unlocks: list[TestUnlocked] = []  # each time the test split was predicted, or about to be
         self.ended: StudyEnded | None = None
         self.failures: list[TrialEnded] = []  # the failed trials in a row, without another end or a resume between
+        self.core_seconds = 0.0  # of all epochs of the search, also those that were done again
         self.spent_s = 0.0  # wall time of all drivers of this run, without the time between them
         self.driver_since: datetime | None = None  # when the latest driver began to write
         self.last_event: datetime | None = None
@@ -363,6 +367,10 @@ class RunState:
         match event:
             case Epoch():
                 trial.add_epoch(event)
+                if event.repeat is None and math.isfinite(event.seconds or 0.0):
+                    self.core_seconds += (event.seconds or 0.0) * self.study.resources.cpus_per_trial
+            case NetworkMeasured():
+                trial.network = self.networks[event.shape] = event
             case AttemptStarted():
                 trial.attempts[event.attempt] = event
                 trial.provenance[event.attempt] = self.provenance

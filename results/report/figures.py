@@ -42,6 +42,7 @@ STATUS_STYLE: Mapping[str, tuple[str, str, str]] = {  # colour, line, marker at 
     Status.STOPPED: (GREY, "-", "|"),
     Status.DIVERGED: (VERMILLION, "--", "x"),
     Status.FAILED: (PURPLE, ":", "X"),
+    Status.OUTSIDE: (PURPLE, ":", "P"),
     Status.RUNNING: (GREEN, "-", ">"),
 }
 DPI = 144

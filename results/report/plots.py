@@ -30,6 +30,7 @@ STYLE: Mapping[str, tuple[str, str]] = {
     Status.STOPPED: ("#8c8c8c", "triangle-down"),
     Status.DIVERGED: ("#e0701a", "x"),
     Status.FAILED: ("#c766a0", "square"),
+    Status.OUTSIDE: ("#c766a0", "square-open"),
     Status.RUNNING: ("#1fa37c", "diamond"),
 }
 BASELINE = "#d9a014"

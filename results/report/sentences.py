@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from enum import StrEnum
 
 from results.audit import MIN_EXEMPT, Audit
 from results.finals import Role, Standing, is_stale
 from results.findings import Findings
-from results.log.records import Status
+from results.log.records import ENDED, Status
 from results.log.state import RunState, TrialState
 from results.objective import Objective
 from results.report.parts import Answer
 from results.stats.intervals import LEVEL_P, Estimate, PairedDifference
-from results.tables.status import advantage
+from results.tables.status import advantage, outlook, what_baseline
 from results.tables.table import cell_text, short_name
 from results.tables.ties import objective_interval, tie_test, validation_images
 
@@ -49,9 +50,12 @@ def answers(found: Findings) -> tuple[Answer, ...]:
 
 def headline(found: Findings) -> list[str]:
     """Return the result in sentences, for the terminal and the top of the reports."""
-    lines = [*_of_search(found), *of_finals(found), *of_models(found), *of_configurations(found)]
+    lines = [*_of_search(found), *_of_baseline(found.state)]
+    lines += [*of_finals(found), *of_models(found), *of_configurations(found)]
     lines += ["Brackets hold 95 % intervals."] if found.tested else []
-    return [*lines, *caveats(found), *([saved(found.audit)] if found.state.is_search else [])]
+    told = outlook(found.state)
+    lines += [*caveats(found), *([saved(found.audit)] if found.state.is_search else [])]
+    return [*lines, *([f"{told[0].upper()}{told[1:]}."] if told else [])]
 
 
 def how_it_ended(found: Findings) -> str:
@@ -61,7 +65,8 @@ def how_it_ended(found: Findings) -> str:
         how = f"The study {'is finished' if ended.finished else 'was interrupted'}: {ended.reason}."
     else:
         how = "The study is running." if found.is_running else "The study was interrupted without a recorded reason."
-    words = [f"{sum(t.status == s for t in trials)} {s}" for s in Status if s != Status.RUNNING]
+    counts = Counter(t.status for t in trials)
+    words = [f"{counts[s]} {s}" for s in ENDED if counts[s] or s != Status.OUTSIDE]
     running = sum(t.ended is None for t in trials)
     words += [f"{running} running"] if running else []
     return f"{how} {_counted(len(trials), 'trial')}: {', '.join(words)}."
@@ -262,6 +267,11 @@ def _of_search(found: Findings) -> list[str]:
         return [f"Best of the search: {_named(best)}, {reached}{chosen}."]
     first = next((t.ended for t in trials if t.ended), None)
     return [] if first is None else [f"No trial was completed; the first one {first.status}: {first.reason}"]
+
+
+def _of_baseline(state: RunState) -> list[str]:
+    what = what_baseline(state)
+    return [f"Baseline (trial 0): {what}."] if what else []
 
 
 def _without_decision(state: RunState) -> list[str]:

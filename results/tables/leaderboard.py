@@ -22,7 +22,13 @@ from results.text import one_line
 if TYPE_CHECKING:
     import pandas as pd
 
-_BELOW = (Status.RUNNING, Status.STOPPED, Status.DIVERGED, Status.FAILED)  # the order of what is not ranked
+_BELOW = (  # the order of what is not ranked
+    Status.RUNNING,
+    Status.STOPPED,
+    Status.DIVERGED,
+    Status.FAILED,
+    Status.OUTSIDE,
+)
 BEFORE = {  # the parameters of the space
     "rank": "int",
     "trial": "int",

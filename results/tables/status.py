@@ -17,10 +17,12 @@ from results.run_folder import REPORT
 from results.stats.intervals import PairedDifference
 from results.tables.leaderboard import rank_trials
 from results.tables.nodes import NodeUse, node_uses
+from results.tables.table import cell_text, short_name
 from results.tables.ties import objective_interval, paired_difference, validation_images
 from results.text import one_line, printable
 
 LAST_REASONS = 3
+NO_BETTER = 10  # trials from which on it is said that none was better
 _CLOCK_TOLERANCE_S = 5.0
 _LABEL_WIDTH, _REASON_WIDTH = 15, 90
 _CAUSES = {
@@ -69,6 +71,7 @@ def status_text(status: RunStatus, *, now: datetime | None = None) -> str:
         ("best", _best(state)),
         ("baseline", _baseline(state)),
         ("epochs", _epochs(state)),
+        ("progress", outlook(state)),
         ("time", f"{duration(state.spent_s)} of driver time" if state.started else ""),
     ):
         if text:
@@ -190,7 +193,30 @@ def _baseline(state: RunState) -> str:
     baseline = next((t for t in state.search_trials() if t.started.is_baseline), None)
     if baseline is None or baseline.best is None:
         return ""
-    return _reached(baseline, state) + ("" if baseline.status == Status.COMPLETED else f", {baseline.status}")
+    status = "" if baseline.status == Status.COMPLETED else f", {baseline.status}"
+    return f"{_reached(baseline, state)}{status}: {what_baseline(state)}"
+
+
+def what_baseline(state: RunState) -> str:
+    """Say what the baseline of a search is; empty where it has none."""
+    baseline = next((t for t in state.search_trials() if t.started.is_baseline), None)
+    if baseline is None or not state.is_search:
+        return ""
+    if not state.study.baseline:
+        return f"the course's network and values{' with those of [fixed]' if state.study.fixed else ''}"
+    values = ", ".join(f"{short_name(name)} {cell_text(value)}" for name, value in baseline.parameters.items())
+    return f"{values} (from [baseline])"
+
+
+def outlook(state: RunState) -> str:
+    """Say for how many trials none was better and what ten more would cost: advice, which nothing goes by."""
+    best, trials = leader(state), state.search_trials()
+    since = 0 if best is None else sum(t.ended is not None and t.started.trial > best.started.trial for t in trials)
+    if since < NO_BETTER:
+        return ""
+    hours = 10 * state.core_seconds / len(trials) / 3600
+    cost = f"; the next ten would cost about {hours:.2g} core-hours" if hours else ""
+    return f"no better trial in the last {since}{cost}"
 
 
 def _reached(trial: TrialState, state: RunState) -> str:

@@ -58,6 +58,14 @@ class Checkpoints:
             raise CheckpointError(f"keep={self.keep}: at least one checkpoint must be kept to continue from")
 
 
+@dataclass(frozen=True)
+class BuiltNetwork:
+    """A network before its first epoch: its weights, counted, and what measures how long an image takes."""
+
+    parameters: int
+    latency_ms: Callable[[], float]
+
+
 def train(
     configuration: Configuration,
     data: TrainingData,
@@ -68,6 +76,7 @@ def train(
     init_from: Path | None = None,
     resume_from: Path | None = None,
     criterion: Criterion | None = None,
+    on_built: Callable[[BuiltNetwork], None] | None = None,
 ) -> TrainingResult:
     """Train to `configuration.training.epochs`, or until `on_epoch` returns True; keep the best weights.
 
@@ -86,6 +95,7 @@ def train(
             `training.frozen_blocks` blocks stay as they are there, statistics included. Given again to continue.
         resume_from: The checkpoint (folder of an epoch) to continue; it may lie elsewhere.
         criterion: What is highest at the best epoch; None for the accuracy.
+        on_built: Called before the first epoch. What it raises is passed on.
 
     Raises:
         Diverged: A loss is not finite.
@@ -98,6 +108,8 @@ def train(
     training = _Training(configuration, data, seed, init_from, criterion)
     trim_heap()  # a network needs its size three times while it is built
     with contextlib.closing(training):
+        if on_built is not None:
+            on_built(training.network)
         if resume_from is not None:
             training.resume(resume_from)
         stop = False
@@ -150,6 +162,10 @@ class _Training:
         self._since_checkpoint = time.perf_counter()
         self._checkpoint_seconds = 0.0  # what the last one cost
         self._same_best: Path | None = None  # the last checkpoint, while its best epoch is still the best
+
+    @property
+    def network(self) -> BuiltNetwork:
+        return BuiltNetwork(self._session.parameters, self._session.latency_ms)
 
     @property
     def epochs_done(self) -> int:

@@ -6,6 +6,8 @@ The order of an epoch's batches and their random changes are functions of seed, 
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,9 @@ from seti_model.training.arrays import Array, Arrays
 from seti_model.training.kernels import FusedAdam, Graph, Moments
 from seti_model.training.outcome import Diverged
 from seti_model.training.steps import INFERENCE_BATCH, TrainingSteps, compile_inference, moving_moments, weight_values
+
+WARM_UP, LATENCY_RUNS = 5, 50  # predictions of one image: not counted, and counted
+LATENCY_S = 5.0  # or as many as fit
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,16 @@ class Session:
         if not math.isfinite(loss):
             raise Diverged(epoch, None, f"epoch {epoch}: the validation loss is {loss}, not a finite number")
         return Validation(loss, float(np.mean(probabilities.argmax(axis=1) == labels)), probabilities)
+
+    def latency_ms(self) -> float:
+        """Measure how long one image takes to predict on the threads of this process: the median, in milliseconds."""
+        image, moments, times = self._data.validation.images[:1], moving_moments(self._graph), list[float]()
+        until = time.perf_counter() + LATENCY_S
+        while len(times) < WARM_UP + LATENCY_RUNS and (len(times) <= WARM_UP or time.perf_counter() < until):
+            start = time.perf_counter()
+            np.asarray(self._infer(image, moments)[0])
+            times.append(time.perf_counter() - start)
+        return 1000 * statistics.median(times[WARM_UP:])
 
     def weights(self, moments: dict[str, Moments] | None = None) -> Arrays:
         """Return copies of all weights, with `moments` in place of the moving averages if given."""

@@ -182,6 +182,7 @@ def test_search_overview_names_baseline_best_rungs_and_statuses(hand, tmp_path):
     # Not ranked, whatever it reached.
     events += hand.trial(2, [0.3, 0.95], "stopped", rungs={2: (0.95, 0.99, "stop")})
     events += hand.trial(3, [0.3, math.nan], "diverged") + hand.trial(4, [], "failed") + hand.trial(5, [0.4], None)
+    events += hand.trial(6, [], "outside")
     search_overview(RunState(events), tmp_path / "search.svg", title="study small")
     found = set(texts(tmp_path / "search.svg"))
     assert {"baseline, trial 0: 0.700", "best, trial 1: 0.900", "rung 2", "study small"} <= found

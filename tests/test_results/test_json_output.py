@@ -91,7 +91,7 @@ def test_the_status_says_what_the_text_says(run: Path) -> None:
     found = strict(status_json(run_status(run)))
     assert (found["schema_version"], found["kind"], found["run"]) == (1, "status", str(run))
     assert (found["is_running"], found["is_finished"], found["ended"]) == (False, False, None)
-    counts = {"started": 4, "completed": 2, "stopped": 0, "diverged": 1, "failed": 0, "open": 1}
+    counts = {"started": 4, "completed": 2, "stopped": 0, "diverged": 1, "failed": 0, "outside": 0, "open": 1}
     assert found["trials"] == {"wanted": 6} | counts
     assert found["finals"] == dict.fromkeys(counts, 0)
     assert found["best"] == {

@@ -22,6 +22,7 @@ from results.log.records import (
     Cause,
     Epoch,
     Event,
+    KnownTrial,
     Rung,
     RungDecision,
     StudyResumed,
@@ -32,7 +33,7 @@ from results.log.state import load_run
 from results.receipt import read_receipt, receipt_of
 from results.run_folder import LOG_NAME
 from results.schema import SchemaError
-from results.study import DataSection, FinalsSection, Provenance, SearchSection, StudyRecord, StudySection
+from results.study import DataSection, FinalsSection, Provenance, SearchSection, StartPoint, StudyRecord, StudySection
 from tune.resume import recorded_study
 
 TEXT = st.text(max_size=20)
@@ -46,6 +47,15 @@ STUDIES = st.builds(
     data=st.builds(DataSection, path=st.none() | TEXT),
     finals=st.none() | st.builds(FinalsSection, enabled=st.booleans()),
     fixed=st.dictionaries(TEXT, VALUES, max_size=4),
+    start=st.lists(st.builds(StartPoint, TEXT, st.dictionaries(TEXT, VALUES, max_size=2)), max_size=2).map(tuple),
+)
+KNOWN = st.builds(
+    KnownTrial,
+    trial=st.integers(0, 99),
+    parameters=st.dictionaries(TEXT, VALUES, max_size=2),
+    status=st.sampled_from(ENDED),
+    epochs=st.integers(0, 99),
+    objective=st.none() | st.floats(0, 1),
 )
 BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "str": TEXT,
@@ -59,6 +69,7 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "RungDecision": st.sampled_from(RungDecision),
     "Cause | None": st.none() | st.sampled_from(Cause),
     "tuple[int, ...]": st.lists(st.integers(0, 10**6), max_size=3).map(tuple),
+    "tuple[KnownTrial, ...]": st.lists(KNOWN, max_size=2).map(tuple),
     "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
     "Mapping[str, Mapping[str, Value]]": st.dictionaries(TEXT, st.dictionaries(TEXT, VALUES, max_size=2), max_size=2),
     "Mapping[str, Value]": st.dictionaries(TEXT, VALUES, max_size=4),
@@ -197,9 +208,9 @@ def test_a_line_that_is_no_event_is_refused_with_the_reason(line: str | bytes, m
          'is_baseline: expected true or false, found "no"'),
         ("trial_started", '"x":1', '"x":1,"y":[2]', r"parameters\['y'\]: expected a single value, found \[2\]"),
         ("trial_ended", '"completed"', '"complete"',
-         'status: expected one of completed, stopped, diverged, failed, running, found "complete"'),
+         'status: expected one of completed, stopped, diverged, failed, outside, running, found "complete"'),
         ("trial_ended", '"completed"', '"running"',
-         "status: expected one of completed, stopped, diverged, failed, found running"),
+         "status: expected one of completed, stopped, diverged, failed, outside, found running"),
         ("rung", '"stop"', '"halt"', 'decision: expected one of go on, stop, exempt, found "halt"'),
         ("attempt_ended", '"memory"', '"age"', 'cause: expected one of memory, checkpoint, node, found "age"'),
         ("finals_decided", "[1,2]", '[1,"2"]', r'finalists\[1\]: expected an integer, found "2"'),

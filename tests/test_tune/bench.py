@@ -1,5 +1,6 @@
 """The search loop without Ray or processes: a coordinator whose tasks run in the test itself, and crash if told to."""
 
+import dataclasses
 import importlib.util
 import math
 import random
@@ -25,6 +26,7 @@ from tune.loop.search import SearchPlan
 from tune.process.driver import prepare_data
 from tune.provenance import provenance
 from tune.resume import check_digest, opening_events
+from tune.start import kept_start
 from tune.study import Study
 from tune.trainable import Entered, EpochReport, Left, Task, load_trainable, train_network
 
@@ -50,9 +52,12 @@ class Bench:
         workers: int = 1,
         crash_after: int | None = None,
         data: TrainingData | None = None,
+        epoch_seconds: float | None = None,
     ) -> None:
+        self._seconds = epoch_seconds
         self.recorder = Recorder(run)
         self.state = self.recorder.state
+        study = dataclasses.replace(study, start=kept_start(study, self.state))
         if self.state.started is None:
             started = StudyStarted(
                 study=study.record(),
@@ -118,6 +123,8 @@ class Bench:
         self.coordinator.receive(task, Entered(node="here", pid=1))
         x = float(task.configuration["x"])
         start = int(task.resume_from.name) if task.resume_from else 0
+        if task.measure and self.coordinator.receive(task, quick.size(x)):
+            return
         for epoch in range(start + 1, task.max_epochs + 1):
             if x > float(self.study.fixed.get("diverges_above", 2.0)):
                 self.coordinator.receive(task, Left("diverged", "loss is nan"))
@@ -127,6 +134,7 @@ class Bench:
             value = math.nan if nan else quick.accuracy(x, epoch, task.seed)
             metrics = dict.fromkeys(NAMES, math.nan) if nan else quick.metrics(x, epoch, task.seed)
             measured: dict[str, Any] = {"validation_accuracy": value, "metrics": metrics, "weights_digest": f"{x}"}
+            measured["seconds"] = self._seconds
             report = EpochReport(epoch=epoch, checkpoint=folder, **measured)
             if self.coordinator.receive(task, report):
                 return

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from results.objective import NAMES
 from seti_model.data.dataset import TrainingData
-from tune.trainable import CheckpointLost, Diverged, EpochReport, OnEpoch, Task
+from tune.trainable import CheckpointLost, Diverged, EpochReport, NetworkSize, OnEpoch, Task
 
 hoard: list[bytearray] = []
 
@@ -30,10 +30,16 @@ def metrics(x: float, epoch: int, seed: int) -> dict[str, float]:
     return {**dict.fromkeys(NAMES[1:], there), "loss": 1 - there}
 
 
+def size(x: float) -> NetworkSize:
+    return NetworkSize(model_parameters=int(1000 * x), latency_ms=10 * x)
+
+
 def train(task: Task, data: object, on_epoch: OnEpoch) -> None:
     options = task.configuration
     x = float(options["x"])
     start = 0
+    if task.measure and on_epoch(size(x)):
+        return
     if task.resume_from is not None:
         try:
             start = int(json.loads((task.resume_from / "state.json").read_text())["epoch"])

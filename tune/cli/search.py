@@ -26,6 +26,7 @@ SEARCH_EPILOG = """examples:
   seti-tune search quickstart                          the shipped study, into runs/quickstart
   seti-tune search study.toml --dry-run                what it would do: rungs, time, memory, disk
   seti-tune search study.toml --trials 80              the same study with 80 trials in all
+  seti-tune search study.toml --like runs/earlier --top 3   its three best configurations are tried first
   seti-tune search study.toml --address 10.0.0.1:6379  on a Ray cluster
 Start the same command again to continue an interrupted run or to see a finished one; `seti-tune resume` needs the
 run folder alone. A changed space file is accepted where it only widens the space; the trials so far are carried over.
@@ -68,6 +69,14 @@ def add_search(search: argparse.ArgumentParser) -> None:
         action="store_true",
         help="copy the study file, its space and its modules into RUN first, and go by the copies",
     )
+    search.add_argument(
+        "--like",
+        type=Path,
+        metavar="RUN",
+        help="try the best configurations of another run first; where data, epochs and space are the same the sampler "
+        "learns from all its trials",
+    )
+    search.add_argument("--top", type=int, metavar="K", help="with --like: so many of them (default: 5)")
     search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
     _add_views(search)
 
@@ -125,12 +134,23 @@ def _search(options: argparse.Namespace) -> int:
         check_address(options.address)
     log = run / LOG_NAME
     is_new = not log.exists() or not log.stat().st_size
+    if options.top is not None and options.like is None:
+        raise StudyError(f"--top {options.top}: says how many configurations of --like RUN; name that too")
+    if options.like is not None and is_new:
+        _check_like(options.like, options.top)
     if options.dry_run or (is_new and not options.quiet):
         print(_plan(study, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
     if options.dry_run:
         return 0
     file = str(keep_study(study, run)) if options.keep_study else options.study
-    return _start(options, run, study=file, no_finals=options.no_finals)
+    like = None if options.like is None else str(options.like)
+    return _start(options, run, study=file, no_finals=options.no_finals, like=like, top=options.top)
+
+
+def _check_like(run: Path, top: int | None) -> None:
+    from tune.like import TOP, Like  # reads logs, which other searches need not wait for
+
+    Like(run, TOP if top is None else top).check()
 
 
 def _resume(options: argparse.Namespace) -> int:

@@ -13,15 +13,18 @@ import time
 from collections import Counter
 from collections.abc import Container
 from pathlib import Path
+from typing import Any
 
 from results.commands import command
 from results.errors import RecordError
+from results.log.lines import from_line, to_line
 from results.log.recorder import Recorder
 from results.log.records import (
     AttemptEnded,
     AttemptRunning,
     AttemptWaiting,
     Cause,
+    NetworkMeasured,
     NodeChecked,
     RungDecision,
     Status,
@@ -31,9 +34,10 @@ from results.log.records import (
 from tune.errors import StudyError
 from tune.loop.decisions import epoch_events, trial_ended, why_stopped
 from tune.loop.faults import BENCH_AFTER, Faults, nodes_for
+from tune.loop.limits import MOST_OUTSIDE
 from tune.loop.next_work import next_attempt
 from tune.loop.plan import Plan
-from tune.trainable import AttemptOutcome, Entered, EpochReport, Left, Task
+from tune.trainable import AttemptOutcome, Entered, EpochReport, Left, Message, NetworkSize, Task
 
 MAX_DEATHS = 10  # of workers without an epoch in between; a bound, so that no run goes on for ever
 _MACHINES = (AttemptOutcome.NO_SPACE, AttemptOutcome.NODE, AttemptOutcome.STORAGE)  # faults of their own, on a cluster
@@ -76,23 +80,34 @@ class Coordinator:
         """
         if len(self._live) >= self.max_concurrent:
             return None
-        waiting = [key for key in self.state.open if key not in self._live]
-        if waiting:
-            return self._start_attempt(min(waiting, key=lambda key: (-1 if key[1] is None else key[1], key[0])))
-        started = self._plan.next_trial(self._live)
-        if started is None:
-            return None
-        self._write(started)  # on the disk with the start of its attempt
-        self._plan.note_begun(self.state.trials[started.key])
-        return self._start_attempt(started.key)
+        while (key := self._next_trial()) is not None:
+            trial = self.state.trials[key]
+            if (why := self._plan.outside(trial)) is not None:
+                self._end_trial(key, Status.OUTSIDE, why)
+            elif (why := self._plan.overspent(trial)) is not None:
+                self._end_trial(key, Status.STOPPED, why)
+            else:
+                return self._start_attempt(key)
+        return None
 
     def is_finished(self) -> bool:
         """Whether nothing is running and nothing will be handed out any more."""
         return not self._live and not self._plan.has_work()
 
+    def _next_trial(self) -> TrialKey | None:
+        waiting = [key for key in self.state.open if key not in self._live]
+        if waiting:
+            return min(waiting, key=lambda key: (-1 if key[1] is None else key[1], key[0]))
+        started = self._plan.next_trial(self._live)
+        if started is None:
+            return None
+        self._write(started)  # on the disk with the start of its attempt, or with its end
+        self._plan.note_begun(self.state.trials[started.key])
+        return started.key
+
     # What the workers say -----------------------------------------------------------------------------------
 
-    def receive(self, task: Task, message: Entered | EpochReport | Left) -> bool:
+    def receive(self, task: Task, message: Message) -> bool:
         """Take a worker's message; return True when the attempt must stop. Decisions are on the disk by then."""
         key = (task.trial, task.repeat)
         if self._live.get(key) != task:
@@ -101,6 +116,8 @@ class Coordinator:
             case Entered():
                 entered = vars(message)
                 self._write(AttemptRunning(trial=task.trial, repeat=task.repeat, attempt=task.attempt, **entered))
+            case NetworkSize():
+                return self._measured(key, task, message)
             case EpochReport():
                 return self._epoch(key, task, message)
             case Left():
@@ -172,7 +189,24 @@ class Coordinator:
         if node := self._node_of(task):
             self._faults.went_well(node.node_id)
         self._settle(key, task)
-        return self.state.trials[key].ended is not None
+        trial = self.state.trials[key]
+        if trial.ended is None and (why := self._plan.overspent(trial)) is not None:
+            self._end_trial(key, Status.STOPPED, why, task)
+        return trial.ended is not None
+
+    def _measured(self, key: TrialKey, task: Task, size: NetworkSize) -> bool:
+        """Take note of what a network has; end its trial where that is outside of the limits."""
+        trial = self.state.trials[key]
+        names: dict[str, Any] = {"trial": task.trial, "repeat": task.repeat, "attempt": task.attempt}
+        try:
+            event = from_line(to_line(NetworkMeasured(**names, shape=self._plan.shape(trial), **vars(size))))
+        except (TypeError, RecordError) as error:
+            self._left(key, task, Left(AttemptOutcome.FAILED, f"a size that cannot be recorded: {error}"))
+            return True
+        self._write(event)
+        if (why := self._plan.outside(trial)) is not None:
+            self._end_trial(key, Status.OUTSIDE, why, task)
+        return why is not None
 
     def _settle(self, key: TrialKey, task: Task | None = None) -> None:
         """Decide what the latest epoch asks for and is not decided yet: divergence, a rung, the end."""
@@ -266,12 +300,23 @@ class Coordinator:
             self._end_attempt(task, status)
         self._write(trial_ended(trial, status, reason), durable=True)
         self._plan.note_ended(trial)
+        self._require_inside(status)
         failures = self.state.failures
         if len(failures) >= self._plan.max_consecutive_failures:
             run, first = self._recorder.run, failures[0]
             raise HopelessStudyError(
                 f"{run}: {len(failures)} trials in a row failed, the first one, trial {first.trial}: {first.reason}; "
                 f"correct the cause and continue with `{command('resume', run)}`"
+            )
+
+    def _require_inside(self, status: Status) -> None:
+        """Refuse to go on where hardly any configuration is within the limits."""
+        others = (n for n, trial in enumerate(reversed(self.state.search_trials())) if trial.status != Status.OUTSIDE)
+        row = next(others, self.state.n_search)
+        if status == Status.OUTSIDE and row and row % MOST_OUTSIDE == 0:
+            raise HopelessStudyError(
+                f"{self._recorder.run}: {row} configurations in a row are outside of [limits]; raise the limits in the "
+                "study file and start `seti-tune search` with it again, or narrow its space in a run of its own"
             )
 
     # The record ---------------------------------------------------------------------------------------------

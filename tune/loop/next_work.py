@@ -18,7 +18,7 @@ from results.study import FinalsSection
 from seti_model.runtime import derive_seed
 from tune.storage.checkpoints import Checkpoints
 from tune.study import Study
-from tune.trainable import Task
+from tune.trainable import Measure, Task
 
 
 def has_work(study: Study, state: RunState) -> bool:
@@ -28,14 +28,20 @@ def has_work(study: Study, state: RunState) -> bool:
 
 def is_searching(study: Study, state: RunState) -> bool:
     """Return whether a run has trials of the search to start or to continue."""
-    more = state.n_search < study.study.trials and within_time(study, state)
+    more = state.n_search < study.study.trials and within_budget(study, state)
     return more or any(repeat is None for _, repeat in state.open)
 
 
-def within_time(study: Study, state: RunState) -> bool:
-    """Return whether new trials may start: the time all drivers of the run have spent is below its limit."""
+def within_budget(study: Study, state: RunState) -> bool:
+    """Return whether new trials may start: time and core-hours that the run has spent are below their limits."""
     limit = study.study.time_limit_h
-    return limit is None or state.spent_s < 3600 * limit
+    return (limit is None or state.spent_s < 3600 * limit) and within_core_hours(study, state)
+
+
+def within_core_hours(study: Study, state: RunState) -> bool:
+    """Return whether trials of the search may go on: the core-hours of its epochs are below their limit."""
+    limit = study.study.core_hours
+    return limit is None or state.core_seconds < 3600 * limit
 
 
 def recorded_finals(state: RunState) -> FinalsSection:
@@ -81,6 +87,7 @@ class Terms:
     init_from: Path | None = None
     storage: str | None = None
     objective: Objective = field(default_factory=Objective)
+    measure: Measure = Measure.NOTHING
 
 
 def next_attempt(
@@ -112,6 +119,7 @@ def next_attempt(
         nodes=nodes,
         storage=terms.storage,
         objective=terms.objective,
+        measure=terms.measure,
     )
     event = AttemptStarted(
         trial=started.trial,
@@ -131,5 +139,6 @@ def retraining(study: Study, trial: TrialState, repeat: int) -> TrialStarted:
         time=utc_now(),
         repeat=repeat,
         parameters=trial.parameters,
+        origin=None,
         seed=derive_seed(study.study.seed, started.trial, "final", repeat),
     )

@@ -32,6 +32,18 @@ class Plan(ABC):
         """Return the decision that is due after this epoch, if one is; without rungs nothing is compared."""
         return None
 
+    def outside(self, trial: TrialState) -> str | None:
+        """Return why a trial lies outside of the limits and is not trained, as far as its network is known."""
+        return None
+
+    def overspent(self, trial: TrialState) -> str | None:
+        """Return why no further epoch of a trial may begin, whatever it reaches."""
+        return None
+
+    def shape(self, trial: TrialState) -> str:
+        """Return what tells networks that are measured once from others."""
+        return ""
+
     def note_begun(self, trial: TrialState) -> None:
         """Take note of a trial whose start is recorded."""
         return

@@ -1,4 +1,4 @@
-"""The plan of a study: the trials that the sampler proposes, the baseline first, then the retrainings of the finals."""
+"""The plan of a study: baseline, start points, what the sampler proposes, then the retrainings of the finals."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from seti_model.runtime import derive_seed
 from tune.initial import initial_model
 from tune.loop.asha import rung_epochs
 from tune.loop.decisions import rung
-from tune.loop.next_work import Terms, has_work, missing_finals, retraining, within_time
+from tune.loop.limits import Limits
+from tune.loop.next_work import Terms, has_work, missing_finals, retraining, within_budget, within_core_hours
 from tune.loop.plan import Plan
 from tune.loop.proposer import Proposer
+from tune.start import waiting
 from tune.study import Study
 
 
 class SearchPlan(Plan):
-    """The trials that the sampler proposes, the baseline first, then the retrainings of the finals."""
+    """The baseline, the start points, the trials that the sampler proposes, then the retrainings of the finals."""
 
     def __init__(self, study: Study, state: RunState, run: Path) -> None:
         self._study, self._state, self._run = study, state, run
@@ -31,8 +33,11 @@ class SearchPlan(Plan):
             startup_trials=study.search.startup_trials,
             seed=study.study.seed,
             objective=study.objective,
+            known=state.started.known if state.started else (),
         )
         self.proposer.rebuild(state.search_trials())
+        self._waiting = waiting(study.start, state)
+        self._limits = Limits(study, state)
 
     def has_work(self) -> bool:
         """Return whether there are trials to begin, to continue or to retrain."""
@@ -40,7 +45,7 @@ class SearchPlan(Plan):
 
     def next_trial(self, live: Collection[TrialKey]) -> TrialStarted | None:
         """Return a new configuration while the study wants more; retrainings once no trial of the search is live."""
-        if self._state.n_search < self._study.study.trials and within_time(self._study, self._state):
+        if self._state.n_search < self._study.study.trials and within_budget(self._study, self._state):
             return self._proposed()
         if any(repeat is None for _, repeat in live):
             return None
@@ -59,7 +64,22 @@ class SearchPlan(Plan):
             init_from=initial_model(self._study, self._run),
             storage=self._study.storage.uri,
             objective=trial.objective,
+            measure=self._limits.measure(trial),
         )
+
+    def outside(self, trial: TrialState) -> str | None:
+        """Return which of the study's limits the network of a trial passes, if it is known to."""
+        return self._limits.passed(trial)
+
+    def overspent(self, trial: TrialState) -> str | None:
+        """Say that the search has spent its core-hours; retrainings of the finals go on."""
+        if trial.started.repeat is not None or within_core_hours(self._study, self._state):
+            return None
+        return f"the {self._study.study.core_hours:g} core-hours of the study are spent"
+
+    def shape(self, trial: TrialState) -> str:
+        """Return what the networks of a study have in common that are measured once."""
+        return self._limits.shape(trial)
 
     def rung(self, trial: TrialState, epoch: int) -> Rung | None:
         """Return ASHA's decision where the epoch is a rung; a retraining has none."""
@@ -67,8 +87,9 @@ class SearchPlan(Plan):
         return rung(self._study, self._state, trial, epoch) if is_due else None
 
     def note_begun(self, trial: TrialState) -> None:
-        """Tell the proposer of the baseline, which it did not propose."""
-        if trial.started.is_baseline and trial.started.repeat is None:
+        """Tell the proposer of what it did not propose: the baseline and the start points."""
+        started = trial.started
+        if started.repeat is None and (started.is_baseline or started.origin is not None):
             self.proposer.add(trial)
 
     def note_ended(self, trial: TrialState) -> None:
@@ -79,7 +100,9 @@ class SearchPlan(Plan):
     def _proposed(self) -> TrialStarted:
         number = self._state.n_search
         baseline = self._study.baseline_parameters() if number == 0 else None
-        parameters = self.proposer.propose(number) if baseline is None else baseline
+        point = self._waiting.pop(0) if baseline is None and self._waiting else None
+        given = baseline if point is None else point.parameters
+        parameters = self.proposer.propose(number) if given is None else given
         return TrialStarted(
             trial=number,
             parameters=parameters,
@@ -87,4 +110,5 @@ class SearchPlan(Plan):
             seed=derive_seed(self._study.study.seed, number),
             is_baseline=baseline is not None,
             max_epochs=self._study.study.max_epochs,
+            origin=None if point is None else point.origin,
         )

@@ -42,6 +42,8 @@ class Order:
     view: str = PLAIN
     storage: str | None = None  # the address that a run folder was made from
     trust: bool = False  # whether code of another user may be run
+    like: str | None = None  # another run, whose best configurations a new one begins with
+    top: int | None = None  # how many of them
 
     def again(self) -> str:
         """Return the command that continues."""
@@ -55,7 +57,8 @@ class Order:
         if self.study is None or (log.is_file() and log.stat().st_size > 0):
             return command("resume", run, trials=self.trials, **moved)
         del moved["trust"]  # whoever names a study file trusts it
-        return command("search", self.study, run=run, trials=self.trials, no_finals=self.no_finals, **moved)
+        first = {"like": _path(self.like), "top": self.top}
+        return command("search", self.study, run=run, trials=self.trials, no_finals=self.no_finals, **first, **moved)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,13 +78,15 @@ def _run(order: Order, signals: Signals) -> int:
     from results.run_folder import HTML_REPORT, LEADERBOARD, REPORT
     from results.tables.leaderboard import leaderboard_table, leaderboard_text
     from tune.checks import check_installation
+    from tune.like import TOP, Like
     from tune.process.driver import run_study
 
     check_installation()
     study, run = _study(order), Path(order.run)
     try:
         signals.check()
-        outcome = run_study(study, run, address=order.address, signals=signals, view=order.view)
+        like = None if order.like is None else Like(Path(order.like), order.top or TOP)
+        outcome = run_study(study, run, address=order.address, signals=signals, view=order.view, like=like)
     except Interrupted as interrupted:
         print("Interrupted before the search began. Start the same command again to continue.")
         return exit_code(interrupted.name)

@@ -17,7 +17,7 @@ from results.commands import command
 from results.files import remove_inside, write_atomically
 from results.findings import Findings
 from results.log.recorder import Recorder
-from results.log.records import StudyEnded, StudyResumed
+from results.log.records import KnownTrial, StudyEnded, StudyResumed
 from results.log.state import RunState
 from results.objective import AT_FALSE_ALARM, Objective
 from results.receipt import write_receipts
@@ -29,9 +29,10 @@ from seti_model.data.simulator import simulate_beside, simulate_dataset
 from tune.derived import refresh
 from tune.errors import ClusterError, StorageError, StudyError
 from tune.finals import conclude_finals, reopenings
-from tune.initial import prepare_initial
+from tune.initial import initial_digest, prepare_initial
+from tune.like import Like, borrow, require_as_begun, with_borrowed
 from tune.loop.coordinator import Coordinator, HopelessStudyError
-from tune.loop.next_work import finals_wait, has_work
+from tune.loop.next_work import finals_wait, has_work, within_core_hours
 from tune.loop.search import SearchPlan
 from tune.process.channel import tell_parent, tell_parent_left
 from tune.process.signals import Interrupted, Signals
@@ -40,6 +41,7 @@ from tune.provenance import provenance
 from tune.ray_adapter import cluster as clusters
 from tune.ray_adapter.autoscale import room_asked_for
 from tune.resume import check_continuation, check_digest, opening_events
+from tune.start import kept_start
 from tune.storage.scratch import sweep
 from tune.storage.segments import keep, stored_log
 from tune.study import Study
@@ -67,7 +69,13 @@ class Outcome:
 
 
 def run_study(
-    study: Study, run: Path, *, address: str | None = None, signals: Signals | None = None, view: str = PLAIN
+    study: Study,
+    run: Path,
+    *,
+    address: str | None = None,
+    signals: Signals | None = None,
+    view: str = PLAIN,
+    like: Like | None = None,
 ) -> Outcome:
     """Run a study in the folder `run`, or continue the one that is there; a finished one is left as it is.
 
@@ -77,6 +85,7 @@ def run_study(
         address: A Ray cluster; None for this machine.
         signals: Who is told of SIGINT and SIGTERM; None where the caller handles them otherwise.
         view: How it is shown, one of `tune.view.terminal.VIEWS`.
+        like: Another run, whose best configurations a new one begins with.
 
     Raises:
         StudyError: The folder holds another study, the trainable or the cluster cannot be reached, no space is left.
@@ -91,24 +100,36 @@ def run_study(
     signals = signals or Signals()
     say = functools.partial(print, file=sys.stderr, flush=True)
     with stored_log(study.storage.uri, say=say, check=signals.check) as log, Recorder(run.absolute(), log) as recorder:
-        return Driver(study, recorder, address=address, signals=signals, view=view).drive()
+        return Driver(study, recorder, address=address, signals=signals, view=view, like=like).drive()
 
 
 class Driver:
     """A study on its way from the first event to the report."""
 
-    def __init__(self, study: Study, recorder: Recorder, *, address: str | None, signals: Signals, view: str) -> None:
+    def __init__(
+        self,
+        study: Study,
+        recorder: Recorder,
+        *,
+        address: str | None,
+        signals: Signals,
+        view: str,
+        like: Like | None = None,
+    ) -> None:
         """Take over a run.
 
         Raises:
             StudyError: It holds another study.
         """
-        self.study = study
         self.run = recorder.run
         self.recorder = recorder
         self.state = recorder.state
+        self.study = study = dataclasses.replace(study, start=kept_start(study, self.state))
         self._address = address
         self._signals = signals
+        self._like = like
+        if like is not None and self.state.started is not None:
+            require_as_begun(like, self.state, self.run)
         check_continuation(study, self.state, self.run)
         self._progress = Progress(study, self.state, view=view, signals=signals)
         for doubt in self.state.doubts:
@@ -147,7 +168,8 @@ class Driver:
         keep(study.storage.uri, run)
         if state.ended is None or not state.ended.finished:
             done, wanted = len(state.search_trials()), study.study.trials
-            reason = "all trials ended" if done >= wanted else f"time limit reached after {done} of {wanted} trials"
+            limit = "time limit reached" if within_core_hours(study, state) else "core-hours spent"
+            reason = "all trials ended" if done >= wanted else f"{limit} after {done} of {wanted} trials"
             self.recorder.write(StudyEnded(finished=True, reason=reason), durable=True)
         return refresh(run)
 
@@ -174,6 +196,8 @@ class Driver:
         prepare_initial(study, run, self.state)
         data, digest = prepare_data(study, run, say=self._progress.say, on_image=signals.check)
         check_digest(run, self.state, digest)
+        known = self._borrow(digest)
+        study = self.study
         if study.source:
             write_atomically(run / SOURCE, study.source)
         keep(study.storage.uri, run)
@@ -184,7 +208,8 @@ class Driver:
             cluster = self._connect(data)
             come_from = provenance(dataclasses.asdict(cluster))
             images = None if data is None else len(data.validation.labels)
-            opening = opening_events(study, self.state, run, data=(digest, images), provenance=come_from)
+            data_seen = digest, images
+            opening = opening_events(study, self.state, run, data=data_seen, provenance=come_from, known=known)
             self.recorder.write(*opening, durable=True)
             self.recorder.write(*reopenings(study, run, self.state), durable=True)
             keeps, uri = not study.is_network, study.storage.uri
@@ -204,6 +229,17 @@ class Driver:
             shutil.rmtree(run / RAY_FOLDER, ignore_errors=True)
             if study.storage.uri is not None:
                 sweep()
+
+    def _borrow(self, digest: str | None) -> tuple[KnownTrial, ...]:
+        """Take over into a new run what it shall have of another one; return the trials its sampler is told of."""
+        if self._like is None or self.state.started is not None:
+            return ()
+        start_from = initial_digest(self.study, self.run)
+        borrowed = borrow(self.study, self._like, data_digest=digest, init_digest=start_from)
+        self.study = with_borrowed(self.study, borrowed)
+        for line in borrowed.lines:
+            self._progress.say(line)
+        return borrowed.known
 
     def _connect(self, data: TrainingData | None) -> clusters.Cluster:
         size = 0 if data is None else data.train.images.nbytes + data.validation.images.nbytes

@@ -13,7 +13,7 @@ from ray import tune as ray_tune
 
 from tune.errors import StudyError
 from tune.storage.scratch import Scratch, scratch_folder, shared_folder
-from tune.trainable import Entered, EpochReport, Left, MachineFault, Task, load_trainable, run_attempt
+from tune.trainable import Entered, EpochReport, MachineFault, Message, Task, load_trainable, run_attempt
 
 _attempts_here = 0  # that this process has begun
 
@@ -27,7 +27,7 @@ def run_on_worker(config: Mapping[str, Any], data: Any, name: str, folder: Path 
     global _attempts_here
     _attempts_here += 1
 
-    def tell(message: Entered | EpochReport | Left) -> bool:
+    def tell(message: Message) -> bool:
         if isinstance(message, Entered) and task.nodes is not None:
             message = dataclasses.replace(message, node_id=ray.get_runtime_context().get_node_id())
         ray_tune.report({"message": message})  # where the driver says "stop", Ray ends this thread by SystemExit

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from tune.errors import StorageError
 from tune.storage.store import store_at
-from tune.trainable import AttemptOutcome, CheckpointLost, Entered, EpochReport, Left, OnEpoch, Task, Tell, Trainable
+from tune.trainable import AttemptOutcome, CheckpointLost, EpochReport, Left, Message, OnEpoch, Task, Tell, Trainable
 
 _YOUNG_S = 60.0  # a folder that may not have its lock yet
 _held: dict[Path, IO[bytes]] = {}  # folders that this process shares with others, as long as it lives
@@ -63,7 +63,7 @@ class Scratch:
     def tell(self, inner: Tell) -> Tell:
         """Return what takes an attempt's messages: a checkpoint is in the store before its epoch is told."""
 
-        def here(message: Entered | EpochReport | Left) -> bool:
+        def here(message: Message) -> bool:
             self._follow()
             if isinstance(message, EpochReport):
                 message = self._brought_before(message)

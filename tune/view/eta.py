@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from results.log.records import AttemptRunning, AttemptStarted, Epoch, Event, TrialKey
 from results.log.state import RunState
-from tune.loop.next_work import wanted_retrainings, within_time
+from tune.loop.next_work import wanted_retrainings, within_budget
 from tune.study import Study
 
 RECENT_EPOCHS = 50
@@ -76,7 +76,7 @@ def epochs_left(study: Study, state: RunState) -> tuple[float, float]:
     whole = study.study.max_epochs
     open_trials = state.open_trials()
     running = [t for t in open_trials if t.started.repeat is None]
-    to_start = max(0, study.study.trials - state.n_search) if within_time(study, state) else 0
+    to_start = max(0, study.study.trials - state.n_search) if within_budget(study, state) else 0
     ended, epochs, squares = state.tally.lengths
     low, high = float(min(study.asha.grace_epochs, whole)), float(whole)
     if ended > 1:

@@ -193,6 +193,7 @@ STYLES = {
     Status.STOPPED: "dim",
     Status.DIVERGED: "red",
     Status.FAILED: "red",
+    Status.OUTSIDE: "dim",
     "lost": "yellow",
 }
 # From the one that is dropped last; the curve takes what is left of the width.

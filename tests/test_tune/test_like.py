@@ -1,0 +1,173 @@
+"""What a study takes over from another run: its best configurations, and all it learnt where both are comparable."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bench import Bench, Crash, outcome
+from processes import search
+
+from results.log.recorder import EventLog
+from results.log.records import TrialStarted
+from results.log.state import RunState, fold, load_run, read_events
+from results.run_folder import LOG_NAME
+from results.study import Provenance
+from results.tables.leaderboard import rank_trials
+from tune.errors import StudyError
+from tune.like import Like, borrow, require_as_begun, with_borrowed
+from tune.resume import opening_events, recorded_study
+from tune.study import Study, load_study
+
+
+@pytest.fixture
+def path(quick_study: Callable[..., Path]) -> Path:
+    return quick_study(trials=20, diverges_above=0.97)
+
+
+@pytest.fixture
+def earlier(path: Path, tmp_path: Path) -> Path:
+    """A finished run of 20 trials."""
+    Bench(load_study(path), tmp_path / "earlier").run()
+    return tmp_path / "earlier"
+
+
+def begin(study: Study, run: Path, like: Like) -> Study:
+    """Write what a driver writes first."""
+    borrowed = borrow(study, like, data_digest=None, init_digest=None)
+    study = with_borrowed(study, borrowed)
+    opening = opening_events(
+        study, fold_or_empty(run), run, data=(None, None), provenance=Provenance(), known=borrowed.known
+    )
+    with EventLog(run) as log:
+        log.append(*opening)
+    return study
+
+
+def fold_or_empty(run: Path) -> RunState:
+    run.mkdir(exist_ok=True)
+    (run / LOG_NAME).touch()
+    return fold(run)
+
+
+def test_the_best_configurations_are_tried_first_and_the_log_says_where_they_come_from(
+    path: Path, earlier: Path, tmp_path: Path
+) -> None:
+    study = begin(load_study(path), tmp_path / "run", Like(earlier, 3))
+    state = Bench(study, tmp_path / "run").run()
+    best = [t for t in rank_trials(load_run(earlier))[0] if not t.started.is_baseline][:3]
+    first = state.search_trials()[1:4]
+    assert [t.parameters for t in first] == [t.parameters for t in best]
+    assert [t.started.origin for t in first] == [f"{earlier}, trial {t.started.trial}" for t in best]
+    assert state.trials[4, None].started.origin is None
+
+
+def test_what_the_other_run_learnt_is_told_to_the_sampler_before_our_trials(
+    path: Path, earlier: Path, tmp_path: Path
+) -> None:
+    other = load_run(earlier)
+    borrowed = borrow(load_study(path), Like(earlier, 1), data_digest=None, init_digest=None)
+    assert borrowed.lines == (f"from {earlier}: 1 start point; the sampler knows its 20 trials",)
+    study = begin(load_study(path), tmp_path / "run", Like(earlier, 1))
+    bench = Bench(study.with_trials(5), tmp_path / "run")
+    bench.run()
+    told = bench.plan.proposer.study.trials
+    assert len(told) == 25
+    for frozen, trial in zip(told, other.search_trials(), strict=False):
+        assert frozen.params == trial.parameters
+        assert frozen.state.name == ("COMPLETE" if trial.status == "completed" else "PRUNED")
+        assert bool(frozen.constraints) == (trial.status == "diverged")
+        if trial.status != "diverged":
+            assert trial.best is not None
+            assert frozen.value == trial.best.validation_accuracy
+    proposed = [t.parameters["x"] for t in fold(tmp_path / "run").search_trials()[2:]]
+    assert all(abs(float(x) - 0.3) < 0.3 for x in proposed), "draws at random came first, though the optimum is known"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_driver_that_dies_needs_the_other_run_no_more(path: Path, earlier: Path, tmp_path: Path, seed: int) -> None:
+    study = begin(load_study(path), tmp_path / "whole", Like(earlier, 2))
+    shutil.copytree(tmp_path / "whole", tmp_path / "run")
+    whole = outcome(Bench(study, tmp_path / "whole").run())
+    shutil.rmtree(earlier)
+    rng = random.Random(seed)
+    for _ in range(4):
+        with pytest.raises(Crash, match=r"^$"):
+            Bench(recorded_study(tmp_path / "run"), tmp_path / "run", crash_after=rng.randint(0, 20)).run()
+    state = Bench(recorded_study(tmp_path / "run"), tmp_path / "run").run()
+    assert outcome(state) == whole
+    origins = [e.origin for e in read_events(tmp_path / "run") if isinstance(e, TrialStarted) and e.origin]
+    assert len(origins) == len(set(origins)) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("max_epochs = 9", "max_epochs = 5", r"[study] max_epochs is 9 there and 5 here"),
+        ("diverges_above = 0.97", "diverges_above = 0.95", "[fixed] diverges_above is 0.97 there and 0.95 here"),
+        ("high = 1.0", "high = 1.5", "it has another space"),
+    ],
+)  # fmt: skip
+def test_what_is_not_comparable_gives_start_points_alone_and_says_why(
+    path: Path, earlier: Path, old: str, new: str, words: str
+) -> None:
+    for file in (path, path.with_name("line.toml")):
+        file.write_text(file.read_text().replace(old, new))
+    borrowed = borrow(load_study(path), Like(earlier, 2), data_digest=None, init_digest=None)
+    assert not borrowed.known
+    assert len(borrowed.points) == 2
+    assert borrowed.lines == (f"from {earlier}: 2 start points; the sampler is not told what it learnt: {words}",)
+    other = borrow(load_study(path), Like(earlier, 2), data_digest="e", init_digest="w").lines[-1]
+    assert "it has another data set, its trials start from other weights" in other
+
+
+def test_values_outside_of_the_space_are_named_and_left_out(path: Path, earlier: Path) -> None:
+    space, best = path.with_name("line.toml"), rank_trials(load_run(earlier))[0][0]
+    space.write_text(space.read_text().replace("low = 0.0", "low = 0.8"))
+    borrowed = borrow(load_study(path), Like(earlier, 1), data_digest=None, init_digest=None)
+    name = f"{earlier}, trial {best.started.trial}"
+    assert borrowed.lines[0] == f"{name}: 'x' = {best.parameters['x']!r} is not a number in 0.8..1.0, left out"
+    path.write_text(path.read_text().replace("[baseline]\nx = 0.9\n", ""))
+    lines = borrow(load_study(path), Like(earlier, 1), data_digest=None, init_digest=None).lines
+    assert (
+        lines[1] == f"{name}: space 'line', parameter 'x': no value, expected a number in 0.8..1.0; give one; not tried"
+    )
+    space.write_text(space.read_text().replace("[parameters.x]", "[parameters.z]").replace("low = 0.8", "low = 0.0"))
+    lines = borrow(load_study(path), Like(earlier, 1), data_digest=None, init_digest=None).lines
+    assert lines[0] == f"{name}: 'x' = {best.parameters['x']!r} is no parameter of space 'line', left out"
+
+
+def test_a_mistake_is_one_line(path: Path, earlier: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="--top 0: at least 1 is expected; choose a number above 0"):
+        Like(earlier, 0).check()
+    begun = tmp_path / "begun"
+    Bench(load_study(path), begun).recorder.close()
+    with pytest.raises(StudyError, match=r"--like .*begun: no trial of it is completed; wait for one, or leave --like"):
+        Like(begun).check()
+    with pytest.raises(StudyError, match=r"begun: has begun without --like .*earlier; leave --like out, or choose"):
+        require_as_begun(Like(earlier), fold(begun), begun)
+    command = [sys.executable, "-m", "tune.cli.main", "search", str(path), "--run", str(tmp_path / "new"), "--top", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "seti-tune: --top 3: says how many configurations of --like RUN; name that too\n"
+
+
+def test_the_command_takes_over_and_goes_on_without_the_other_run(
+    quick_study: Callable[..., Path], earlier: Path, tmp_path: Path
+) -> None:
+    study = quick_study(trials=4, diverges_above=0.97, extra="[finals]\nenabled = false\n", short_finals=False)
+    done = search(study, tmp_path / "run", "--like", str(earlier), "--top", "2")
+    assert done.returncode == 0, done.stderr
+    assert f"from {earlier}: 2 start points; the sampler knows its 20 trials" in done.stderr
+    first = json.loads((tmp_path / "run" / LOG_NAME).read_text().splitlines()[0])
+    assert len(first["known"]) == 20
+    state = load_run(tmp_path / "run")
+    assert [bool(t.started.origin) for t in state.search_trials()] == [False, True, True, False]
+    shutil.rmtree(earlier)
+    again = search(study, tmp_path / "run", "--like", str(earlier), "--trials", "5")
+    assert again.returncode == 0, again.stderr
+    assert load_run(tmp_path / "run").n_search == 5

@@ -1,0 +1,174 @@
+"""What a study takes over from another run: its best configurations, and where the two are comparable all it learnt."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from results.log.records import KnownTrial, Status
+from results.log.state import RunState, TrialState, load_run
+from results.schema import Value
+from results.study import StartPoint, forbidden_changes
+from results.tables.leaderboard import rank_trials
+from search_spaces.parameters import SpaceError
+from seti_model.errors import ConfigError
+from tune.errors import StudyError
+from tune.resume import require_search
+from tune.start import is_same, whole_point
+from tune.study import Study
+
+TOP = 5  # configurations that are taken over where nothing else is asked for
+MOST_KNOWN = 1000  # trials that a sampler is told of, the best ones
+_TOLD = (Status.COMPLETED, Status.STOPPED, Status.DIVERGED)
+
+
+@dataclass(frozen=True)
+class Like:
+    """Another run whose best configurations are to be tried first."""
+
+    run: Path
+    top: int = TOP
+
+    def origin(self, trial: int) -> str:
+        """Return what the log calls the start point that was this trial there."""
+        return f"{self.run}, trial {trial}"
+
+    def check(self) -> RunState:
+        """Read the other run.
+
+        Raises:
+            RecordError: No run folder, or a damaged log.
+            StudyError: It is no search, has no completed trial yet, or none is asked for.
+        """
+        if self.top < 1:
+            raise StudyError(f"--top {self.top}: at least 1 is expected; choose a number above 0")
+        state = load_run(self.run)
+        require_search(self.run, state)
+        if not rank_trials(state)[0]:
+            raise StudyError(f"--like {self.run}: no trial of it is completed; wait for one, or leave --like out")
+        return state
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """What is taken over, and what there is to say of it, a line each."""
+
+    points: tuple[StartPoint, ...]
+    known: tuple[KnownTrial, ...]
+    lines: tuple[str, ...]
+
+
+def borrow(study: Study, like: Like, *, data_digest: str | None, init_digest: str | None) -> Borrowed:
+    """Return what a study takes over from another run.
+
+    Its configurations are brought into this study's space: a value that does not lie in it is left out, and the
+    baseline's or the network's own is tried instead.
+
+    Args:
+        study: The study that is to begin.
+        like: The run.
+        data_digest: Of this study's data set; only where it is the other one's are its values comparable.
+        init_digest: The same of the weights that every trial starts from.
+
+    Raises:
+        RecordError: As `Like.check`.
+        StudyError: As `Like.check`.
+    """
+    state = like.check()
+    points, lines = list[StartPoint](), list[str]()
+    for trial in rank_trials(state)[0]:
+        if len(points) == like.top:
+            break
+        origin = like.origin(trial.started.trial)
+        given, unfit = _within(study, trial)
+        lines += [f"{origin}: {words}, left out" for words in unfit]
+        try:
+            point = whole_point(study, given, origin)
+        except (SpaceError, ConfigError) as error:
+            lines.append(f"{error}; not tried")
+            continue
+        before = [study.configuration({}) if study.is_network else {}] if not study.baseline else [study.baseline]
+        before += [one.parameters for one in (*study.start, *points)]
+        if not any(is_same(point, one) for one in before):
+            points.append(StartPoint(origin, point))
+    number = f"{len(points)} start point{'' if len(points) == 1 else 's'}"
+    differs = ", ".join(_differences(study, state, data_digest=data_digest, init_digest=init_digest))
+    known = () if differs else _known(state)
+    told = (
+        f"the sampler is not told what it learnt: {differs}"
+        if differs
+        else f"the sampler knows its {len(known)} trials"
+    )
+    return Borrowed(tuple(points), known, (*lines, f"from {like.run}: {number}; {told}"))
+
+
+def with_borrowed(study: Study, borrowed: Borrowed) -> Study:
+    """Return the study with what it has taken over after its own start points."""
+    return dataclasses.replace(study, start=(*study.start, *borrowed.points))
+
+
+def require_as_begun(like: Like, state: RunState, run: Path) -> None:
+    """Refuse to take over from another run than the one that a run began with.
+
+    Raises:
+        StudyError: The run goes on, and none of its start points comes from there.
+    """
+    origin = like.origin(0).removesuffix("0")
+    if not any(point.origin.startswith(origin) for point in state.study.start):
+        raise StudyError(
+            f"{run}: has begun without --like {like.run}; leave --like out, or choose another folder with --run"
+        )
+
+
+def _within(study: Study, trial: TrialState) -> tuple[dict[str, Value], list[str]]:
+    """Return a trial's values that lie in the study's space, and in words which do not."""
+    configuration = {**trial.started.configuration, **trial.parameters}
+    values, unfit, declared = dict[str, Value](), list[str](), {p.name for p in study.space.parameters}
+    for parameter in study.space.parameters:
+        value = configuration.get(parameter.name)
+        if value is None or not study.space.is_active(parameter.name, values):
+            continue
+        if parameter.contains(value):
+            values[parameter.name] = value
+        else:
+            unfit.append(f"{parameter.name!r} = {value!r} is not {parameter.expected}")
+    fixed = study.configuration(values) if study.is_network else study.fixed
+    unfit += [
+        f"{name!r} = {value!r} is no parameter of space {study.space.name!r}"
+        for name, value in trial.parameters.items()
+        if name not in declared and fixed.get(name) != value
+    ]
+    return values, unfit
+
+
+def _differences(study: Study, other: RunState, *, data_digest: str | None, init_digest: str | None) -> Iterator[str]:
+    """Yield what makes another run's values say nothing about this study's."""
+    begun = other.started
+    if begun is None or data_digest != begun.data_digest:
+        yield "it has another data set"
+    if begun is None or init_digest != begun.init_digest:
+        yield "its trials start from other weights"
+    if study.space.fingerprint != other.space_fingerprint:
+        yield "it has another space"
+    for change in forbidden_changes(other.study, study.record()):
+        if change.section in ("study", "fixed") and change.key != "seed":
+            yield f"[{change.section}] {change.key} is {change.before} there and {change.now} here"
+
+
+def _known(state: RunState) -> tuple[KnownTrial, ...]:
+    best = itertools.islice((trial for trial in state.best_ended() if trial.status in _TOLD), MOST_KNOWN)
+    without = [trial for trial in state.search_trials() if trial.status == Status.DIVERGED and trial.best is None]
+    told = [*best, *without][:MOST_KNOWN]
+    return tuple(
+        KnownTrial(
+            trial=trial.started.trial,
+            parameters=trial.parameters,
+            status=trial.status,
+            epochs=len(trial.epochs),
+            objective=trial.value if trial.best else None,
+        )
+        for trial in sorted(told, key=lambda trial: trial.started.trial)
+    )
