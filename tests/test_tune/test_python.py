@@ -1,7 +1,10 @@
 """Searches from Python: in a script, in a thread and in a real Jupyter kernel, with real signals and a real Ray."""
 
+import ast
+import inspect
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -195,6 +198,26 @@ def test_a_mapping_that_does_not_fit_is_one_line(changed: dict[Any, Any], said: 
 def test_a_key_given_by_name_is_checked_as_those_of_the_study() -> None:
     with pytest.raises(StudyError, match=r"quickstart.toml: \[study\] trials: expected .* found 0; correct it"):
         tune.read_study("quickstart", trials=0)
+
+
+def test_the_pages_name_what_is_there() -> None:
+    blocks = [
+        block
+        for page in (ROOT / "docs" / "python.md", ROOT / "README.md")
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    ]
+    homes = {"tune": tune, "run": tune.SearchRun}
+    seen = set()
+    for node in ast.walk(ast.parse("\n".join(blocks))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in homes:
+            assert hasattr(homes[node.value.id], node.attr), ast.unparse(node)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            called = [getattr(home, node.func.attr) for home in homes.values() if hasattr(home, node.func.attr)]
+            seen |= {node.func.attr} if called else set()
+            known = inspect.signature(called[0]).parameters if called else {}
+            is_open = not called or "settings" in known
+            assert is_open or {key.arg for key in node.keywords} <= known.keys(), ast.unparse(node)
+    assert {"read_study", "search", "open_run", "resume", "run_finals", "retrain", "stop", "wait", "model"} <= seen
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

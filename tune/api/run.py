@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -306,17 +307,10 @@ class SearchRun:
         return load_delivered(self.folder, threads)
 
     def _search(self, study: Study, *, wait: bool, no_finals: bool, address: str | None) -> SearchRun:
-        self._require_idle()
         folder = Path(tempfile.mkdtemp(prefix="seti-tune-"))
-        try:
-            hand_over(study, folder / "study.json")
-            order = self._order(handed=folder / "study.json", no_finals=no_finals, address=address)
-            driver = self._drive(order)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        weakref.finalize(driver.process, shutil.rmtree, folder, ignore_errors=True)
-        return self.wait() if wait else self
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        hand_over(study, folder / "study.json")
+        return self._start(self._order(handed=folder / "study.json", no_finals=no_finals, address=address), wait=wait)
 
     def _order(self, **given: Any) -> Order:
         places = {name: str(value) for name, value in given.items() if isinstance(value, Path)}
@@ -324,14 +318,20 @@ class SearchRun:
 
     def _start(self, order: Order, *, wait: bool) -> SearchRun:
         self._require_idle()
-        self._drive(order)
-        return self.wait() if wait else self
-
-    def _drive(self, order: Order) -> DriverProcess:
         self._again = _again(order)
-        self._driver = DriverProcess(order, output=subprocess.PIPE)
-        self._words = Words(self._driver.process)
-        return self._driver
+        try:
+            self._driver = DriverProcess(order, output=subprocess.PIPE)
+            self._words = Words(self._driver.process)
+            # Perhaps nobody waits for it, and one that was killed leaves processes. It keeps this object alive, too.
+            threading.Thread(target=self._finish, args=(self._driver,), daemon=True).start()
+            return self.wait() if wait else self
+        except KeyboardInterrupt:  # also one that came before or after the waiting
+            if self._driver is not None and self._driver.process.poll() is None:
+                end_in_order(self._driver.process, self._interrupt)
+            raise
+
+    def _finish(self, driver: DriverProcess) -> None:
+        driver.finish()
 
     def _require_idle(self) -> None:
         if self._driver is not None and self._driver.process.poll() is None:

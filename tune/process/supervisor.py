@@ -5,6 +5,7 @@ When Ray's head dies, Ray ends the driver's process from C++ without an exceptio
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -38,7 +39,6 @@ def supervise(order: Order) -> int:
     former = {number: signal.signal(number, forward) for number in BOTH}
     release()
     try:
-        driver.process.wait()
         code, said = driver.finish()
     finally:
         for number, handler in former.items():
@@ -74,10 +74,13 @@ class DriverProcess:
             self.process = subprocess.Popen(
                 command, stdin=there.fileno(), stdout=output, stderr=output, start_new_session=True
             )
+            self._watch = HeadWatch(self.process, self._socket)
+        except BaseException:
+            self._socket.close()
+            raise
         finally:
             there.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
-        self._watch = HeadWatch(self.process, self._socket)
 
     @property
     def left_its_view(self) -> bool:
@@ -92,10 +95,12 @@ class DriverProcess:
 
     def leave(self) -> None:
         """Let go of it: should it live, it notices and ends in order."""
-        self._socket.close()
+        with contextlib.suppress(OSError):  # it has let go before
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def finish(self) -> tuple[int, str | None]:
-        """End what an ended driver left, and let go of it; return the exit code and what it cannot have said itself."""
+        """Wait for its end, end what it left, and let go of it; return the exit code and what it cannot have said."""
+        self.process.wait()
         with self._lock:
             if self._ending is None:
                 sweep(self.process.pid)
@@ -104,7 +109,7 @@ class DriverProcess:
             return self._ending
 
     def _explain(self) -> tuple[int, str | None]:
-        code, watch, sent = self.process.wait(), self._watch, self._sent
+        code, watch, sent = self.process.returncode, self._watch, self._sent
         if watch.cut_off is not None and code != 0:
             return 3, self._end_cut_off(watch.cut_off, has_asked=watch.asked is not None)
         if watch.asked is not None and (code < 0 or len(sent) > 1):  # it cannot have done so itself
