@@ -101,7 +101,7 @@ def _picture(state: RunState) -> dict[str, Any] | None:
         ],
         "x": x.ticks(whole=True),
         "y": y.ticks(),
-        "colours": _colours(trials),
+        "colours": _colours([t for t in trials if points[t.started.trial]]),
         "width": _WIDTH, "height": _HEIGHT,
         "left": _LEFT, "right": _WIDTH - _RIGHT, "top": _TOP_EDGE, "bottom": _HEIGHT - _BOTTOM,
     }  # fmt: skip

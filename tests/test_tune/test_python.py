@@ -24,10 +24,11 @@ from processes import SEARCH, alive, has_epochs, write_quick_study
 
 import tune
 from results.errors import RecordError
+from results.log.recorder import EventLog
 from results.reproduction import Verdict
 from search_spaces.toml_files import read_toml
 from tune.api.waiting import Words, end_in_order, wait_until_ended
-from tune.errors import SearchError, StudyError
+from tune.errors import SearchError, StudyError, UnfinishedError
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "examples" / "first_search.ipynb"
@@ -228,6 +229,36 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AttributeError, match="module 'tune' has no attribute 'serach'"):
         tune.serach  # type: ignore[attr-defined]  # noqa: B018
     assert set(tune.__all__) <= set(dir(tune))
+
+
+def test_a_search_of_which_nothing_came_says_so(
+    quick_study: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(quick_study(trials=1, raises_above=-1).parent)
+    study = tune.read_study("quick.toml", max_retries=0)
+    early = tune.search(study, "early", wait=False).stop()
+    with pytest.raises(UnfinishedError, match=r"^interrupted before anything was recorded; start it again$"):
+        early.wait()
+    assert repr(early) == "<SearchRun early: nothing recorded yet>"
+    assert "early: nothing is recorded yet" in early._repr_html_()
+    with pytest.raises(SearchError, match=r"^run: no trial was completed; `run.leaderboard` says why$") as ended:
+        tune.search(study, "run", finals=False)
+    assert ended.value.exit_code == 2
+    run = tune.open_run("run")
+    assert "cannot train x = 0.900" in run.leaderboard.loc[0, "reason"]
+    with EventLog(Path("run")), pytest.raises(StudyError, match=r"^run: is searched by another process; end it there"):
+        run.stop()
+
+
+def test_a_repetition_that_fails_is_said_to_have(
+    script: tuple[Path, subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder, _ = script
+    monkeypatch.chdir(folder)
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['tune.single'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    with pytest.raises(SearchError, match=r"^runs/mine: the retraining ended without an answer: Module.*; see above"):
+        tune.open_run("runs/mine").retrain(2)
 
 
 def test_a_bug_of_the_driver_leaves_its_traceback_and_this_process(

@@ -15,10 +15,12 @@ import pytest
 from processes import search
 
 import results
+import tune
 from results.log.records import EVENTS, SCHEMA_VERSION
 from results.receipt import RECEIPT_VERSION
 from results.run_folder import LOG_NAME
 from search_spaces.space import load_space
+from tune.errors import SearchError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
@@ -154,6 +156,11 @@ def test_the_delivered_model_is_loaded_from_python(run: Path, tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-c", code, copy], capture_output=True, text=True, check=False)
     assert done.stdout == "as recorded\n", done.stderr
     assert "final/model.keras" in done.stderr.splitlines()[-1]
+    (copy / "final" / "model.json").unlink()
+    with pytest.raises(
+        SearchError, match=r": no model was delivered yet; run\.run_finals\(\) makes one once the search"
+    ):
+        tune.open_run(copy).model()
 
 
 def test_the_example_reviews_a_run(run: Path, tmp_path: Path) -> None:

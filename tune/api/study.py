@@ -42,6 +42,7 @@ def read_study(source: str | Path | Mapping[str, Any], **settings: Any) -> Study
         values = {**values, "study": {"name": name, **section, **settings}}
     try:
         text = toml_text(values)
-        return study_of(parse_toml(text), place=place, source=text)
+        given = parse_toml(text)
     except ValueError as error:
         raise StudyError(f"{place}: {error}; correct it") from error
+    return study_of(given, place=place, source=text)
