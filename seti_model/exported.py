@@ -47,13 +47,15 @@ class ExportedModel(Description):
         """Return probabilities, float32 (n, n_classes).
 
         Args:
-            images: uint8 (n, n_time, n_freq, channels).
+            images: uint8 (n, n_time, n_freq, channels); of one channel also (n, n_time, n_freq).
             batch: How many images at a time. Without it they are the same to the last bit as in the training's
                 validation; another number may round otherwise.
 
         Raises:
             ModelError: Images of another shape or type than the network was trained on, or a batch below 1.
         """
+        if images.ndim == 3 and self.shape[-1] == 1:
+            images = images[..., np.newaxis]
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != self.shape:
             raise ModelError(
                 f"images are {images.dtype} {images.shape}, the model expects uint8 "

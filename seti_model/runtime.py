@@ -100,6 +100,11 @@ def process_setup() -> ProcessSetup:
     return _settled[0]
 
 
+def threads_in_use() -> int | None:
+    """Return with how many threads this process was set up, None before that."""
+    return _settled[0].threads if _settled else None
+
+
 def settle_allocator() -> None:
     """Choose how this process allocates; call before TensorFlow is imported.
 

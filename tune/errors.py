@@ -17,6 +17,16 @@ class ClusterError(StudyError):
     """A cluster of which no node can train the study: the message names the first one, the reason and what to do."""
 
 
+class SearchError(TuneError):
+    """A search from Python that its driver refused or gave up: the message is the line that a command prints."""
+
+
+class UnfinishedError(SearchError):
+    """A search from Python that ended before its end, and goes on from its run folder: the message says how."""
+
+    exit_code = 3
+
+
 class StorageError(TuneError):
     """A store that does not answer, or that another driver took over: what was recorded is kept, resume goes on."""
 

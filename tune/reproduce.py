@@ -16,7 +16,7 @@ from results.log.records import Epoch, Status, TrialKey, trial_name
 from results.log.state import RunState, TrialState, load_run
 from results.receipt import Environment, Receipt, disagreements, read_receipt, receipt_of
 from results.reproduction import Answer, Repetition, Setting, compare, differences, to_mapping, tolerance
-from results.run_folder import ANSWER, DATASET, INITIAL_MODEL, LOG_NAME, RECEIPT, receipt_path
+from results.run_folder import ANSWER, DATASET, INITIAL_MODEL, LOG_NAME, RECEIPT, is_folder_name, receipt_path
 from results.schema import to_json
 from results.study import NETWORK
 from results.tables.leaderboard import rank_trials
@@ -90,6 +90,21 @@ def require_own_code(source: Source, *, is_trusted: bool) -> None:
     names = code_names(receipt.trainable, receipt.configuration)
     place = Path(RECEIPT) if source.run is None else source.run
     require_trust(place, Path(receipt.folder), names, receipt.own_code, is_trusted=is_trusted)
+
+
+def default_folder(receipt: Receipt) -> Path:
+    """Return where a trial is repeated if nobody says where.
+
+    Raises:
+        StudyError: The study has a name that is none of a folder.
+    """
+    repeat = "" if receipt.repeat is None else f"-{receipt.repeat}"
+    name = f"retrain-{receipt.study}-{receipt.trial}{repeat}"
+    if not is_folder_name(name):
+        raise StudyError(
+            f"the receipt is of a study {receipt.study!r}, which is no name of a folder; give one with --out"
+        )
+    return Path("runs") / name
 
 
 def open_data(source: Source, given: Path | None) -> Dataset | None:

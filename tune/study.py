@@ -181,16 +181,25 @@ def load_study(name_or_path: str | Path) -> Study:
     """Read a study file, or a shipped study by its name.
 
     Raises:
-        StudyError: A missing file, invalid TOML, an unknown key, a value of the wrong type or out of range, a
-            fixed value or a baseline that does not fit.
+        StudyError: A missing file or invalid TOML, or as in `study_of`.
         SpaceError: The space it names is refused.
         ConfigError: A fixed value that no training accepts.
+    """
+    path, source, values = read_study_file(name_or_path)
+    return study_of(values, place=path, source=source)
+
+
+def read_study_file(name_or_path: str | Path) -> tuple[Path, str, dict[str, Any]]:
+    """Return the path of a study file, its text and its values, unchecked.
+
+    Raises:
+        StudyError: It is not there, or no TOML.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml" and str(name_or_path) in shipped_studies():
         path = STUDIES / f"{name_or_path}.toml"
     try:
-        source, values = read_toml(path)
+        return path, *read_toml(path)
     except OSError as error:
         raise StudyError(
             f"{path}: cannot be read ({error.strerror}); give a study file or one of: {', '.join(shipped_studies())}"
@@ -199,20 +208,36 @@ def load_study(name_or_path: str | Path) -> Study:
         raise StudyError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     except ValueError as error:
         raise StudyError(f"{path}: invalid TOML: {error}; correct that line") from error
+
+
+def study_of(values: Mapping[str, Any], *, place: Path, source: str) -> Study:
+    """Return the study that the values of a study file say.
+
+    Args:
+        values: Sections by their names.
+        place: The file, named in errors; paths in it are relative to its folder.
+        source: Its text.
+
+    Raises:
+        StudyError: An unknown key, a value of the wrong type or out of range, a fixed value or a baseline that does
+            not fit.
+        SpaceError: The space it names is refused.
+        ConfigError: A fixed value that no training accepts.
+    """
     if EXPORT in values:
         raise StudyError(
-            f"{path}: [{EXPORT}] is no section any more; remove it and write Optuna's journal with "
+            f"{place}: [{EXPORT}] is no section any more; remove it and write Optuna's journal with "
             "`seti-tune export RUN --optuna`"
         )
-    sections: dict[str, Any] = {name: _section(path, name, given) for name, given in values.items() if name != START}
+    sections: dict[str, Any] = {name: _section(place, name, given) for name, given in values.items() if name != START}
     if "study" not in sections or sections["study"].space is None:
-        raise StudyError(f'{path}: [study] has no space; add e.g. space = "baseline"')
-    sections["study"] = dataclasses.replace(sections["study"], name=sections["study"].name or path.stem)
-    space = _named_space(path, sections["study"].space)
-    start = start_section(path, values.get(START, []))
-    study = Study(folder=str(path.parent.absolute()), space=space, source=source, start=start, **sections)
-    _check(path, study)
-    return with_points(path, study)
+        raise StudyError(f'{place}: [study] has no space; add e.g. space = "baseline"')
+    sections["study"] = dataclasses.replace(sections["study"], name=sections["study"].name or place.stem)
+    space = _named_space(place, sections["study"].space)
+    start = start_section(place, values.get(START, []))
+    study = Study(folder=str(place.parent.absolute()), space=space, source=source, start=start, **sections)
+    _check(place, study)
+    return with_points(place, study)
 
 
 def _section(path: Path, name: str, given: object) -> Any:

@@ -53,11 +53,11 @@ def to_html(document: parts.Document, *, is_running: bool) -> str:
     )
     environment.filters["kind"] = lambda part: type(part).__name__
     environment.filters["shown"], environment.filters["confusion"] = parts.shown, parts.confusion_table
-    environment.filters["words"] = _words
+    environment.filters["words"] = words_html
     return environment.get_template("report.html").render(
         document=document,
         heights=heights,
-        board=_board,
+        board=board,
         pictures=_pictures,
         is_running=is_running,
         now=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
@@ -69,7 +69,7 @@ def to_html(document: parts.Document, *, is_running: bool) -> str:
     )
 
 
-def _words(text: str) -> str:
+def words_html(text: str) -> str:
     """Return text as HTML in which what stands between backticks is code."""
     from markupsafe import Markup, escape
 
@@ -86,7 +86,7 @@ def _hashes(*scripts: str) -> str:
     return " ".join(f"'sha256-{digest}'" for digest in digests)
 
 
-def _board(part: parts.Leaderboard) -> dict[str, Any]:
+def board(part: parts.Leaderboard) -> dict[str, Any]:
     """Return the leaderboard as rows of (text, value to sort by), without the trial's number and its note."""
     parameters = list(parameter_types(part.state))
     heads = ["rank", "trial", "status", "objective", "95 % interval", "best epoch", "epochs"]

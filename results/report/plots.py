@@ -37,7 +37,7 @@ BASELINE = "#d9a014"
 _COLOURS = ("#3d8fd1", "#e0701a", "#1fa37c", "#c766a0", BASELINE)
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 _INK = "#8c8c8c"
-_DRAWN_LAST = (Status.STOPPED, Status.DIVERGED, Status.FAILED, Status.RUNNING, Status.COMPLETED)  # the best on top
+DRAWN_LAST = (Status.STOPPED, Status.DIVERGED, Status.FAILED, Status.RUNNING, Status.COMPLETED)  # the best on top
 _BEST_SHARE, _MOST_BEST = 0.1, 20  # of the completed trials, in colour
 _MANY = 200  # trials, whose lines would cover each other
 _EVERY_EPOCH = 15  # a tick each up to so many
@@ -53,7 +53,7 @@ def learning_curves(state: RunState) -> Plot:
     """Return the curves of all trials of the search, those of one status as one trace with gaps, and the rungs."""
     trials = [t for t in state.search_trials() if t.epochs]
     traces: list[Trace] = []
-    for status in _DRAWN_LAST:
+    for status in DRAWN_LAST:
         of = [t for t in trials if t.status == status and not t.started.is_baseline]
         if of:
             traces += _curves(of, status, *STYLE[status], width=1.0 if len(trials) < _MANY else 0.5)
@@ -146,7 +146,7 @@ def slice_of(state: RunState, parameter: str) -> Plot:
     trials = [t for t in state.search_trials() if t.best is not None and parameter in t.parameters]
     axis = Axis(state, parameter, trials)
     traces: list[Trace] = []
-    for status in _DRAWN_LAST:
+    for status in DRAWN_LAST:
         of = [t for t in trials if t.status == status]
         if of:
             values = [t.parameters[parameter] for t in of]

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,12 @@ import pytest
 from processes import search
 
 import results
+import tune
 from results.log.records import EVENTS, SCHEMA_VERSION
 from results.receipt import RECEIPT_VERSION
 from results.run_folder import LOG_NAME
 from search_spaces.space import load_space
+from tune.errors import SearchError
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "run-folder.md").read_text(encoding="utf-8")
@@ -129,6 +132,35 @@ def test_a_loaded_run_has_the_predictions_that_the_log_counts(run: Path) -> None
     for predictions in (loaded.predictions(), loaded.predictions(key=(delivered.trial, delivered.repeat))):
         assert (len(predictions.y_true), predictions.correct.sum()) == (delivered.n, delivered.correct)
     assert len(loaded.predictions("validation").y_true) == 20
+
+
+def test_the_delivered_model_is_loaded_from_python(run: Path, tmp_path: Path) -> None:
+    """In a process of its own: TensorFlow is set up once in each. On as many threads the same comes out bit for bit."""
+    code = """if True:
+        import sys, numpy as np, tune
+        from seti_model.data.dataset import Dataset
+        run = tune.open_run(sys.argv[1])
+        model = run.model(threads=run.study.resources.cpus_per_trial)
+        images = Dataset.open(run.folder / "dataset").split("validation").images
+        said = model.predict(images[..., 0])
+        assert said.dtype == np.float32 and said.shape == (20, len(model.class_names))
+        recorded = run.predictions("validation").y_prob
+        assert np.array_equal(said, recorded.astype(np.float32)), abs(said - recorded).max()
+        assert run.model() is not None, "the threads are those of before"
+        print("as recorded")
+        (run.folder / "final" / "model.keras").unlink()
+        run.model()
+    """
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    done = subprocess.run([sys.executable, "-c", code, copy], capture_output=True, text=True, check=False)
+    assert done.stdout == "as recorded\n", done.stderr
+    assert "final/model.keras" in done.stderr.splitlines()[-1]
+    (copy / "final" / "model.json").unlink()
+    with pytest.raises(
+        SearchError, match=r": no model was delivered yet; run\.run_finals\(\) makes one once the search"
+    ):
+        tune.open_run(copy).model()
 
 
 def test_the_example_reviews_a_run(run: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -15,15 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from results.files import check_output, write_atomically
-from results.log.models import recorded_models
 from results.stats.metrics import classification_metrics, report_text
 from results.text import csv_cell, printable
 from seti_model.data.dataset import DATASET_FILE, Dataset
 from seti_model.data.importers import Unlabelled, read_unlabelled
 from seti_model.errors import DatasetError, ModelError
-from seti_model.own import search_too
-from seti_model.runtime import prepare_process
-from tune.test_split import report_use, run_of, unlock_test
+from tune.models import cores, load_recorded
+from tune.test_split import report_use, unlock_test
 from tune.trust import TRUST_HELP
 
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
@@ -124,15 +121,10 @@ def _train(args: argparse.Namespace) -> int:
         is_trusted=args.trust,
     )
     if args.summary:
-        print(summary_of(wanted, cores=_cores()))
+        print(summary_of(wanted, cores=cores()))
     else:
-        train_one(wanted, cores=_cores())
+        train_one(wanted, cores=cores())
     return 0
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -199,33 +191,7 @@ def _check_csv(file: Path, images: Sequence[Path]) -> None:
 
 
 def _load(args: argparse.Namespace) -> ExportedModel:
-    prepare_process(_cores() if args.threads is None else args.threads)
-    from seti_model.exported import load_model
-
-    for folder in (args.model.parent, Path()):  # where a step of the user's own may lie
-        search_too(folder.absolute())
-    model = load_model(args.model)
-    _require_recorded(args.model, model)
-    if model.digest is None:
-        print(
-            f"note: {printable(str(args.model))} was exported before there was a digest of its class names and layers; "
-            "they are taken as they are",
-            file=sys.stderr,
-        )
-    return model
-
-
-def _require_recorded(path: Path, model: ExportedModel) -> None:
-    """Refuse a model in a run folder that is not the one which the run's log says was written there."""
-    run = run_of(path)
-    if run is None:
-        return
-    written = recorded_models(run).get(path.resolve().relative_to(run).as_posix())
-    if written is not None and written.digest != model.digest:
-        raise ModelError(
-            f"{path}: its digest is {(model.digest or 'none')[:12]}, the log of {run} says {written.digest[:12]}: it "
-            "was changed; restore it from a copy, or let the run write it again"
-        )
+    return load_recorded(args.model, cores() if args.threads is None else args.threads)
 
 
 def _datasets(args: argparse.Namespace) -> dict[Path, Dataset]:

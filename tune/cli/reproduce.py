@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from results.commands import command
 from results.reproduction import differences
-from results.run_folder import ANSWER, is_folder_name
+from results.run_folder import ANSWER
 from results.text import printable
 from tune import reproduce as retrain
-from tune.errors import StudyError
-from tune.reproduce import find_source, open_data, require_own_code, setting_here
+from tune.reproduce import default_folder, find_source, open_data, require_own_code, setting_here
 from tune.trust import TRUST_HELP
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _retrain(options: argparse.Namespace) -> int:
     require_own_code(source, is_trusted=options.trust)
     dataset = open_data(source, options.data)
     setting = setting_here(source, dataset, options.threads)
-    out = options.out or Path("runs") / _default_name(receipt)
+    out = options.out or default_folder(receipt)
     epochs = f"to epoch {receipt.epochs} of {receipt.max_epochs}"
     print(f"{printable(source.name)}: {epochs}, threads: {setting.threads}, into {out}")
     for words in differences(receipt, setting, source.disagreements):
@@ -75,16 +74,6 @@ def _retrain(options: argparse.Namespace) -> int:
         print(f"nothing was left to train: the answer is about what {out} holds already")
     print(f"\n{answer.text}\nAnswer: {out / ANSWER}")
     return answer.exit_code
-
-
-def _default_name(receipt: Receipt) -> str:
-    repeat = "" if receipt.repeat is None else f"-{receipt.repeat}"
-    name = f"retrain-{receipt.study}-{receipt.trial}{repeat}"
-    if not is_folder_name(name):
-        raise StudyError(
-            f"the receipt is of a study {receipt.study!r}, which is no name of a folder; give one with --out"
-        )
-    return name
 
 
 def _line(receipt: Receipt, report: Epoch) -> str:

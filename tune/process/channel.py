@@ -59,6 +59,10 @@ class HeadWatch:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
+        with self._socket:  # closed by who reads it: its number may be another file's at once
+            self._watch_head()
+
+    def _watch_head(self) -> None:
         answered = time.monotonic()
         while self._hear(None if self._head is None else min(EVERY_S, self._silence_s)):
             if self._head is None or _answers(self._head):

@@ -24,13 +24,15 @@ EXIT_BUG = 70  # of the driver; 1 is what Ray's C++ exits with when the head is 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What the driver's process is asked to do: what a user typed, None where nothing; without `study` the log has it.
+    """What the driver's process is asked to do: what a user typed, None where nothing.
 
+    Without `study`, a study file, or `handed`, a file of `tune.process.handed`, the log has the study.
     With `finals_only` it is the recorded study's finals and nothing else.
     """
 
     run: str
     study: str | None = None
+    handed: str | None = None
     trials: int | None = None
     data: str | None = None
     space: str | None = None
@@ -102,11 +104,15 @@ def _run(order: Order, signals: Signals) -> int:
 
 
 def _study(order: Order) -> Study:
+    from tune.process.handed import take
     from tune.resume import finals_study, recorded_study, require_own_code
     from tune.storage.segments import bring_up_to_date
     from tune.study import load_study
 
     run, data = Path(order.run), _path(order.data)
+    if order.handed is not None:
+        study = take(Path(order.handed))
+        return study.without_finals() if order.no_finals else study
     if order.study is None or order.finals_only:
         require_own_code(run, is_trusted=order.trust)
         bring_up_to_date(run)
