@@ -315,6 +315,14 @@ class TrialEnded(OfTrial):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TrialReopened(OfTrial):
+    """A failed trial is tried again, after a fix: what failed before does not count any more."""
+
+    kind: ClassVar[str] = "trial_reopened"
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FinalsDecided(Event):
     """The winner of the finals, chosen on validation; written before anything predicts the test split.
 
@@ -398,6 +406,7 @@ EVENTS: Mapping[str, type[Event]] = {
         Checkpoint,
         Rung,
         TrialEnded,
+        TrialReopened,
         FinalsDecided,
         FinalEvaluated,
         ModelExported,
