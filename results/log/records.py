@@ -196,6 +196,7 @@ class TrialStarted(OfTrial):
     is_baseline: bool = False
     max_epochs: int
     origin: str | None = None  # of a start point, as the study has it; none: the sampler, or the baseline
+    shape: str | None = None  # of its network, where the study has limits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
