@@ -8,7 +8,7 @@ from pathlib import Path
 
 from results.commands import command, continuing
 from results.files import read_moderate
-from results.log.records import Event, KnownTrial, SpaceWidened, StudyResumed, StudyStarted
+from results.log.records import Event, KnownTrial, SpaceWidened, Status, StudyResumed, StudyStarted, TrialReopened
 from results.log.state import RunState, TrialState, load_run
 from results.run_folder import INITIAL_MODEL, LOG_NAME, SOURCE
 from results.schema import Value
@@ -141,6 +141,12 @@ def finals_study(
             f"`{command('resume', run, trials=len(trials))}`"
         )
     return study
+
+
+def retries(state: RunState) -> list[TrialReopened]:
+    """Return what opens all failed trials again, retrainings too."""
+    failed = (trial.started for trial in state.trials.values() if trial.status == Status.FAILED)
+    return [TrialReopened(trial=one.trial, repeat=one.repeat, why="asked for by --retry-failed") for one in failed]
 
 
 def check_continuation(study: Study, state: RunState, run: Path) -> SpaceWidened | None:

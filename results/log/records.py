@@ -196,6 +196,7 @@ class TrialStarted(OfTrial):
     is_baseline: bool = False
     max_epochs: int
     origin: str | None = None  # of a start point, as the study has it; none: the sampler, or the baseline
+    shape: str | None = None  # of its network, where the study has limits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -318,6 +319,14 @@ class TrialEnded(OfTrial):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TrialReopened(OfTrial):
+    """A failed trial is tried again, after a fix: what failed before does not count any more."""
+
+    kind: ClassVar[str] = "trial_reopened"
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FinalsDecided(Event):
     """The winner of the finals, chosen on validation; written before anything predicts the test split.
 
@@ -401,6 +410,7 @@ EVENTS: Mapping[str, type[Event]] = {
         Checkpoint,
         Rung,
         TrialEnded,
+        TrialReopened,
         FinalsDecided,
         FinalEvaluated,
         ModelExported,

@@ -40,6 +40,7 @@ from results.log.records import (
     TestUnlocked,
     TrialEnded,
     TrialKey,
+    TrialReopened,
     TrialStarted,
 )
 from results.log.sense import require_point, require_space, require_start
@@ -77,6 +78,7 @@ class TrialState:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     network: NetworkMeasured | None = None  # where the study has limits
     ended: TrialEnded | None = None
+    forgiven: int = -1  # the last attempt whose failure does not count any more
     parameters: Mapping[str, Value] = field(init=False)  # the point of the present space, added parameters too
     best: Epoch | None = field(default=None, init=False)  # whose weights are kept: best finite, the first of equals
     last: Epoch | None = field(default=None, init=False)  # the latest
@@ -147,6 +149,12 @@ class TrialState:
     def passes(self, rung: Rung) -> bool:
         """Return whether the trial goes on by its value at a rung alone, exempt or not."""
         return self.objective.merit(rung.value) >= self.objective.merit(rung.cutoff)
+
+    @property
+    def failures(self) -> list[str]:
+        """Why its attempts failed that count, in their order."""
+        ended = sorted(self.attempts_ended.items())
+        return [attempt.why for number, attempt in ended if attempt.counts and number > self.forgiven]
 
     def open_attempt(self) -> int | None:
         """Return the attempt that has started and not ended, if there is one."""
@@ -391,6 +399,8 @@ class RunState:
                 self.tally.count_rungs(before, _reached(trial))
             case Checkpoint():
                 trial.checkpoints.append(event)
+            case TrialReopened():
+                trial.ended, trial.forgiven = None, max(trial.attempts, default=-1)
             case TrialEnded():
                 trial.ended = event
                 self.ended_once.add(event.key)

@@ -8,6 +8,7 @@ from functools import partial
 from results.audit import Audit, ExemptTrials
 from results.finals import Role, Tested
 from results.findings import MIN_COMPLETED, Findings, is_current
+from results.front import Cost, front, priced
 from results.log.records import Status
 from results.log.state import RunState, TrialState
 from results.predictions import read_examples
@@ -43,6 +44,7 @@ def report(found: Findings) -> parts.Document:
         parts.Section("curves", "Learning curves", _curves(found)),
         parts.Section("difference", "What made the difference", _difference(found)),
         parts.Section("parameters", "Parameters", _parameters(found)),
+        parts.Section("size", "Objective against size", _size(found.state)),
         parts.Section("stopping", "Early stopping", _stopping(found.state, found.audit)),
         parts.Section("costs", "Costs", _costs(found)),
         parts.Section("finals", "Finals", _finals(found)),
@@ -177,6 +179,29 @@ def _importance(found: Findings) -> list[parts.Part]:
         words += " More trials were completed since; `seti-tune report` brings it up to date."
     rows: list[list[parts.Cell]] = [[short_name(name), parts.Share(share)] for name, share in shares.items()]
     return [parts.Text(words), parts.Table("Importance of the parameters", ["parameter", "importance"], rows)]
+
+
+def _size(state: RunState) -> list[parts.Part]:
+    found = {by: priced(state, by) for by in Cost}
+    shown = {by: trials for by, trials in found.items() if len({one.cost for one in trials}) > 1}
+    if not shown:
+        return []
+    words = state.study.objective.words
+    figures = [
+        parts.Figure(f"size-{place}", f"Validation {words} against {by}", partial(plots.objective_against, trials, by))
+        for place, (by, trials) in enumerate(shown.items())
+    ]
+    rows: list[list[parts.Cell]] = [
+        [by, f"trial {one.trial.started.trial}", f"{one.cost:.6g}", parts.Number(one.trial.value, ".4f")]
+        for by, trials in shown.items()
+        for one in front(trials)
+    ]
+    told = (
+        "The front: completed trials that no other reaches with a network as small, or as quick. The search looks for "
+        f"{words} alone, and each is the best of few, so a step of the front may be chance."
+    )
+    table = parts.Table("The front", ["against", "trial", "costs", words], rows)
+    return [parts.Text(told), parts.Beside(figures), table]
 
 
 def _stopping(state: RunState, found: Audit) -> list[parts.Part]:

@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any
 
 from results.finals import Standing
+from results.front import Cost, Priced, front
 from results.log.history import Step
 from results.log.records import Status
 from results.log.state import RunState, TrialState
@@ -178,6 +179,28 @@ def rung_values(state: RunState) -> Plot:
         trace["hovertemplate"] = "%{text}<br>%{x:.4f} at the rung, %{y:.4f} in the end<extra>%{fullData.name}</extra>"
         traces.append(trace)
     return traces, _axes("value at the rung", "objective in the end") | {"height": 340}
+
+
+def objective_against(trials: Sequence[Priced], by: Cost) -> Plot:
+    """Return what every trial reached against what its network costs, and the front that no trial lies beyond."""
+    traces: list[Trace] = []
+    for status in DRAWN_LAST:
+        of = [one for one in trials if one.trial.status == status]
+        if of:
+            x, y = [one.cost for one in of], [one.trial.value for one in of]
+            traces.append(_markers(status, x, y, STYLE[status]))
+            traces[-1]["text"] = [f"trial {one.trial.started.trial}" for one in of]
+            traces[-1]["hovertemplate"] = f"%{{text}}<br>%{{x:.4g}} {by}<br>%{{y:.4f}}<extra>{status}</extra>"
+    best = front(trials)
+    line = {"color": _INK, "width": 1.5, "shape": "hv"}
+    ends = [one.cost for one in best], [one.trial.value for one in best]
+    traces += [_lines("front", *ends, line) | {"hoverinfo": "skip"}] if len(best) > 1 else []
+    words = trials[0].trial.objective.words
+    layout = _axes(by, f"validation {words}") | {"height": 340}
+    costs = [one.cost for one in trials]
+    if min(costs) > 0 and max(costs) > 10 * min(costs):
+        layout["xaxis"] |= {"type": "log"}
+    return traces, layout
 
 
 class Axis:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from results.log.reading import read_events
+from results.log.recorder import Recorder
 from results.log.records import Rung, StudyResumed
 from results.log.state import load_run
 from results.run_folder import LOG_NAME
@@ -26,6 +27,7 @@ from tune.errors import StudyError
 from tune.exits import guarded
 from tune.loop.coordinator import MAX_DEATHS, HopelessStudyError
 from tune.process.driver import _take_over
+from tune.resume import retries
 from tune.study import Study, load_study
 from tune.trainable import EpochReport, Left, Task
 
@@ -494,3 +496,46 @@ def test_ray_that_gives_up_ends_the_attempts_and_is_one_line_with_exit_code_3(
     err = capsys.readouterr().err
     assert "Ray gave up (RayError: a node is gone); all that was recorded is kept, continue with `seti-tune re" in err
     assert bench.state.trials[0, None].attempts_ended[0].why == "Ray was started again"
+
+
+def fails(bench: Bench, reason: str) -> Task:
+    task = bench.coordinator.next_task()
+    assert task is not None
+    bench.coordinator.receive(task, Left("failed", reason))
+    return task
+
+
+def test_what_two_trials_raise_at_one_place_is_tried_once_more_in_none(study: Study, tmp_path: Path) -> None:
+    bench = Bench(study, tmp_path / "run")
+    for attempt in range(3):  # the first trial has its retries
+        assert (task := fails(bench, f"ValueError: x{attempt} (mine.py:7)")).trial == 0
+        assert task.attempt == attempt
+    for trial in (1, 2):
+        assert fails(bench, f"ValueError: y{trial} (mine.py:7)").trial == trial
+        ended = bench.state.trials[trial, None].ended
+        assert ended is not None
+        same = "not tried again, as trial 0 failed there with the same exception"
+        assert (ended.status, ended.reason) == ("failed", f"ValueError: y{trial} (mine.py:7); {same}")
+    for reason in ("ValueError: z (mine.py:8)", "KeyError: z (mine.py:7)", "ValueError: without a place"):
+        assert fails(bench, reason).trial == 3
+    assert len(bench.state.trials[3, None].failures) == 3
+
+
+def test_failed_trials_are_opened_again_and_what_failed_before_does_not_count(study: Study, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    bench = Bench(study, run)
+    for _ in range(3):
+        fails(bench, "ValueError: no (mine.py:7)")
+    fails(bench, "ValueError: no (mine.py:7)")
+    bench.recorder.close()
+    assert [t.status for t in load_run(run).search_trials()] == ["failed", "failed"]
+    with Recorder(run) as recorder:
+        recorder.write(StudyResumed(study=study.record(), provenance=Provenance()), *retries(recorder.state))
+    assert [(t.status, t.failures) for t in load_run(run).search_trials()] == [("running", [])] * 2
+    state = Bench(study, run).run()
+    whole = Bench(study, tmp_path / "whole").run()
+    assert outcome(state) == outcome(whole), "a trial that is tried again ends as if it had never failed"
+    assert retries(state) == []
+    kinds = [e.kind for e in read_events(run)]
+    assert kinds.count("trial_reopened") == 2
+    assert rank_trials(state)[0]

@@ -35,6 +35,7 @@ exit codes: 0 finished, 2 a mistake in what was asked for, 3 interrupted and to 
 RESUME_EPILOG = """examples:
   seti-tune resume runs/quickstart                      go on after Ctrl-C, a crash or a power cut
   seti-tune resume runs/quickstart --trials 40          40 trials in all, also where the run was finished
+  seti-tune resume runs/study --retry-failed            after a fix: trials that failed are tried again
   seti-tune resume runs/study --data /new/place         the data set has moved; its digest is compared
   seti-tune resume runs/study --space wider.toml --trials 80
   seti-tune resume s3://bucket/study --run runs/study   on another machine, from the store of [storage]
@@ -96,6 +97,9 @@ def add_resume(resume: argparse.ArgumentParser) -> None:
     resume.add_argument("--trials", type=int, metavar="N", help="the total number of trials, instead of the run's")
     resume.add_argument("--data", type=Path, metavar="PATH", help="where the data set is now, if it was moved")
     resume.add_argument("--trust", action="store_true", help=TRUST_HELP)
+    resume.add_argument(
+        "--retry-failed", action="store_true", help="open failed trials again, after the cause was corrected"
+    )
     resume.add_argument("--space", type=Path, metavar="FILE", help="a space file that widens the run's space")
     resume.add_argument("--address", metavar="ADDRESS", help="a Ray cluster, HOST:PORT or auto (default: this machine)")
     _add_views(resume)
@@ -183,7 +187,7 @@ def _start(options: argparse.Namespace, run: Path, **further: Any) -> int:
     given: dict[str, Any] = {name: getattr(options, name, None) for name in ("trials", "address", "finalists", "seeds")}
     places = {name: getattr(options, name, None) for name in ("data", "space")}
     given |= {name: str(place) for name, place in places.items() if place is not None}
-    given["trust"] = getattr(options, "trust", False)
+    given |= {name: getattr(options, name, False) for name in ("trust", "retry_failed")}
     view = choose_view(sys.stderr, quiet=options.quiet, plain=options.plain)
     return supervise(Order(run=str(run), view=view, **given, **further))
 

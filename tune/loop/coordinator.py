@@ -33,7 +33,7 @@ from results.log.records import (
 )
 from tune.errors import StudyError
 from tune.loop.decisions import epoch_events, trial_ended, why_stopped
-from tune.loop.faults import BENCH_AFTER, Faults, nodes_for
+from tune.loop.faults import BENCH_AFTER, Exceptions, Faults, nodes_for
 from tune.loop.limits import MOST_OUTSIDE
 from tune.loop.next_work import next_attempt
 from tune.loop.plan import Plan
@@ -68,6 +68,7 @@ class Coordinator:
         self._live: dict[TrialKey, Task] = {}
         self._deaths: Counter[TrialKey] = Counter()
         self._faults = Faults()
+        self._exceptions = Exceptions()
         for key in list(self.state.trials):
             self._recover(key)
 
@@ -285,11 +286,16 @@ class Coordinator:
         self, key: TrialKey, task: Task, reason: str, *, cause: Cause | None = None, traceback: str = ""
     ) -> None:
         self._end_attempt(task, reason, counts=True, cause=cause, traceback=traceback)
-        self._settle_failures(key)
+        other = self._exceptions.other_trial(reason, task.trial) if cause is None else None
+        if other is None:
+            self._settle_failures(key)
+        else:
+            why = f"{reason}; not tried again, as trial {other} failed there with the same exception"
+            self._end_trial(key, Status.FAILED, why)
 
     def _settle_failures(self, key: TrialKey) -> None:
         """End a trial that has used up its retries."""
-        counted = [a.why for _, a in sorted(self.state.trials[key].attempts_ended.items()) if a.counts]
+        counted = self.state.trials[key].failures
         if len(counted) > self._plan.max_retries:
             self._end_trial(key, Status.FAILED, counted[-1])
 

@@ -1,7 +1,8 @@
-"""What is a machine's own fault and no configuration's: where a trial goes next, and which node gets none any more."""
+"""Faults that are no configuration's: a machine's own, and of code that raises the same in one trial after another."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from results.log.records import Cause, TrialKey
 from results.log.state import TrialState
 
 BENCH_AFTER = 3  # different trials in a row
+_PLACE = re.compile(r"(\w+): .*\(([^()\s]+:\d+)\)", re.DOTALL)  # as `tune.trainable` writes it
 
 
 class Faults:
@@ -26,6 +28,25 @@ class Faults:
         failed = self._failed[node_id]
         failed += [] if key in failed else [key]
         return len(failed) >= BENCH_AFTER
+
+
+class Exceptions:
+    """In which trials training raised what where, since this driver began: its code may have been mended before."""
+
+    def __init__(self) -> None:
+        self._met: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+
+    def other_trial(self, reason: str, trial: int) -> int | None:
+        """Take note of why an attempt failed; return another trial that met the same exception at the same place.
+
+        Both are read from the reason, `ValueError: … (module.py:12)`; one that names no place is like no other.
+        """
+        found = _PLACE.fullmatch(reason)
+        if found is None:
+            return None
+        met = self._met[found.groups()]
+        met += [] if trial in met else [trial]
+        return next((other for other in met if other != trial), None)
 
 
 def nodes_for(trial: TrialState, nodes: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from results.log.records import NetworkMeasured
 from results.log.state import RunState, TrialState
+from results.schema import Value
 from seti_model.config import Configuration
 from tune.study import Study
 from tune.trainable import Measure
@@ -19,9 +22,14 @@ class Limits:
 
     def shape(self, trial: TrialState) -> str:
         """Return the digest of what decides a trial's network; of a trainable of one's own that is the trial itself."""
-        if not self._study.is_network:
-            return f"trial {trial.started.trial}"
-        return Configuration.from_mapping(trial.started.configuration).shape
+        started = trial.started
+        return started.shape or self.shape_of(started.configuration) or f"trial {started.trial}"
+
+    def shape_of(self, configuration: Mapping[str, Value]) -> str | None:
+        """Return the digest of what decides the network of a configuration; None where nothing is limited or known."""
+        if not self._study.is_network or not self._limits.are_set:
+            return None
+        return Configuration.from_mapping(configuration).shape
 
     def measure(self, trial: TrialState) -> Measure:
         """Return what is to be measured before a trial begins: what is limited and not in the log."""

@@ -103,12 +103,14 @@ class SearchPlan(Plan):
         point = self._waiting.pop(0) if baseline is None and self._waiting else None
         given = baseline if point is None else point.parameters
         parameters = self.proposer.propose(number) if given is None else given
+        configuration = self._study.configuration(parameters)
         return TrialStarted(
             trial=number,
             parameters=parameters,
-            configuration=self._study.configuration(parameters),
+            configuration=configuration,
             seed=derive_seed(self._study.study.seed, number),
             is_baseline=baseline is not None,
             max_epochs=self._study.study.max_epochs,
             origin=None if point is None else point.origin,
+            shape=self._limits.shape_of(configuration),
         )

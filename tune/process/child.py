@@ -46,6 +46,7 @@ class Order:
     trust: bool = False  # whether code of another user may be run
     like: str | None = None  # another run, whose best configurations a new one begins with
     top: int | None = None  # how many of them
+    retry_failed: bool = False
 
     def again(self) -> str:
         """Return the command that continues."""
@@ -88,7 +89,10 @@ def _run(order: Order, signals: Signals) -> int:
     try:
         signals.check()
         like = None if order.like is None else Like(Path(order.like), order.top or TOP)
-        outcome = run_study(study, run, address=order.address, signals=signals, view=order.view, like=like)
+        again = order.retry_failed
+        outcome = run_study(
+            study, run, address=order.address, signals=signals, view=order.view, like=like, retry_failed=again
+        )
     except Interrupted as interrupted:
         print("Interrupted before the search began. Start the same command again to continue.")
         return exit_code(interrupted.name)

@@ -8,7 +8,7 @@ import functools
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from results.commands import command
 from results.files import remove_inside, write_atomically
 from results.findings import Findings
 from results.log.recorder import Recorder
-from results.log.records import KnownTrial, StudyEnded, StudyResumed
+from results.log.records import KnownTrial, StudyEnded, StudyResumed, TrialReopened
 from results.log.state import RunState
 from results.objective import AT_FALSE_ALARM, Objective
 from results.receipt import write_receipts
@@ -40,7 +40,7 @@ from tune.process.upkeep import Upkeep
 from tune.provenance import provenance
 from tune.ray_adapter import cluster as clusters
 from tune.ray_adapter.autoscale import room_asked_for
-from tune.resume import check_continuation, check_digest, opening_events
+from tune.resume import check_continuation, check_digest, opening_events, retries
 from tune.start import kept_start
 from tune.storage.scratch import sweep
 from tune.storage.segments import keep, stored_log
@@ -76,6 +76,7 @@ def run_study(
     signals: Signals | None = None,
     view: str = PLAIN,
     like: Like | None = None,
+    retry_failed: bool = False,
 ) -> Outcome:
     """Run a study in the folder `run`, or continue the one that is there; a finished one is left as it is.
 
@@ -86,6 +87,7 @@ def run_study(
         signals: Who is told of SIGINT and SIGTERM; None where the caller handles them otherwise.
         view: How it is shown, one of `tune.view.terminal.VIEWS`.
         like: Another run, whose best configurations a new one begins with.
+        retry_failed: Whether trials that failed are opened again.
 
     Raises:
         StudyError: The folder holds another study, the trainable or the cluster cannot be reached, no space is left.
@@ -100,7 +102,8 @@ def run_study(
     signals = signals or Signals()
     say = functools.partial(print, file=sys.stderr, flush=True)
     with stored_log(study.storage.uri, say=say, check=signals.check) as log, Recorder(run.absolute(), log) as recorder:
-        return Driver(study, recorder, address=address, signals=signals, view=view, like=like).drive()
+        driver = Driver(study, recorder, address=address, signals=signals, view=view, like=like)
+        return driver.drive(retry_failed=retry_failed)
 
 
 class Driver:
@@ -136,10 +139,10 @@ class Driver:
             self._progress.say(f"warning: {doubt}")
         recorder.listen(self._progress.update)
 
-    def drive(self) -> Outcome:
+    def drive(self, *, retry_failed: bool = False) -> Outcome:
         """Search, if anything is left to search, then evaluate and report; record how it ended."""
         try:
-            found = self._search_and_conclude()
+            found = self._search_and_conclude(retry_failed=retry_failed)
         except Interrupted as interrupted:
             if self.state.started is None:
                 raise
@@ -150,10 +153,13 @@ class Driver:
             raise
         return Outcome(self.state, found=found)
 
-    def _search_and_conclude(self) -> Findings:
+    def _search_and_conclude(self, *, retry_failed: bool) -> Findings:
         study, run, state = self.study, self.run, self.state
-        if state.started is None or has_work(study, state) or reopenings(study, run, state):
-            self._search()
+        failed = retries(state) if retry_failed else []
+        if retry_failed:
+            self._progress.say(f"trials that failed and are tried again: {len(failed)}")
+        if failed or state.started is None or has_work(study, state) or reopenings(study, run, state):
+            self._search(failed)
         else:
             self._simulate_again()
             if check_continuation(study, state, run) is not None:
@@ -189,7 +195,7 @@ class Driver:
         write_receipts(self.run, self.state)
         write_tables(self.run, self.state)
 
-    def _search(self) -> None:
+    def _search(self, failed: Sequence[TrialReopened]) -> None:
         """Prepare, connect to Ray, and search until nothing is left to do."""
         study, run, signals = self.study, self.run, self._signals
         check_data_is_there(study, run, self.state)
@@ -210,7 +216,7 @@ class Driver:
             images = None if data is None else len(data.validation.labels)
             data_seen = digest, images
             opening = opening_events(study, self.state, run, data=data_seen, provenance=come_from, known=known)
-            self.recorder.write(*opening, durable=True)
+            self.recorder.write(*opening, *failed, durable=True)
             self.recorder.write(*reopenings(study, run, self.state), durable=True)
             keeps, uri = not study.is_network, study.storage.uri
             with Upkeep(self.recorder, keeps_training_state=keeps, storage=uri), self._progress:
