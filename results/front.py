@@ -1,4 +1,4 @@
-"""What an objective costs: the size of each network or how long it takes, and the trials that no other beats in both."""
+"""What an objective costs: the size or time of each network, and the trials that no other beats in both."""
 
 from __future__ import annotations
 
