@@ -65,12 +65,12 @@ def parameter_importance(state: RunState) -> Importance:
     import optuna  # which takes its time; most reports are of runs with fewer trials
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    from tune.loop.proposer import frozen_trial
+    from tune.loop.proposer import direction, frozen_trial
 
     completed = completed_trials(state)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = Space.from_mapping(state.space)
-    study = optuna.create_study(direction="maximize")
+    study = optuna.create_study(direction=direction(state.study.objective))
     study.add_trials([frozen_trial(trial, space) for trial in state.search_trials() if trial.ended is not None])
     with warnings.catch_warnings():
         # Too few trials of one range, or all equally good: it then says of such parameters that they do not matter.

@@ -231,6 +231,10 @@ def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
         )
     if study.start:
         lines.insert(1, f"{_start_points(len(study.start))} before the sampler proposes any")
+    if not study.objective.is_accuracy:
+        lines.insert(1, f"ranked by {study.objective.words}")
+    if s.core_hours is not None:
+        lines.append(f"no epoch of the search begins after {s.core_hours:g} core-hours")
     if plan.prepare_ms:
         how_often = "in every trial" if plan.simulated else "once for each choice"
         lines.append(f"preparing an image takes {plan.prepare_ms:.2g} ms of one core, {how_often}")

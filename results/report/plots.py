@@ -89,19 +89,28 @@ def learning_curves(state: RunState) -> Plot:
 
 def best_so_far(steps: Sequence[Step], by: str, objective: str) -> Plot:
     """Return the best value against what had been spent; `by` is a number of `Step`: epochs or hours."""
-    unit, scale = ("minutes", 60.0) if by == "hours" and steps[-1].hours < _SHORT_H else (by, 1)
-    trace = {
-        "type": "scatter", "mode": "lines+markers",
-        "line": {"shape": "hv", "color": STYLE[Status.COMPLETED][0], "width": 2},
-        "x": [getattr(step, by) * scale for step in steps],
-        "y": [step.value for step in steps],
-        "customdata": [step.trial for step in steps],
-        "hovertemplate": "trial %{customdata}<br>%{y:.4f} after %{x:.4g} " + unit + "<extra></extra>",
-        "name": "best so far",
-    }  # fmt: skip
-    return [trace], _axes(
+    return bests_so_far({"best so far": steps}, by, objective)
+
+
+def bests_so_far(runs: Mapping[str, Sequence[Step]], by: str, objective: str) -> Plot:
+    """Return the same of several runs by their names, each with a colour of its own."""
+    longest = max(steps[-1].hours for steps in runs.values())
+    unit, scale = ("minutes", 60.0) if by == "hours" and longest < _SHORT_H else (by, 1)
+    traces = [
+        {
+            "type": "scatter", "mode": "lines+markers",
+            "line": {"shape": "hv", "width": 2} | ({"color": STYLE[Status.COMPLETED][0]} if len(runs) == 1 else {}),
+            "x": [getattr(step, by) * scale for step in steps],
+            "y": [step.value for step in steps],
+            "customdata": [step.trial for step in steps],
+            "hovertemplate": "trial %{customdata}<br>%{y:.4f} after %{x:.4g} " + unit + f"<extra>{text(name)}</extra>",
+            "name": text(name),
+        }
+        for name, steps in runs.items()
+    ]  # fmt: skip
+    return traces, _axes(
         "epochs of all trials" if by == "epochs" else f"{unit} of the driver", f"best validation {objective}"
-    ) | {"showlegend": False, "height": 320}
+    ) | {"showlegend": len(runs) > 1, "height": 320}
 
 
 def parallel_coordinates(state: RunState, parameters: Sequence[str]) -> Plot:

@@ -23,8 +23,12 @@ _MEANING = ("type", "when")
 
 @dataclass(frozen=True)
 class Comparison:
-    """The ranked trials of all runs; `parameters` are those searched in any of them, `warnings` one line each."""
+    """The ranked trials of all runs; `parameters` are those searched in any of them, `warnings` one line each.
 
+    `runs` are their names in the order of the folders.
+    """
+
+    runs: tuple[str, ...]
     table: Table
     parameters: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -64,7 +68,7 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
         for rank, (run, state, trial) in enumerate(trials, start=1)
     )
     table = Table(_BEFORE | {column(name): kind for name, kind in types.items()}, rows)
-    return Comparison(table, tuple(types), tuple(_warnings(runs)))
+    return Comparison(tuple(runs), table, tuple(types), tuple(_warnings(runs)))
 
 
 def comparison_text(comparison: Comparison, table: Table | None = None) -> str:

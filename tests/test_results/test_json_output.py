@@ -84,7 +84,7 @@ def test_a_value_that_is_not_finite_is_null() -> None:
 def _comparison(table: Table) -> Any:
     from results.tables.compare import Comparison
 
-    return Comparison(table, (), ())
+    return Comparison(("a",), table, (), ())
 
 
 def test_the_status_says_what_the_text_says(run: Path) -> None:

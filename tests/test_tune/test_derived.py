@@ -10,6 +10,7 @@ from results.findings import MIN_COMPLETED, needs_importance, read_importance
 from results.log.records import Epoch, Event, Status, StudyStarted, TrialEnded, TrialStarted
 from results.log.state import RunState
 from results.run_folder import IMPORTANCE
+from results.schema import read
 from results.study import Provenance, StudyRecord
 from search_spaces.parameters import Categorical, Float
 from search_spaces.space import Space
@@ -22,21 +23,24 @@ SPACE = Space("two", "Two numbers and a word.", (
 ))  # fmt: skip
 
 
-def run_of(completed: int, *, objective: str = "matters", stopped: int = 0) -> RunState:
+def run_of(completed: int, *, objective: str = "matters", stopped: int = 0, ranked_by: str = "accuracy") -> RunState:
     rng = np.random.default_rng(3)
     events: list[Event] = [
         StudyStarted(
-            study=StudyRecord(), space=SPACE.to_mapping(), space_fingerprint=SPACE.fingerprint,
-            data_digest=None, provenance=Provenance(),
+            study=read({"study": {"objective": ranked_by}}, StudyRecord),
+            space=SPACE.to_mapping(),
+            space_fingerprint=SPACE.fingerprint,
+            data_digest=None,
+            provenance=Provenance(),
         )
-    ]  # fmt: skip
+    ]
     for n in range(completed + stopped):
         point = {"matters": float(rng.uniform()), "idle": float(rng.uniform()), "word": str(rng.choice(["a", "b"]))}
         value = float(point[objective]) if objective else 0.5
         status = Status.COMPLETED if n < completed else "stopped"
         events += [
             TrialStarted(trial=n, parameters=point, configuration=point, seed=n, max_epochs=1),
-            Epoch(trial=n, attempt=0, epoch=1, validation_accuracy=value),
+            Epoch(trial=n, attempt=0, epoch=1, validation_accuracy=value, objective=value**2),
             TrialEnded(trial=n, status=status, reason="", epochs=1),
         ]
     return RunState(events)
@@ -48,6 +52,12 @@ def test_the_parameter_that_makes_the_objective_has_nearly_all_the_importance() 
     assert found.shares["matters"] > 0.8
     assert sum(found.shares.values()) == pytest.approx(1.0)
     assert found.completed == 100
+
+
+def test_of_a_loss_the_trials_with_the_lowest_are_the_best() -> None:
+    lowest, highest = (parameter_importance(run_of(200, ranked_by=name)).shares for name in ("loss", "auc"))
+    assert lowest["matters"] > 0.8
+    assert lowest != highest
 
 
 def test_the_same_trials_give_the_same_importance() -> None:

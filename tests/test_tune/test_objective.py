@@ -85,6 +85,14 @@ def test_a_search_finds_what_its_objective_asks_for(
             assert f"is {'above' if name == 'loss' else 'below'} " in (trial.ended.reason if trial.ended else "")
 
 
+def test_a_dry_run_says_what_is_asked_for(quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    path = quick_study(objective="macro_f1")
+    path.write_text(path.read_text().replace("[study]\n", "[study]\ncore_hours = 2.5\n"))
+    done = search(path, tmp_path / "run", "--dry-run")
+    assert "\nranked by macro F1\n" in done.stdout
+    assert "\nno epoch of the search begins after 2.5 core-hours\n" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["loss", "auc"])
 def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
     name: str, quick_study: Callable[..., Path], tmp_path: Path

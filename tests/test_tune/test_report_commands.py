@@ -1,5 +1,6 @@
 """The command `seti-tune report`: once, elsewhere, and while a study runs."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +40,17 @@ def test_it_can_be_written_elsewhere(run: Path, tmp_path: Path) -> None:
     assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
     assert (tmp_path / "page.html").stat().st_size > 4_000_000
     assert not (run / "report.html").exists()
+
+
+def test_several_runs_are_one_page(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
+    assert main(["report", str(run), str(other), "--out", str(tmp_path / "both.html")]) == 0
+    assert "Ranked together" in (tmp_path / "both.html").read_text()
+    capsys.readouterr()
+    assert main(["report", str(run), str(other)]) == 2
+    assert capsys.readouterr().err == (
+        "seti-tune: report: several runs are written once to a page of their own; give --out FILE, no --watch\n"
+    )
 
 
 def test_mistakes_are_one_line(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

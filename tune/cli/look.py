@@ -63,6 +63,7 @@ examples:
   seti-tune report runs/quickstart                        RUN/report.html
   seti-tune report runs/quickstart --watch                again while the study runs
   seti-tune report copy/of/run --out report.html
+  seti-tune report runs/a runs/b --out both.html          several runs on one page
 """
 EXPORT_EPILOG = """examples:
   seti-tune export runs/quickstart --tensorboard     also while the search runs; again for what came since
@@ -124,8 +125,13 @@ def add_report(report: argparse.ArgumentParser) -> None:
     """Give `report` its arguments."""
     report.epilog = REPORT_EPILOG
     report.set_defaults(run=_report)
-    report.add_argument("folder", metavar="RUN", type=Path, help="the run folder, or a copy of it")
-    report.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: RUN/report.html)")
+    report.add_argument("folders", metavar="RUN", type=Path, nargs="+", help="a run folder, or a copy of one")
+    report.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="where to write it (default: RUN/report.html; needed with several runs)",
+    )
     report.add_argument("--watch", action="store_true", help="write it again whenever the run has grown, until it ends")
     report.add_argument(
         "--every", type=_seconds, default=10.0, metavar="SECONDS", help="how often --watch looks (default: 10)"
@@ -216,18 +222,34 @@ def _report(options: argparse.Namespace) -> int:
 
     if options.out is not None:
         check_output(options.out)
-    log: Path = options.folder / LOG_NAME
+    if len(options.folders) > 1:
+        return _report_of_several(options)
+    folder: Path = options.folders[0]
+    log = folder / LOG_NAME
     written: tuple[int, bool] | None = None
     while True:
         # Asked first: what comes between this and the report is in the report.
-        running, size = is_being_written(options.folder), log.stat().st_size if log.exists() else 0
+        running, size = is_being_written(folder), log.stat().st_size if log.exists() else 0
         if (size, running) != written:
-            path = write_html_report(read_findings(options.folder), options.out)
+            path = write_html_report(read_findings(folder), options.out)
             print(f"written: {path}", file=sys.stderr)
             written = (size, running)
         if not (options.watch and running):
             return 0
         time.sleep(options.every)
+
+
+def _report_of_several(options: argparse.Namespace) -> int:
+    from results.report.html import to_html
+    from results.report.several import read_several, report_of_several
+
+    if options.out is None or options.watch:
+        raise StudyError("report: several runs are written once to a page of their own; give --out FILE, no --watch")
+    runs, comparison = read_several(options.folders)
+    is_running = any(found.is_running for found in runs.values())
+    write_atomically(options.out, to_html(report_of_several(runs, comparison), is_running=is_running))
+    print(f"written: {options.out}", file=sys.stderr)
+    return 0
 
 
 def _export(options: argparse.Namespace) -> int:

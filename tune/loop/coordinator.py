@@ -306,7 +306,8 @@ class Coordinator:
             self._end_attempt(task, status)
         self._write(trial_ended(trial, status, reason), durable=True)
         self._plan.note_ended(trial)
-        self._require_inside(status)
+        if status == Status.OUTSIDE:
+            self._require_inside()
         failures = self.state.failures
         if len(failures) >= self._plan.max_consecutive_failures:
             run, first = self._recorder.run, failures[0]
@@ -315,11 +316,11 @@ class Coordinator:
                 f"correct the cause and continue with `{command('resume', run)}`"
             )
 
-    def _require_inside(self, status: Status) -> None:
-        """Refuse to go on where hardly any configuration is within the limits."""
+    def _require_inside(self) -> None:
+        """Refuse to go on where hardly any configuration is within the limits; the last one was not."""
         others = (n for n, trial in enumerate(reversed(self.state.search_trials())) if trial.status != Status.OUTSIDE)
         row = next(others, self.state.n_search)
-        if status == Status.OUTSIDE and row and row % MOST_OUTSIDE == 0:
+        if row % MOST_OUTSIDE == 0:
             raise HopelessStudyError(
                 f"{self._recorder.run}: {row} configurations in a row are outside of [limits]; raise the limits in the "
                 "study file and start `seti-tune search` with it again, or narrow its space in a run of its own"
