@@ -35,6 +35,7 @@ from tune.resume import opening_events
 from tune.study import Study, load_study
 from tune.trainable import train_network
 
+PRESET = "wide"  # with signals that are hard to see
 COUNTS = {"train": 4000, "validation": 3200, "test": 3200}
 RARE = 0.125  # of the images of each class of signals so many are kept
 OBJECTIVES = ("balanced_accuracy", "recall_at_false_alarm")
@@ -91,14 +92,16 @@ def rare_signals(folder: Path, seed: int) -> Path:
     path, even = folder / "rare", folder / "even"
     if path.exists():
         return path
-    simulate_dataset(even, "course", COUNTS, seed)
+    simulate_dataset(even, PRESET, {"train": sum(COUNTS.values())}, seed)
     dataset = Dataset.open(even)
-    noise, splits, rng = dataset.class_names.index("noise"), {}, np.random.default_rng(seed)
-    for name in dataset.splits:
-        split = dataset.unlocked().split(name)
-        labels = np.asarray(split.labels)
-        kept = np.flatnonzero((labels == noise) | (rng.random(labels.size) < RARE))
-        splits[name] = SplitData(np.asarray(split.images)[kept], labels[kept])
+    of_all = dataset.split("train")
+    labels, rng = np.asarray(of_all.labels), np.random.default_rng(seed)
+    is_kept = (labels == dataset.class_names.index("noise")) | (rng.random(labels.size) < RARE)
+    order, splits, first = rng.permutation(labels.size), {}, 0
+    for name, count in COUNTS.items():
+        rows = np.sort(order[first : first + count])
+        rows, first = rows[is_kept[rows]], first + count
+        splits[name] = SplitData(np.asarray(of_all.images)[rows], labels[rows])
     write_dataset(path, splits, dataset.class_names, origin={})
     return path
 

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from results.finals import is_delivered
 from results.log.models import recorded_models
 from results.log.state import load_run
 from results.run_folder import MODEL
@@ -41,6 +40,8 @@ def load_delivered(run: Path, threads: int | None) -> ExportedModel:
         ModelError: It was changed or cannot be read.
         ProcessError: TensorFlow runs here with other settings.
     """
+    from results.finals import is_delivered  # needs pandas, which `--help` must not wait for
+
     state = load_run(run)
     decision = state.decisions[-1] if state.decisions else None
     if decision is None or not is_delivered(run, state, decision):

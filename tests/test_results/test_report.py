@@ -154,7 +154,7 @@ def test_the_model_card_says_what_a_stranger_must_know(events: list[Event], tmp_
         "Classifies radio spectrograms into 2 classes: on, off.",
         "pixel values 0..255",
         "Accuracy 0.800 (",
-        "this configuration reached 0.9000 in the search and 0.7500 in the mean of 2 retrainings",
+        "this configuration reached accuracy 0.9000 in the search and 0.7500 in the mean of 2 retrainings",
         "The test split has been used once.",
         "Data set `data/hand`.",
         "d" * 64,

@@ -27,10 +27,10 @@ from results.log.records import (
     TrialEnded,
     TrialStarted,
 )
-from results.log.state import fold
+from results.log.state import RunState, fold
 from results.run_folder import LOG_NAME
 from results.study import Provenance, StudyRecord, StudySection
-from results.tables.status import duration, run_status, status_text
+from results.tables.status import duration, outlook, run_status, status_text
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -74,7 +74,7 @@ def test_an_interrupted_run_says_what_was_reached_and_how_to_continue(hand: Any,
         "trials         4 of 6: 2 completed, 1 stopped, 1 open",
         "best           trial 1: 0.8000 (95 % 0.711..0.867) at epoch 3; minus baseline +0.2000 "
         "(95 % +0.118..+0.280), optimistic: chosen on the same images",
-        "baseline       trial 0: 0.6000 (95 % 0.502..0.691) at epoch 2",
+        "baseline       trial 0: 0.6000 (95 % 0.502..0.691) at epoch 2: the course's network and values",
         "epochs         8 done; ended trials took 7, stopping them early saved 2 (22%)",
         "time           30 s of driver time",
         "open           trial 3, epoch 1/3, last 0.5500, continues with the run",
@@ -286,3 +286,13 @@ def test_a_run_whose_driver_was_killed_is_not_taken_for_running(tmp_path: Path) 
         os.kill(writer.pid, 9)
         writer.wait()
     assert "without a recorded reason" in status_text(run_status(tmp_path))
+
+
+def test_after_ten_trials_without_a_better_one_it_is_said_what_ten_more_would_cost(hand: Any) -> None:
+    def state(trials: int) -> RunState:
+        events = [hand.study(trials=40), *hand.trial(0, [0.5, 0.6]), *hand.trial(1, [0.7, 0.8])]
+        events += [e for number in range(2, trials) for e in hand.trial(number, [0.6, 0.7])]
+        return RunState(dataclasses.replace(e, seconds=180.0) if isinstance(e, Epoch) else e for e in events)
+
+    assert outlook(state(11)) == ""
+    assert outlook(state(12)) == "no better trial in the last 10; the next ten would cost about 1 core-hours"
