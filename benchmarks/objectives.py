@@ -92,7 +92,7 @@ def rare_signals(folder: Path, seed: int) -> Path:
     path, even = folder / "rare", folder / "even"
     if path.exists():
         return path
-    simulate_dataset(even, PRESET, {"train": sum(COUNTS.values())}, seed)
+    simulate_dataset(even, PRESET, {"train": sum(COUNTS.values()), "validation": 4}, seed)
     dataset = Dataset.open(even)
     of_all = dataset.split("train")
     labels, rng = np.asarray(of_all.labels), np.random.default_rng(seed)

@@ -86,7 +86,8 @@ class Standing:
         mean = objective_over_retrainings(self.objectives).mean
         if math.isnan(mean.low) or not all(0 <= objective <= 1 for objective in self.objectives):
             return mean
-        return replace(mean, low=max(0.0, mean.low), high=min(1.0, mean.high))
+        highest = math.inf if self.ranked_by.is_minimised else 1.0
+        return replace(mean, low=max(0.0, mean.low), high=min(highest, mean.high))
 
     @property
     def optimism(self) -> float:

@@ -171,7 +171,8 @@ def search_overview(state: RunState, path: Path, *, title: str = "") -> None:
     _epoch_axis(axes, [epoch for curve in curves for epoch in curve.epochs] + rungs)
     values = [value for curve in curves for _, value in _values(curve) if math.isfinite(value)]
     if values:
-        axes.set_ylim(max(0.0, min(values) - 0.05), min(1.0, max(values) + 0.05))
+        highest = math.inf if state.study.objective.is_minimised else 1.0
+        axes.set_ylim(max(0.0, min(values) - 0.05), min(highest, max(values) + 0.05))
     axes.set_ylabel(f"validation {state.study.objective.words}")
     _search_legend(axes, curves, best)
     save_figure(figure, path, title)

@@ -81,7 +81,7 @@ def of_finals(found: Findings) -> list[str]:
         f"Winner of the finals: {_named(winner)}, mean validation {winner.ranked_by.words} {winner.mean:.4f} "
         f"over {_retrainings(len(winner.objectives))}; {winner.searched:.4f} in the search."
     ]
-    first = max(found.standings, key=lambda s: -math.inf if math.isnan(s.searched) else s.searched)
+    first = max(found.standings, key=lambda s: -math.inf if math.isnan(s.searched) else s.ranked_by.merit(s.searched))
     if first.objectives:
         lines.append(
             f"Optimism of the search: its best, trial {first.trial}, had {first.searched:.4f} there and "
@@ -132,7 +132,7 @@ def caveats(found: Findings) -> list[str]:
             "`seti-tune finals RUN` decides again, which is one more use of the test split."
         )
     if found.tested and found.winner == found.baseline:
-        lines.append("The baseline won the finals: no other finalist has a higher mean.")
+        lines.append("The baseline won the finals: no other finalist has a better mean.")
     lines += [
         f"Trial {s.trial}: {len(s.lost)} of {_retrainings(decision.seeds)} did not complete ({'; '.join(s.lost)})."
         for s in found.standings
@@ -206,7 +206,7 @@ def _is_better(found: Findings) -> tuple[str, list[str]]:
         next_step = [] if found.state.ended is None else ["`seti-tune finals RUN` tests it."]
         return "Not tested", [*_on_validation(found), *next_step]
     if winner.is_baseline:
-        return "No", ["It is the baseline: no other finalist has a higher mean."]
+        return "No", ["It is the baseline: no other finalist has a better mean."]
     if baseline is None:
         return "Not tested", ["The baseline is not among the finalists."]
     gain = winner.mean - baseline.mean

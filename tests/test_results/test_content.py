@@ -76,7 +76,7 @@ def test_a_training_of_one_given_configuration_is_compared_with_nothing(hand: An
     ("winner", "others", "better"),
     [
         (1, (0,), "Not tested: Mean validation accuracy minus the baseline's: +0.1000, without test images."),
-        (0, (1,), "No: It is the baseline: no other finalist has a higher mean."),
+        (0, (1,), "No: It is the baseline: no other finalist has a better mean."),
         (1, (), "Not tested: The baseline is not among the finalists."),
     ],
 )

@@ -184,7 +184,7 @@ def test_a_baseline_that_wins_has_nothing_to_be_compared_with(hand: Any, tmp_pat
     assert findings(tmp_path, state).models_differ is None
     text = said(tmp_path, state)
     assert "Winner of the finals: trial 0 (the baseline), mean validation accuracy 0.5000 over one retraining" in text
-    assert "The baseline won the finals: no other finalist has a higher mean." in text
+    assert "The baseline won the finals: no other finalist has a better mean." in text
 
 
 def test_a_stale_decision_is_said_on_the_card_too(hand: Any, events: list[Event], tmp_path: Path) -> None:

@@ -167,12 +167,14 @@ def test_a_loss_is_taken_from_its_own_field_and_one_that_is_not_finite_diverges(
 
 def test_a_search_for_the_lowest_loss_from_start_to_pages(quick_study: Callable[..., Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    done = search(quick_study(trials=12, objective="loss", short_finals=True), run)
+    done = search(quick_study(trials=12, objective="loss", extra="[finals]\nseeds = 1\n"), run)
     assert done.returncode == 0, done.stderr
     state = load_run(run)
     assert state.ranked(1)[0].parameters["x"] == pytest.approx(0.7, abs=0.2)
     assert f"cross-entropy {state.ranked(1)[0].value:.4f}" in done.stdout
     assert "objective: cross-entropy, the lowest first" in done.stdout
+    best = min(Findings.read(run).standings, key=lambda one: one.searched)
+    assert f"Optimism of the search: its best, trial {best.trial}, had {best.searched:.4f} there" in done.stdout
     table = leaderboard_table(state)
     assert json.loads(leaderboard_json(run, state, table, in_all=12))["ranked_by"] == "loss"
     page = to_markdown(report(Findings.read(run)))
@@ -181,6 +183,17 @@ def test_a_search_for_the_lowest_loss_from_start_to_pages(quick_study: Callable[
     receipt = json.loads((run / "receipts" / "0001.json").read_text())
     assert receipt["ranked_by"]["name"] == "loss"
     assert receipt["objective"] == pytest.approx(state.trials[1, None].value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_searches_for_each_objective(name: str, quick_study: Callable[..., Path], tmp_path: Path) -> None:
+    done = search(quick_study(trials=25, objective=name, short_finals=True), tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    state = load_run(tmp_path / "run")
+    decision = state.decisions[-1]
+    found = state.trials[decision.winner, None].parameters["x"]
+    assert found == pytest.approx(0.3 if name == "accuracy" else 0.7, abs=0.2)
 
 
 # Real networks -----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import time
 from collections import Counter
@@ -318,8 +319,8 @@ class Coordinator:
 
     def _require_inside(self) -> None:
         """Refuse to go on where hardly any configuration is within the limits; the last one was not."""
-        others = (n for n, trial in enumerate(reversed(self.state.search_trials())) if trial.status != Status.OUTSIDE)
-        row = next(others, self.state.n_search)
+        ended = (trial for trial in reversed(self.state.search_trials()) if trial.ended is not None)
+        row = sum(1 for _ in itertools.takewhile(lambda trial: trial.status == Status.OUTSIDE, ended))
         if row % MOST_OUTSIDE == 0:
             raise HopelessStudyError(
                 f"{self._recorder.run}: {row} configurations in a row are outside of [limits]; raise the limits in the "
