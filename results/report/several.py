@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from results.report import parts, plots
 from results.report.sentences import answers, how_it_ended
 from results.stats.intervals import Estimate
 from results.tables.compare import Comparison, compare_runs
-from results.tables.leaderboard import column, interval_text
+from results.tables.leaderboard import column
 from results.tables.table import cell_text, short_name
 
 _MOST_ROWS = 50
@@ -55,8 +56,8 @@ def _table(runs: Mapping[str, Findings]) -> parts.Table:
 def _row(found: Findings) -> list[parts.Cell]:
     state, winner, models = found.state, found.winner, found.models_differ
     spent = sum(len(trial.epochs) for trial in state.trials.values())
-    best = found.ranked[0].value if found.ranked else float("nan")
-    nothing = Estimate(float("nan"), float("nan"), float("nan"))
+    best = found.ranked[0].value if found.ranked else math.nan
+    nothing = Estimate(math.nan, math.nan, math.nan)
     verdict = next((one.answer for one in answers(found) if one.question.startswith("Is it better")), "")
     return [
         state.study.objective.words,
@@ -87,12 +88,12 @@ def _curves(runs: Mapping[str, Findings]) -> list[parts.Part]:
 
 
 def _ranked(comparison: Comparison) -> parts.Table:
-    heads = ["rank", "run", "trial", "objective", "95 % interval", *map(short_name, comparison.parameters)]
+    heads = ["rank", "run", "trial", "objective", *map(short_name, comparison.parameters)]
     rows: list[list[parts.Cell]] = []
     for row in comparison.table.rows[:_MOST_ROWS]:
-        interval = interval_text(row["objective_low"], row["objective_high"])
+        limits = (row[name] for name in ("objective", "objective_low", "objective_high"))
+        number = parts.Number(Estimate(*(math.nan if limit is None else float(limit) for limit in limits)), ".4f")
         values = [cell_text(row[column(name)]) for name in comparison.parameters]
-        number = parts.Number(float(row["objective"] or 0), ".4f")
-        rows.append([str(row["rank"]), str(row["run"]), str(row["trial"]), number, interval, *values])
+        rows.append([str(row["rank"]), str(row["run"]), str(row["trial"]), number, *values])
     left = len(comparison.table.rows) - len(rows)
     return parts.Table(f"Ranked together{f'; {left} more in `seti-tune compare`' if left > 0 else ''}", heads, rows)

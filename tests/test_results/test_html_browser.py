@@ -11,7 +11,8 @@ from whole_run import EVIL, write_whole_run
 
 from results.findings import Findings
 from results.log.recorder import EventLog
-from results.report.html import write_html_report
+from results.report.html import to_html, write_html_report
+from results.report.several import read_several, report_of_several
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -85,6 +86,18 @@ def test_it_draws_every_figure_without_a_word_on_the_console(opened: Any) -> Non
     for name, paths, drawn, place in marks:
         assert paths > 0, f"{name} is empty"
         assert drawn == pytest.approx(place, abs=2), f"{name} does not fit its place"
+
+
+def test_a_page_of_several_runs_draws_the_curves_of_all(browser: Any, hand: Any, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        with EventLog(folder) as log:
+            log.append(hand.study(), *hand.trial(0, [0.5, 0.6]), *hand.trial(1, [0.7, 0.8]))
+    page = tmp_path / "both.html"
+    page.write_text(to_html(report_of_several(*read_several(folders)), is_running=False))
+    show(browser, page)
+    assert len(browser.find_elements("css selector", ".js-plotly-plot .scatterlayer .trace")) == 4, "two runs, twice"
+    assert not browser.get_log("browser")
 
 
 def test_a_heading_sorts_by_mouse_and_by_keyboard_and_says_so(opened: Any) -> None:

@@ -38,9 +38,9 @@ def test_each_run_has_a_row_and_all_trials_are_ranked_together(runs: list[Path])
     assert ["a", "accuracy", "2", "4", "0.8000"] in cells
     assert ["b", "accuracy", "1", "2", "0.6500"] in cells
     assert [row[:4] for row in cells if row[0] in ("1", "2", "3")] == [
-        ["1", "a", "1", "0.8000"],
-        ["2", "b", "0", "0.6500"],
-        ["3", "a", "0", "0.6000"],
+        ["1", "a", "1", "0.8000 (0.7112..0.8666)"],
+        ["2", "b", "0", "0.6500 (0.5525..0.7364)"],
+        ["3", "a", "0", "0.6000 (0.5020..0.6906)"],
     ]
 
 

@@ -1,8 +1,8 @@
 "use strict";
-// The leaderboard: sorted by its headings, filtered by words and conditions.
+// The leaderboard, on a page that has one: sorted by its headings, filtered by words and conditions.
 const board = document.getElementById("board");
-const heads = [...board.tHead.rows[0].cells];
-const rows = [...board.tBodies[0].rows];
+const heads = board ? [...board.tHead.rows[0].cells] : [];
+const rows = board ? [...board.tBodies[0].rows] : [];
 const input = document.getElementById("filter");
 const chosen = document.getElementById("status");
 const OPERATORS = {
@@ -55,9 +55,11 @@ function filter() {
 }
 
 heads.forEach((head, column) => head.firstChild.addEventListener("click", () => sortBy(column)));
-document.getElementById("filters").addEventListener("input", filter);
-document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
-filter();
+if (board) {
+  document.getElementById("filters").addEventListener("input", filter);
+  document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
+  filter();
+}
 
 // The figures: one after the other, so that the page can be used meanwhile.
 const figures = JSON.parse(document.getElementById("figures").textContent);
@@ -104,7 +106,7 @@ function mark(trial) {
   Plotly.addTraces(name, { x, y, line, mode: "lines+markers", name: `trial ${trial}` });
   document.getElementById(name).scrollIntoView({ block: "center" });
 }
-board.tBodies[0].addEventListener("click", (event) => {
+board?.tBodies[0].addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button) mark(Number(button.textContent));
 });
