@@ -119,7 +119,7 @@ def _require_same(folder: Path, files: Mapping[str, bytes]) -> None:
 
 def own_modules(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
     """Yield the files of the modules beside a study file that `names` begin with, and of those that they import."""
-    seen, waiting = set(), [name.partition(":")[0] for name in names]
+    seen, waiting = set(), [name.partition(":")[0] for name in names if is_folder(home)]
     while waiting:
         top = waiting.pop().partition(".")[0]
         if top in seen or not is_module_name(top):  # a path, for instance
@@ -130,6 +130,11 @@ def own_modules(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
             if file.is_file():
                 waiting += _imported(file)
                 yield file
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder; one whose name is too long is not."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises
 
 
 def is_module_name(name: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from results.schema import Value
 from results.study import NETWORK
 from tune.errors import StudyError
-from tune.study_files import is_module_name, own_modules
+from tune.study_files import is_folder, is_module_name, own_modules
 
 TRUST_HELP = "run code that the record names, also another user's that was changed"
 _SOURCE = ".py"
@@ -82,7 +82,7 @@ def _importable(home: Path, names: tuple[str, ...]) -> Iterator[Path]:
     sources = list(own_modules(home, names))
     tops = {name.partition(":")[0].partition(".")[0] for name in names}
     tops |= {file.relative_to(home).parts[0].removesuffix(_SOURCE) for file in sources}
-    for top in filter(is_module_name, tops):
+    for top in filter(is_module_name, tops if is_folder(home) else ()):
         places = [home / top, *home.glob(f"{top}.*"), *(home / "__pycache__").glob(f"{top}.*")]
         for place in places:
             files = place.rglob("*") if place.is_dir() else [place]
