@@ -35,7 +35,7 @@ from tune.resume import opening_events
 from tune.study import Study, load_study
 from tune.trainable import train_network
 
-PRESET = "wide"  # with signals that are hard to see
+PRESET = "challenge"  # with signals that are hard to see
 COUNTS = {"train": 4000, "validation": 3200, "test": 3200}
 RARE = 0.125  # of the images of each class of signals so many are kept
 OBJECTIVES = ("balanced_accuracy", "recall_at_false_alarm")
