@@ -37,7 +37,7 @@ class Objective:
     def words(self) -> str:
         """What a reader calls it."""
         if self.name == AT_FALSE_ALARM:
-            return f"recall at {self.false_alarm:g} false alarms"
+            return f"recall at a false-alarm rate of {self.false_alarm:g}"
         return _WORDS.get(self.name, self.name)
 
     @property
