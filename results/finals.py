@@ -85,7 +85,8 @@ class Standing:
             return Estimate(math.nan, math.nan, math.nan)
         mean = objective_over_retrainings(self.objectives).mean
         if math.isnan(mean.low) or not all(0 <= objective <= 1 for objective in self.objectives):
-            return mean
+            is_loss = self.ranked_by.is_minimised and not math.isnan(mean.low)
+            return replace(mean, low=max(0.0, mean.low)) if is_loss else mean
         highest = math.inf if self.ranked_by.is_minimised else 1.0
         return replace(mean, low=max(0.0, mean.low), high=min(highest, mean.high))
 
@@ -111,7 +112,7 @@ def finalists(state: RunState, wanted: int, most: int) -> list[TrialState]:
         return []
     last = ranked[min(wanted, len(ranked)) - 1].merit
     chosen = ranked[:wanted] + [t for t in ranked[wanted:most] if t.merit == last]
-    baseline = [t for t in state.baselines if t.status in (Status.COMPLETED, Status.DIVERGED)]
+    baseline = [t for t in state.baselines if t.status in (Status.COMPLETED, Status.DIVERGED, Status.STOPPED)]
     return chosen + [t for t in baseline if t not in chosen]
 
 
@@ -313,6 +314,11 @@ def detections(run: Path, test: Predictions) -> list[DetectionRow]:
         return []
     noise = test.class_names.index(NOISE)
     validation = read_predictions(run / VALIDATION_PREDICTIONS)
+    if validation.class_names != test.class_names:
+        raise RecordError(
+            f"{run / VALIDATION_PREDICTIONS}: other classes than those of the test images; delete it and continue the "
+            "run with `seti-tune resume RUN`, which predicts again"
+        )
     scores = signal_scores(validation.y_prob, noise)[validation.y_true == noise]
     rows = []
     for rate in FALSE_ALARM_RATES:

@@ -38,7 +38,14 @@ BASELINE = "#d9a014"
 _COLOURS = ("#3d8fd1", "#e0701a", "#1fa37c", "#c766a0", BASELINE)
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 _INK = "#8c8c8c"
-DRAWN_LAST = (Status.STOPPED, Status.DIVERGED, Status.FAILED, Status.RUNNING, Status.COMPLETED)  # the best on top
+DRAWN_LAST = (
+    Status.OUTSIDE,
+    Status.STOPPED,
+    Status.DIVERGED,
+    Status.FAILED,
+    Status.RUNNING,
+    Status.COMPLETED,
+)  # the best on top
 _BEST_SHARE, _MOST_BEST = 0.1, 20  # of the completed trials, in colour
 _MANY = 200  # trials, whose lines would cover each other
 _EVERY_EPOCH = 15  # a tick each up to so many

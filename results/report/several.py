@@ -74,10 +74,10 @@ def _row(found: Findings) -> list[parts.Cell]:
 
 def _curves(runs: Mapping[str, Findings]) -> list[parts.Part]:
     steps = {name: found.history.steps for name, found in runs.items() if found.history.steps}
-    objectives = {found.state.study.objective.words for found in runs.values()}
+    objectives = {found.state.study.objective for found in runs.values()}
     if not steps or len(objectives) > 1:  # values of two kinds have no common axis
         return []
-    words = objectives.pop()
+    words = objectives.pop().words
     figures = [
         parts.Figure(
             f"best-{by}", f"Best {words} of any trial so far, by {what}", partial(plots.bests_so_far, steps, by, words)

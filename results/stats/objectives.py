@@ -90,8 +90,7 @@ def drawn_difference(
 ) -> PairedDifference:
     """Return the objective of a minus that of b on the same `n` images, with a normal interval and its p value.
 
-    By simulation 92 to 97 % are covered (80 to 800 images, classes of 12 images and more). Networks whose draws do not
-    differ are not told apart.
+    By simulation 92 to 97 % are covered (80 to 800 images, classes of 12 images and more).
 
     Args:
         value_a: Objective of a.

@@ -106,6 +106,8 @@ def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
         _require_same(path, belongs_to, dataclasses.asdict(identity))
         probabilities = _read_verified(path, _PROBABILITIES, record)["probabilities"]
         history = tuple(EpochResult(**row) for row in record["history"])
+        if any(not isinstance(one.merit, float | int | None) for one in history):
+            raise TypeError("merit: a number is expected")
         return TrainingState(history, _best_network(path, record), probabilities, _read_verified(path, _STATE, record))
 
 

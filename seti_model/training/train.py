@@ -225,7 +225,7 @@ class _Training:
             model_parameters=self._session.parameters,
             merit=None if self._criterion is None else merit,
             validation_correct=self._correct(validation.probabilities) if is_best else None,
-            validation_probabilities=validation.probabilities if is_best else None,
+            validation_probabilities=validation.probabilities if is_best and self._criterion else None,
         )
         self._build_seconds = self._prepare_seconds = 0.0
         self._history.append(result)

@@ -343,3 +343,17 @@ def test_an_objective_that_is_none_is_refused(line: str, message: str, tmp_path:
     (tmp_path / "study.toml").write_text(f'[study]\nspace = "baseline"\n{line}\n[data]\nsimulate = "course"\n')
     with pytest.raises(StudyError, match=message):
         load_study(tmp_path / "study.toml")
+
+
+def test_drawn_values_of_another_number_fail_the_attempt_that_reports_them(
+    quick_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    bench = Bench(load_study(quick_study(trials=2, objective="macro_f1")), tmp_path / "run")
+    for drawn, metrics in (([0.5] * 100, {"macro_f1": 0.5}), (None, {"macro_f1": None})):
+        task = bench.coordinator.next_task()
+        assert task is not None
+        report = EpochReport(epoch=1, validation_accuracy=0.5, metrics=metrics, validation_drawn=drawn)  # type: ignore[arg-type]
+        bench.coordinator.receive(task, report)
+    reasons = [ended.why for ended in bench.state.trials[0, None].attempts_ended.values()]
+    assert "validation_drawn holds 100 values, 200 are expected" in reasons[0]
+    assert "the objective 'macro_f1' is not in metrics" in reasons[1]

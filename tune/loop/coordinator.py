@@ -33,7 +33,7 @@ from results.log.records import (
     utc_now,
 )
 from tune.errors import StudyError
-from tune.loop.decisions import epoch_events, trial_ended, why_stopped
+from tune.loop.decisions import epoch_events, plain, trial_ended, why_stopped
 from tune.loop.faults import BENCH_AFTER, Exceptions, Faults, nodes_for
 from tune.loop.limits import MOST_OUTSIDE
 from tune.loop.next_work import next_attempt
@@ -200,8 +200,9 @@ class Coordinator:
         """Take note of what a network has; end its trial where that is outside of the limits."""
         trial = self.state.trials[key]
         names: dict[str, Any] = {"trial": task.trial, "repeat": task.repeat, "attempt": task.attempt}
+        sizes = {name: plain(value) for name, value in vars(size).items()}
         try:
-            event = from_line(to_line(NetworkMeasured(**names, shape=self._plan.shape(trial), **vars(size))))
+            event = from_line(to_line(NetworkMeasured(**names, shape=self._plan.shape(trial), **sizes)))
         except (TypeError, RecordError) as error:
             self._left(key, task, Left(AttemptOutcome.FAILED, f"a size that cannot be recorded: {error}"))
             return True
@@ -307,6 +308,8 @@ class Coordinator:
             self._end_attempt(task, status)
         self._write(trial_ended(trial, status, reason), durable=True)
         self._plan.note_ended(trial)
+        if status in (Status.COMPLETED, Status.STOPPED):
+            self._exceptions.went_well(key[0])
         if status == Status.OUTSIDE:
             self._require_inside()
         failures = self.state.failures
@@ -321,7 +324,7 @@ class Coordinator:
         """Refuse to go on where hardly any configuration is within the limits; the last one was not."""
         ended = (trial for trial in reversed(self.state.search_trials()) if trial.ended is not None)
         row = sum(1 for _ in itertools.takewhile(lambda trial: trial.status == Status.OUTSIDE, ended))
-        if row % MOST_OUTSIDE == 0:
+        if row and row % MOST_OUTSIDE == 0:
             raise HopelessStudyError(
                 f"{self._recorder.run}: {row} configurations in a row are outside of [limits]; raise the limits in the "
                 "study file and start `seti-tune search` with it again, or narrow its space in a run of its own"

@@ -9,7 +9,7 @@ from results.log.lines import from_line, to_line
 from results.log.records import Checkpoint, Epoch, Event, Rung, RungDecision, Status, TrialEnded
 from results.log.state import RunState, TrialState
 from results.objective import LOSS, Objective
-from results.stats.objectives import pack_values
+from results.stats.objectives import DRAWS, pack_values
 from results.tables.ties import pack_flags
 from tune.loop.asha import decide, is_exempt
 from tune.study import Study
@@ -30,15 +30,17 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
         RecordError: A value of another type than its field.
     """
     names: dict[str, Any] = {"trial": task.trial, "repeat": task.repeat, "attempt": task.attempt}
-    numbers = {name: _plain(value) for name, value in report.measured().items()}
+    numbers = {name: plain(value) for name, value in report.measured().items()}
     trial, flags, drawn = state.trials[task.trial, task.repeat], report.validation_correct, report.validation_drawn
     n = state.started.validation_images if state.started else None
     if flags is not None and n is not None and len(flags) != n:
         raise ValueError(f"validation_correct holds {len(flags)} flags, the data set {n} validation images")
     objective = trial.objective
-    value = numbers["validation_accuracy"] if objective.is_accuracy else _plain(_reported(report, objective))
+    value = numbers["validation_accuracy"] if objective.is_accuracy else plain(_reported(report, objective))
     if not objective.is_accuracy:
         numbers["objective"] = value
+    if drawn is not None and len(drawn) != DRAWS:
+        raise ValueError(f"validation_drawn holds {len(drawn)} values, {DRAWS} are expected")
     if trial.best is None or objective.merit(value) > trial.merit:
         numbers |= {} if flags is None else {"validation_correct": pack_flags(flags)}
         numbers |= {} if drawn is None else {"validation_drawn": pack_values(drawn)}
@@ -51,9 +53,9 @@ def epoch_events(run: Path, task: Task, report: EpochReport, state: RunState) ->
             **names,
             epoch=numbers["epoch"],
             path=(task.checkpoint_folder.relative_to(run) / below).as_posix(),
-            bytes=_plain(report.checkpoint_bytes),
+            bytes=plain(report.checkpoint_bytes),
             digest=report.checkpoint_digest,
-            seconds=_plain(report.checkpoint_seconds),
+            seconds=plain(report.checkpoint_seconds),
         )
         events.append(checkpoint)
     # As they will be read; what a line cannot hold is refused here, the log's own refusal would end the study.
@@ -66,7 +68,7 @@ def _reported(report: EpochReport, objective: Objective) -> float:
     Raises:
         ValueError: It is not there.
     """
-    if objective.name in report.metrics:
+    if report.metrics.get(objective.name) is not None:
         return report.metrics[objective.name]
     if objective.name == LOSS and report.validation_loss is not None:
         return report.validation_loss
@@ -117,7 +119,7 @@ def why_stopped(rung: Rung, objective: Objective) -> str:
     return f"ASHA at epoch {rung.epoch}: {rung.value:.6g} is {worse} {rung.cutoff:.6g} ({rung.seen} seen)"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a NumPy number as Python's, anything else as it is."""
     return value.item() if hasattr(value, "item") else value
 

@@ -48,6 +48,11 @@ class Exceptions:
         met += [] if trial in met else [trial]
         return next((other for other in met if other != trial), None)
 
+    def went_well(self, trial: int) -> None:
+        """Take note that a trial came to its end: what it met was no fault of the code."""
+        for met in self._met.values():
+            met[:] = [one for one in met if one != trial]
+
 
 def nodes_for(trial: TrialState, nodes: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return where a trial may go next: where it met no fault yet, or anywhere once it met one on every node.
