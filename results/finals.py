@@ -80,15 +80,17 @@ class Standing:
 
     @property
     def over_seeds(self) -> Estimate:
-        """The mean with Student's interval, cut off at 0 and 1 where every objective is a share of images."""
+        """The mean with Student's interval, cut off at 0, and at 1 where every objective is a share of images."""
         if not self.objectives:
             return Estimate(math.nan, math.nan, math.nan)
         mean = objective_over_retrainings(self.objectives).mean
-        if math.isnan(mean.low) or not all(0 <= objective <= 1 for objective in self.objectives):
-            is_loss = self.ranked_by.is_minimised and not math.isnan(mean.low)
-            return replace(mean, low=max(0.0, mean.low)) if is_loss else mean
-        highest = math.inf if self.ranked_by.is_minimised else 1.0
-        return replace(mean, low=max(0.0, mean.low), high=min(highest, mean.high))
+        if math.isnan(mean.low):
+            return mean
+        if self.ranked_by.is_minimised:
+            return replace(mean, low=max(0.0, mean.low))
+        if not all(0 <= objective <= 1 for objective in self.objectives):
+            return mean
+        return replace(mean, low=max(0.0, mean.low), high=min(1.0, mean.high))
 
     @property
     def optimism(self) -> float:
@@ -184,9 +186,14 @@ class Tested:
     ranked_by: Objective = field(default_factory=Objective)
 
     @property
+    def place(self) -> int:
+        """Which of the retrainings is handed on, or stands for the baseline."""
+        return self.repeats.index(self.delivered)
+
+    @property
     def of_delivered(self) -> Predictions:
-        """Predictions of the retraining that is handed on, or that stands for the baseline."""
-        return self.predictions[self.repeats.index(self.delivered)]
+        """Predictions of that retraining."""
+        return self.predictions[self.place]
 
     @cached_property
     def metrics(self) -> ClassificationMetrics:
@@ -200,8 +207,7 @@ class Tested:
         if self.ranked_by.is_accuracy:
             m = self.metrics
             return Estimate(m.accuracy, m.accuracy_low, m.accuracy_high)
-        place = self.repeats.index(self.delivered)
-        return interval(self.ranked_by, self.values[place], self.drawn[place])
+        return interval(self.ranked_by, self.values[self.place], self.drawn[self.place])
 
     @cached_property
     def values(self) -> tuple[float, ...]:
@@ -235,12 +241,8 @@ def models_difference(a: Tested, b: Tested) -> PairedDifference:
     """Return the objective of one delivered model minus that of another on the same images."""
     if a.ranked_by.is_accuracy:
         return paired_difference_interval(a.of_delivered.correct, b.of_delivered.correct)
-    n, places = len(a.of_delivered.y_true), [one.repeats.index(one.delivered) for one in (a, b)]
-    (of_a, of_b), (drawn_a, drawn_b) = (
-        [one.values[place] for one, place in zip((a, b), places, strict=True)],
-        [one.drawn[place] for one, place in zip((a, b), places, strict=True)],
-    )
-    return drawn_difference(of_a, of_b, drawn_a, drawn_b, n)
+    n = len(a.of_delivered.y_true)
+    return drawn_difference(a.values[a.place], b.values[b.place], a.drawn[a.place], b.drawn[b.place], n)
 
 
 def configurations_difference(a: Tested, b: Tested) -> Estimate:

@@ -45,6 +45,11 @@ class Objective:
         """Everything that it depends on, in one word."""
         return f"{self.name}({self.background}, {self.false_alarm!r})" if self.name == AT_FALSE_ALARM else self.name
 
+    @property
+    def of_differences(self) -> str:
+        """What is to be said beside a difference, so that its sign is understood."""
+        return " (less is better)" if self.is_minimised else ""
+
     def merit(self, value: float) -> float:
         """Return the value, the higher the better; and of a merit its value."""
         return -value if self.is_minimised else value

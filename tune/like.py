@@ -34,7 +34,7 @@ class Like:
 
     def origin(self, trial: int) -> str:
         """Return what the log calls the start point that was this trial there."""
-        return f"{self.run}, trial {trial}"
+        return f"{self.run.absolute()}, trial {trial}"
 
     def check(self) -> RunState:
         """Read the other run.
@@ -114,10 +114,10 @@ def require_as_begun(like: Like, state: RunState, run: Path) -> None:
     """Refuse to take over from another run than the one that a run began with.
 
     Raises:
-        StudyError: The run goes on, and none of its start points comes from there.
+        StudyError: The run goes on, and neither start points nor known trials of its log come from another one.
     """
-    origin = like.origin(0).removesuffix("0")
-    if not any(point.origin.startswith(origin) for point in state.study.start):
+    origin, knows = like.origin(0).removesuffix("0"), state.started is not None and bool(state.started.known)
+    if not knows and not any(point.origin.startswith(origin) for point in state.study.start):
         raise StudyError(
             f"{run}: has begun without --like {like.run}; leave --like out, or choose another folder with --run"
         )

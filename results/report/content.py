@@ -308,8 +308,8 @@ def _finals(found: Findings) -> list[parts.Part]:
     ]
     words = (
         f"Every finalist was trained again from fresh seeds; the best mean validation {_words(found)} wins. Optimism "
-        "is the one in the search minus that mean: the bias of choosing the best of many. The interval is that of the "
-        "mean over seeds (Student's t) on the same validation images."
+        "is by how much it was better in the search than in that mean: the bias of choosing the best of many. The "
+        "interval is that of the mean over seeds (Student's t) on the same validation images."
     )
     caption = f"Validation {_words(found)} of every retraining, its mean, and that in the search"
     return [

@@ -101,8 +101,8 @@ def of_models(found: Findings) -> list[str]:
     if differ is not None:
         test = "McNemar" if objective.is_accuracy else f"by {tie_test(objective)}"
         lines.append(
-            f"Delivered model minus baseline on the same images: {differ.estimate:+.4f}, {test} p = "
-            f"{differ.p_value:.3g}: {_verdict_of_models(differ, objective)}."
+            f"Delivered model minus baseline on the same images: {differ.estimate:+.4f}"
+            f"{objective.of_differences}, {test} p = {differ.p_value:.3g}: {_verdict_of_models(differ, objective)}."
         )
     return lines
 
@@ -118,8 +118,11 @@ def of_configurations(found: Findings) -> list[str]:
     ]
     differ = found.configurations_differ
     if differ is not None:
-        verdict = _verdict(differ, found.state.study.objective)
-        lines.append(f"Configuration of the winner minus that of the baseline: {differ:+.4f}: {verdict}.")
+        objective = found.state.study.objective
+        lines.append(
+            f"Configuration of the winner minus that of the baseline: {differ:+.4f}{objective.of_differences}: "
+            f"{_verdict(differ, objective)}."
+        )
     return lines
 
 
@@ -210,15 +213,16 @@ def _is_better(found: Findings) -> tuple[str, list[str]]:
     if baseline is None:
         return "Not tested", ["The baseline is not among the finalists."]
     gain = winner.mean - baseline.mean
-    words = winner.ranked_by.words
-    return "Not tested", [f"Mean validation {words} minus the baseline's: {gain:+.4f}, without test images."]
+    words, how = winner.ranked_by.words, winner.ranked_by.of_differences
+    return "Not tested", [f"Mean validation {words} minus the baseline's: {gain:+.4f}{how}, without test images."]
 
 
 def _on_validation(found: Findings) -> list[str]:
     if found.ranked and found.ranked[0].started.is_baseline:
         return ["It is the baseline."]
     differ = advantage(found.state)
-    return [] if differ is None else [f"Minus the baseline on validation: {differ.estimate:+.4f}, optimistic."]
+    how = found.state.study.objective.of_differences
+    return [] if differ is None else [f"Minus the baseline on validation: {differ.estimate:+.4f}{how}, optimistic."]
 
 
 def _how_sure(found: Findings) -> tuple[str, list[str]]:

@@ -49,7 +49,7 @@ def read_several(folders: list[Path]) -> tuple[dict[str, Findings], Comparison]:
 
 def _table(runs: Mapping[str, Findings]) -> parts.Table:
     heads = ["run", "ranked by", "trials", "epochs", "best of the search", "winner", "mean of its retrainings"]
-    heads += ["delivered model on test images", "minus the baseline", "better?"]
+    heads += ["delivered model on test images", "minus the baseline's", "better?"]
     return parts.Table("The runs", heads, [[name, *_row(found)] for name, found in runs.items()])
 
 

@@ -153,7 +153,7 @@ def drawn_over_retrainings(
         level: Probability that the interval covers the true mean.
 
     Source: as `accuracy_over_retrainings`; of the draws: B. Efron, R. J. Tibshirani (1993), An Introduction to the
-    Bootstrap. By simulation 91 to 98 % are covered, with 3 to 10 seeds and 80 to 800 images.
+    Bootstrap. By simulation 92 to 95 % are covered, with 4 seeds and 300 images.
     """
     mean, n_seeds = float(np.mean(values)), len(values)
     if n_seeds == 1:

@@ -185,7 +185,8 @@ def _best(state: RunState) -> str:
         return _reached(best, state)
     return (
         f"{_reached(best, state)}; minus baseline {difference.difference:+.4f} "
-        f"(95 % {difference.low:+.3f}..{difference.high:+.3f}), optimistic: chosen on the same images"
+        f"(95 % {difference.low:+.3f}..{difference.high:+.3f}){best.objective.of_differences}, optimistic: "
+        "chosen on the same images"
     )
 
 

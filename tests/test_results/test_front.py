@@ -8,10 +8,10 @@ from typing import Any
 from results.findings import Findings
 from results.front import Cost, front, priced
 from results.log.recorder import EventLog
-from results.log.records import Epoch, Event, NetworkMeasured, TrialStarted
+from results.log.records import Epoch, Event, NetworkMeasured, Status, TrialStarted
 from results.log.state import RunState
 from results.report.content import report
-from results.report.plots import objective_against
+from results.report.plots import DRAWN_LAST, objective_against
 
 
 def run(hand: Any, trials: Mapping[int, tuple[float, int | None, str]]) -> list[Event]:
@@ -74,3 +74,7 @@ def test_a_report_has_the_front_as_a_table_and_no_section_where_sizes_do_not_dif
         ["parameters", "trial 0", "1000"], ["parameters", "trial 2", "4000"], ["parameters", "trial 5", "90000"],
     ]  # fmt: skip
     assert "size" not in {section.name for section in report(Findings.read(tmp_path / "same")).sections}
+
+
+def test_every_status_is_drawn_in_curves_and_pictures() -> None:
+    assert set(DRAWN_LAST) == set(Status)

@@ -13,7 +13,7 @@ import pytest
 from whole_run import findings
 
 from results.errors import RecordError
-from results.finals import recall_against_physics, recall_csv
+from results.finals import detections, recall_against_physics, recall_csv
 from results.log import records
 from results.log.recorder import EventLog
 from results.log.records import Event, FinalEvaluated, FinalsDecided
@@ -23,6 +23,7 @@ from results.report.content import report
 from results.report.markdown import to_markdown, write_report
 from results.report.model_card import model_card
 from results.report.sentences import headline
+from results.run_folder import VALIDATION_PREDICTIONS
 from results.stats.intervals import wilson_interval
 
 N = 40
@@ -306,3 +307,13 @@ def test_predictions_with_impossible_values_are_refused(tmp_path: Path, column: 
     (frame.drop(columns=column) if value is None else frame.assign(**{column: value})).to_parquet(file)
     with pytest.raises(RecordError, match=rf"p\.parquet: cannot be read as predictions \({why}\); delete it and"):
         read_predictions(file)
+
+
+def test_validation_predictions_of_other_classes_set_no_threshold(tmp_path: Path) -> None:
+    truth, none = np.array([0, 1]), pd.DataFrame(index=range(2))
+    test = Predictions(truth, np.eye(2), ("tone", "noise"), none)
+    (tmp_path / "final").mkdir()
+    write_predictions(tmp_path / VALIDATION_PREDICTIONS, Predictions(truth, np.eye(2), ("noise", "hum"), none))
+    words = "other classes than those of the test images; delete it and continue the run with `seti-tune resume RUN`"
+    with pytest.raises(RecordError, match=words):
+        detections(tmp_path, test)

@@ -45,7 +45,7 @@ def test_the_best_are_retrained_with_their_ties_and_always_the_baseline(
     assert numbers(finalists(RunState(searched), wanted, most)) == expected
 
 
-@pytest.mark.parametrize(("status", "expected"), [("diverged", [1, 0]), ("failed", [1])])
+@pytest.mark.parametrize(("status", "expected"), [("diverged", [1, 0]), ("stopped", [1, 0]), ("failed", [1])])
 def test_a_baseline_that_diverged_gets_another_chance_and_one_that_failed_does_not(
     hand: Any, status: str, expected: list[int]
 ) -> None:

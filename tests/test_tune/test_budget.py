@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from bench import Bench, Crash
 
+from results.log.reading import read_events
 from results.log.records import Epoch
-from results.log.state import load_run, read_events
+from results.log.state import load_run
 from tune.loop.next_work import has_work
 from tune.process.driver import run_study
 from tune.study import Study, load_study
+from tune.view.eta import epochs_left
 
 EPOCH_S = 1.0  # of the bench
 
@@ -82,3 +84,12 @@ def test_how_it_ended_names_the_budget(study: Callable[[float], Study], tmp_path
     outcome = run_study(spent_study, run)
     assert outcome.state.ended is not None
     assert outcome.state.ended.reason == f"core-hours spent after {state.n_search} of 30 trials"
+
+
+def test_no_more_epochs_are_expected_than_the_budget_allows(study: Callable[[float], Study], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(Crash):
+        Bench(study(40), run, crash_after=60, epoch_seconds=EPOCH_S).run()
+    state, without_finals = load_run(run), study(40).without_finals()
+    least, most = epochs_left(without_finals, state)
+    assert least <= most == pytest.approx(40 - spent(run))

@@ -12,9 +12,10 @@ import pytest
 from bench import Bench, Crash, outcome
 from processes import search
 
+from results.log.reading import read_events
 from results.log.recorder import EventLog
 from results.log.records import TrialStarted
-from results.log.state import RunState, fold, load_run, read_events
+from results.log.state import RunState, fold, load_run
 from results.run_folder import LOG_NAME
 from results.study import Provenance
 from results.tables.leaderboard import rank_trials
@@ -139,6 +140,15 @@ def test_values_outside_of_the_space_are_named_and_left_out(path: Path, earlier:
     space.write_text(space.read_text().replace("[parameters.x]", "[parameters.z]").replace("low = 0.8", "low = 0.0"))
     lines = borrow(load_study(path), Like(earlier, 1), data_digest=None, init_digest=None).lines
     assert lines[0] == f"{name}: 'x' = {best.parameters['x']!r} is no parameter of space 'line', left out"
+
+
+def test_the_same_run_under_another_spelling_is_the_same_one(
+    path: Path, earlier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, run = load_study(path), tmp_path / "begun"
+    Bench(with_borrowed(study, borrow(study, Like(earlier), data_digest=None, init_digest=None)), run).recorder.close()
+    monkeypatch.chdir(earlier.parent)
+    require_as_begun(Like(Path(earlier.name)), fold(run), run)
 
 
 def test_a_mistake_is_one_line(path: Path, earlier: Path, tmp_path: Path) -> None:

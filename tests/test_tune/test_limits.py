@@ -5,12 +5,15 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bench import Bench, Crash, NetworkBench, finish_here, outcome
 
 from results.findings import Findings
+from results.log.reading import read_events
 from results.log.records import NetworkMeasured
-from results.log.state import RunState, load_run, read_events
+from results.log.state import RunState, load_run
+from results.report.cell import cell_html
 from results.report.sentences import headline, how_it_ended
 from results.study import LimitsSection
 from results.tables.leaderboard import leaderboard_table, leaderboard_text
@@ -18,6 +21,7 @@ from seti_model.data.dataset import Dataset
 from seti_model.data.simulator import simulate_dataset
 from tune.loop.coordinator import HopelessStudyError
 from tune.study import load_study
+from tune.trainable import AttemptOutcome, Left, NetworkSize
 
 LIMITS = "[limits]\nmodel_parameters = 600\n"  # x is at most 0.6, see quick_trainable.py
 
@@ -117,3 +121,29 @@ def test_real_networks_are_counted_before_they_are_trained_and_measured_once_a_s
     assert max(counted) > 16 * 32 * 64 * 16
     NetworkBench(study.with_trials(7), run, data).run()
     assert [e for e in read_events(run) if isinstance(e, NetworkMeasured)] == measured
+
+
+def test_a_small_network_that_ends_before_a_large_one_is_measured_ends_no_search(
+    quick_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    study = load_study(quick_study(trials=4, extra="[limits]\nmodel_parameters = 10000\n"))
+    bench = Bench(study, tmp_path / "run", workers=2)
+    first, second = bench.coordinator.next_task(), bench.coordinator.next_task()
+    assert first is not None
+    assert second is not None
+    bench.coordinator.receive(second, Left(AttemptOutcome.DIVERGED, "nan"))
+    assert bench.coordinator.receive(first, NetworkSize(model_parameters=np.int64(20_000)))
+    assert [trial.status for trial in bench.state.search_trials()] == ["outside", "diverged"]
+
+
+def test_a_trial_with_epochs_may_lie_outside_later_and_is_drawn(
+    quick_study: Callable[..., Path], tmp_path: Path
+) -> None:
+    path, run = quick_study(trials=6), tmp_path / "run"
+    with pytest.raises(Crash):
+        Bench(load_study(path), run, crash_after=9).run()
+    path.write_text(path.read_text() + LIMITS)
+    state = Bench(load_study(path), run).run()
+    assert state.trials[0, None].status == "outside"
+    assert state.trials[0, None].epochs
+    assert "outside" in cell_html(Findings.read(run))

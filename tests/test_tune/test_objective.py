@@ -36,6 +36,7 @@ from seti_model.config import Configuration
 from seti_model.data.dataset import Dataset, SplitData, write_dataset
 from seti_model.errors import CheckpointError
 from seti_model.runtime import prepare_process
+from seti_model.training.checkpoint import _digest_of
 from seti_model.training.outcome import Criterion
 from seti_model.training.train import Checkpoints, train
 from seti_model.training.trainer import class_weights
@@ -167,7 +168,7 @@ def test_a_loss_is_taken_from_its_own_field_and_one_that_is_not_finite_diverges(
 
 def test_a_search_for_the_lowest_loss_from_start_to_pages(quick_study: Callable[..., Path], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    done = search(quick_study(trials=12, objective="loss", extra="[finals]\nseeds = 1\n"), run)
+    done = search(quick_study(trials=12, objective="loss", extra="[finals]\nseeds = 2\n"), run)
     assert done.returncode == 0, done.stderr
     state = load_run(run)
     assert state.ranked(1)[0].parameters["x"] == pytest.approx(0.7, abs=0.2)
@@ -179,6 +180,8 @@ def test_a_search_for_the_lowest_loss_from_start_to_pages(quick_study: Callable[
     assert json.loads(leaderboard_json(run, state, table, in_all=12))["ranked_by"] == "loss"
     page = to_markdown(report(Findings.read(run)))
     assert "Validation cross-entropy" in page
+    assert "(less is better), without test images" in page
+    assert all(one.over_seeds.low >= 0 for one in Findings.read(run).standings if len(one.objectives) > 1)
     assert "ccuracy" not in page
     receipt = json.loads((run / "receipts" / "0001.json").read_text())
     assert receipt["ranked_by"]["name"] == "loss"
@@ -357,3 +360,17 @@ def test_drawn_values_of_another_number_fail_the_attempt_that_reports_them(
     reasons = [ended.why for ended in bench.state.trials[0, None].attempts_ended.values()]
     assert "validation_drawn holds 100 values, 200 are expected" in reasons[0]
     assert "the objective 'macro_f1' is not in metrics" in reasons[1]
+
+
+def test_a_checkpoint_whose_history_holds_no_numbers_is_damaged(unbalanced: Path, tmp_path: Path) -> None:
+    data = Dataset.open(unbalanced).training_data()
+    configuration = Configuration.from_mapping(network_study(tmp_path, unbalanced, "accuracy").configuration({}))
+    prepare_process(threads=1)
+    train(configuration, data, seed=1, checkpoints=Checkpoints(tmp_path / "c"), on_epoch=lambda epoch: True)
+    path = tmp_path / "c" / "0001" / "training.json"
+    record = json.loads(path.read_text())
+    del record["digest"]
+    record["history"][0]["merit"] = "high"
+    path.write_text(json.dumps(record | {"digest": _digest_of(record)}))
+    with pytest.raises(CheckpointError, match=r"damaged.*merit: a number is expected"):
+        train(configuration, data, seed=1, resume_from=tmp_path / "c" / "0001")

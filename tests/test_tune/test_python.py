@@ -225,6 +225,8 @@ def test_the_pages_name_what_is_there() -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=r"no run folder|no events"):
         tune.open_run(tmp_path)
+    with pytest.raises(StudyError, match="None: a study file, a shipped study or a mapping is expected; give one"):
+        tune.read_study(None)  # type: ignore[arg-type]
     with pytest.raises(StudyError, match="files at an address cannot be used"):
         tune.open_run("s3://bucket/run")
     with pytest.raises(AttributeError, match="module 'tune' has no attribute 'serach'"):

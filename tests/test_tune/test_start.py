@@ -9,8 +9,9 @@ import pytest
 from bench import Bench, Crash, outcome
 from test_fault_campaign import compare, disturb
 
+from results.log.reading import read_events
 from results.log.records import TrialStarted
-from results.log.state import RunState, fold, read_events
+from results.log.state import RunState, fold
 from results.run_folder import LOG_NAME
 from search_spaces.parameters import SpaceError
 from seti_model.errors import ConfigError

@@ -51,7 +51,7 @@ class Cell:
         began = time.monotonic()
         if not self.is_shown or (began < self._next and not is_last):
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             log = self._folder / LOG_NAME
             size = log.stat().st_size if log.is_file() else 0
             if size != self._size or is_last:

@@ -24,12 +24,14 @@ def read_study(source: str | Path | Mapping[str, Any], **settings: Any) -> Study
         settings: Keys of [study] that are to have another value, as in `trials=20`.
 
     Raises:
-        StudyError: A missing file, an unknown key, a value of the wrong type or out of range, a fixed value or a
-            baseline that does not fit.
+        StudyError: Neither of these, a missing file, an unknown key, a value of the wrong type or out of range, a fixed
+            value or a baseline that does not fit.
         SpaceError: The space it names is refused.
         ConfigError: A fixed value that no training accepts.
     """
     check_installation()
+    if not isinstance(source, str | Path | Mapping):
+        raise StudyError(f"{source!r:.60}: a study file, a shipped study or a mapping is expected; give one of them")
     if isinstance(source, Mapping):
         place, values, name = _MAPPING, source, _NAME
     elif not settings:

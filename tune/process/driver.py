@@ -127,13 +127,13 @@ class Driver:
         self.run = recorder.run
         self.recorder = recorder
         self.state = recorder.state
-        self.study = study = dataclasses.replace(study, start=kept_start(study, self.state))
         self._address = address
         self._signals = signals
         self._like = like
         if like is not None and self.state.started is not None:
             require_as_begun(like, self.state, self.run)
         check_continuation(study, self.state, self.run)
+        self.study = study = dataclasses.replace(study, start=kept_start(study, self.state))
         self._progress = Progress(study, self.state, view=view, signals=signals)
         for doubt in self.state.doubts:
             self._progress.say(f"warning: {doubt}")

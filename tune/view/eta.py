@@ -89,9 +89,19 @@ def epochs_left(study: Study, state: RunState) -> tuple[float, float]:
         done, rest = len(trial.epochs), float(whole - len(trial.epochs))
         least += rest if trial.started.is_baseline else max(0.0, low - done)
         most += rest if trial.started.is_baseline or done >= high else high - done
+    least, most = (min(epochs, _affordable(study, state)) for epochs in (least, most))
     retraining = sum(whole - len(t.epochs) for t in open_trials if t.started.repeat is not None)
     retraining += whole * (wanted_retrainings(study, state) - len(state.final_trials()))
     return least + retraining, most + retraining
+
+
+def _affordable(study: Study, state: RunState) -> float:
+    """Return how many more epochs of the search its core-hours allow, as the ones so far went."""
+    limit = study.study.core_hours
+    if limit is None or not state.core_seconds:
+        return math.inf
+    done = sum(len(trial.epochs) for trial in state.search_trials())
+    return max(0.0, 3600 * limit - state.core_seconds) * done / state.core_seconds
 
 
 def time_left_text(seconds: tuple[float, float] | None) -> str:
