@@ -33,6 +33,9 @@ from tune.trust import code_names, require_trust
 if TYPE_CHECKING:
     from seti_model.data.dataset import TrainingData
 
+_MOST_DIGITS = 9  # of the number of a trial
+_SHOWN = 40  # letters of what is no number
+
 
 @dataclass(frozen=True)
 class Source:
@@ -163,8 +166,8 @@ def initial_weights(source: Source) -> Path | None:
 def _chosen(place: Path, state: RunState, trial: str | None, repeat: int | None) -> TrialKey:
     """Return the trial that is meant; the best is the one delivered by the finals, else rank 1."""
     if trial is not None and trial != "best":
-        if not trial.isdecimal():
-            raise StudyError(f"--trial {trial}: the number of a trial is expected, or best; see `leaderboard`")
+        if not trial.isdecimal() or len(trial) > _MOST_DIGITS:
+            raise StudyError(f"--trial {trial[:_SHOWN]}: the number of a trial is expected, or best; see `leaderboard`")
         return int(trial), repeat
     if state.decisions:
         decision = state.decisions[-1]

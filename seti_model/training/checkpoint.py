@@ -218,13 +218,14 @@ def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         digest = record.pop("digest")
+        fits = digest == _digest_of(record)
     except FileNotFoundError as error:
         raise DamagedCheckpointError(
             f"{path}: no checkpoint there; give the folder of an epoch, such as …/0003"
         ) from error
-    except UNREADABLE as error:  # deeply nested, too
+    except UNREADABLE as error:  # deeply nested, or a number beyond all that a float holds
         raise _damaged(file, str(error)) from error
-    if digest != _digest_of(record):
+    if not fits:
         raise _damaged(file, "its digest does not fit its content")
     if record.get("format") != FORMAT:
         found = repr(record.get("format"))[:_SHOWN]

@@ -133,6 +133,15 @@ def test_checkpoint_of_another_training_is_refused_by_what_differs(configure, st
         train(configure(training__epochs=3), striped_data, seed=5, resume_from=folder / "0004")
 
 
+def test_number_that_no_float_holds_is_damage(trained, copied):
+    file = copied / "training.json"
+    text = file.read_text()
+    file.unlink()
+    file.write_text(text.replace('"format": 1', '"format": 1e999'))
+    with pytest.raises(DamagedCheckpointError, match=r"training.json: damaged \(Out of range float values"):
+        load_checkpoint(copied, identity_of(trained))
+
+
 def test_thread_count_belongs_to_the_checkpoint(trained, copied):
     record = json.loads((copied / "training.json").read_text())
     del record["digest"]

@@ -40,6 +40,10 @@ def test_a_trial_that_does_not_fit_is_refused_with_what_there_is() -> None:
     [
         ("ray://head:10001", "the search must run inside the cluster to keep its record; submit it there with"),
         ("head", r"HOST:PORT is expected, or auto; for instance"),
+        ("head:70000", r"HOST:PORT is expected, or auto; for instance"),
+        ("head:\u00b2", r"HOST:PORT is expected, or auto; for instance"),
+        ("head:" + "7" * 4400, r"HOST:PORT is expected, or auto; for instance"),
+        ("h" * 70 + ":1", r"no answer \(.*; start the head with"),
         ("127.0.0.1:1", r"no answer \(Connection refused\); start the head with `ray start --head`"),
     ],
 )

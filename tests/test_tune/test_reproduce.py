@@ -415,6 +415,7 @@ def test_a_folder_with_something_else_is_left_alone(quick: Path, tmp_path: Path)
     ("chosen", "message"),
     [
         ({"trial": "first"}, "--trial first: the number of a trial is expected, or best"),
+        ({"trial": "7" * 4400}, r"--trial 7{40}: the number of a trial is expected, or best"),
         ({"trial": "99"}, "quick: trial 99 is not in the log; see `seti-tune leaderboard`"),
         ({"trial": "0", "repeat": 7}, "quick: trial 0, seed index 7 is not in the log"),
     ],

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tune.ray_adapter.tokens import AUTH_MODE, guard_token, settle_token
 
 CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 10
+_MOST_PORT = 65535
 ASK_S = 30.0  # for the status of a cluster, which takes a second
 _ROUNDING = 1e-9  # of 1 / 0.1
 KILL_NOTICED_S = 20  # ample time for Ray to notice that a worker is gone
@@ -159,13 +161,13 @@ def check_address(address: str) -> None:
     if address in ("auto", "local"):
         return
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or int(port) > _MOST_PORT:
         raise StudyError(f"--address {address}: HOST:PORT is expected, or auto; for instance 10.0.0.1:6379")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a part of the host's name that is too long for one
         raise StudyError(
-            f"--address {address}: no answer ({error.strerror or error}); start the head with `ray start --head` "
+            f"--address {address}: no answer ({getattr(error, 'strerror', None) or error}); start the head with `ray start --head` "
             "there, or leave --address out to use this machine"
         ) from error
 
