@@ -166,8 +166,9 @@ def check_address(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, UnicodeError) as error:  # UnicodeError: a part of the host's name that is too long for one
+        why = getattr(error, "strerror", None) or error
         raise StudyError(
-            f"--address {address}: no answer ({getattr(error, 'strerror', None) or error}); start the head with `ray start --head` "
+            f"--address {address}: no answer ({why}); start the head with `ray start --head` "
             "there, or leave --address out to use this machine"
         ) from error
 
