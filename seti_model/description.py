@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import msgspec
 
 from seti_model.config import Configuration, Value
 from seti_model.data.dataset import MOST_PIXELS
+from seti_model.data.kind import ImageKind
 from seti_model.errors import ConfigError, ModelError
 from seti_model.files import would_burst
 from seti_model.schema import JsonFile, SchemaError, read_file
@@ -43,6 +44,7 @@ class Description:
     weights_digest: str  # SHA-256, hex
     architecture_digest: str | None  # of the network's layers, as the model file holds them
     digest: str | None  # of all this
+    kind: ImageKind = field(default_factory=ImageKind, kw_only=True)
 
 
 def description_path(model: Path) -> Path:
@@ -61,6 +63,7 @@ class _DescriptionFile(JsonFile, frozen=True, kw_only=True):
     init_digest: str | None = None
     architecture_digest: str | None = None
     configuration: dict[str, Value]
+    kind: ImageKind | None = None
     digest: str | None = None
 
 
@@ -74,6 +77,7 @@ def describe(trained: TrainedNetwork, architecture_digest: str) -> tuple[str, st
         init_digest=trained.init_digest,
         architecture_digest=architecture_digest,
         configuration=trained.configuration.to_mapping(),
+        kind=trained.kind,
     )
     digest = _digest(record)
     return json.dumps(msgspec.to_builtins(msgspec.structs.replace(record, digest=digest)), indent=1) + "\n", digest
@@ -139,11 +143,14 @@ def read_description(model: Path) -> Description:
         record.weights_digest,
         record.architecture_digest,
         record.digest,
+        kind=record.kind or ImageKind(),
     )
 
 
 def _digest(record: _DescriptionFile) -> str:
     said: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(record, digest=None))
+    if record.kind is None:  # exported before images were said to be of anything
+        del said["kind"]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

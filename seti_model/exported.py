@@ -99,6 +99,7 @@ def as_model(trained: TrainedNetwork) -> ExportedModel:
         weights_digest=trained.digest,
         architecture_digest=None,
         digest=None,
+        kind=trained.kind,
         network=network,
     )
 

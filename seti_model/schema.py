@@ -10,6 +10,8 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
+from seti_model.errors import DatasetError
+
 MOST_BYTES = 2**26
 T = TypeVar("T", bound="JsonFile")
 
@@ -50,6 +52,8 @@ def read_file(file: Path, cls: type[T]) -> T:
         return msgspec.convert(values, cls)
     except msgspec.ValidationError as error:
         raise SchemaError(f"{file}: {_sentence(str(error), values)}") from error
+    except DatasetError as error:
+        raise SchemaError(f"{file}: {error}") from error
 
 
 def _sentence(message: str, values: Any) -> str:

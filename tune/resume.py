@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from results.commands import command, continuing
 from results.files import read_moderate
-from results.log.records import Event, KnownTrial, SpaceWidened, Status, StudyResumed, StudyStarted, TrialReopened
+from results.log.records import (
+    Event,
+    ImagesRecord,
+    KnownTrial,
+    SpaceWidened,
+    Status,
+    StudyResumed,
+    StudyStarted,
+    TrialReopened,
+)
 from results.log.state import RunState, TrialState, load_run
 from results.run_folder import INITIAL_MODEL, LOG_NAME, SOURCE
 from results.schema import Value
@@ -24,6 +35,9 @@ from tune.initial import initial_digest, initial_model
 from tune.loop.next_work import within_budget
 from tune.study import Study, recorded_code
 from tune.trust import code_names, is_ours, own_code, require_trust
+
+if TYPE_CHECKING:
+    from seti_model.data.dataset import TrainingData
 
 
 def recorded_study(
@@ -209,12 +223,29 @@ def check_digest(run: Path, state: RunState, digest: str | None) -> None:
         )
 
 
+@dataclass(frozen=True)
+class SeenData:
+    """What the first line of a log says of the data set; nothing of a trainable of one's own that has none."""
+
+    digest: str | None = None
+    validation_images: int | None = None
+    images: ImagesRecord | None = None
+
+    @classmethod
+    def of(cls, data: TrainingData | None, digest: str | None = None) -> SeenData:
+        """Return what is to be said of `data`; `digest` where there is another one."""
+        if data is None:
+            return cls(digest)
+        images = ImagesRecord(data.kind.of, data.kind.axes)
+        return cls(digest or data.digest, len(data.validation.labels), images)
+
+
 def opening_events(
     study: Study,
     state: RunState,
     run: Path,
     *,
-    data: tuple[str | None, int | None],
+    data: SeenData,
     provenance: Provenance,
     known: tuple[KnownTrial, ...] = (),
 ) -> list[Event]:
@@ -224,7 +255,7 @@ def opening_events(
         study: The study.
         state: The run as it is.
         run: Its folder.
-        data: Digest and validation images of the data set.
+        data: What it sees.
         provenance: Of the driver.
         known: Trials of another run that the sampler of a new one is told of.
 
@@ -243,8 +274,9 @@ def opening_events(
             study=record,
             space=study.space.to_mapping(),
             space_fingerprint=study.space.fingerprint,
-            data_digest=data[0],
-            validation_images=data[1],
+            data_digest=data.digest,
+            validation_images=data.validation_images,
+            images=data.images,
             init_digest=initial_digest(study, run),
             known=known,
             provenance=provenance,

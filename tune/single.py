@@ -35,6 +35,7 @@ from tune.loop.executor import run_here
 from tune.loop.next_work import Terms
 from tune.loop.plan import GivenPlan
 from tune.provenance import provenance
+from tune.resume import SeenData
 from tune.trainable import load_trainable
 from tune.trust import code_names, own_code
 
@@ -142,10 +143,12 @@ def _opening(single: Single, state: RunState, data: TrainingData | None) -> Stud
     record, come_from = single.record(), dataclasses.replace(provenance(), own_code=code)
     if state.has_epochs:
         return StudyResumed(study=record, provenance=come_from)
+    seen = SeenData.of(data)
     return StudyStarted(
         study=record,
-        data_digest=None if data is None else data.digest,
-        validation_images=None if data is None else len(data.validation.labels),
+        data_digest=seen.digest,
+        validation_images=seen.validation_images,
+        images=seen.images,
         init_digest=single.init_digest,
         provenance=come_from,
     )

@@ -121,6 +121,14 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class ImagesRecord:
+    """What the images of a study are of, and what goes down and to the right in them."""
+
+    of: str = "radio spectrograms"
+    axes: tuple[str, str] = ("time", "frequency")
+
+
+@dataclass(frozen=True)
 class KnownTrial:
     """A trial of another run that the sampler is told of; `objective` is what it reached in so many epochs."""
 
@@ -144,6 +152,7 @@ class StudyStarted(Event):
     space_fingerprint: str | None = None
     data_digest: str | None
     validation_images: int | None = None  # on which every objective is measured
+    images: ImagesRecord | None = None  # none in logs of a time when all were of radio spectrograms
     init_digest: str | None = None  # of the weights every trial starts from; None if from scratch
     known: tuple[KnownTrial, ...] = ()  # of another run, which need not be there any more
     provenance: Provenance

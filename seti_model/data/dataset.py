@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from seti_model.data.kind import ImageKind
 from seti_model.data.repeated import without_duplicates
 from seti_model.errors import DatasetError
 from seti_model.files import UNREADABLE, is_unicode, require_file, written_whole
@@ -52,6 +53,7 @@ class _DatasetFile(JsonFile, frozen=True, kw_only=True):
     digest: str
     origin: dict[str, Any]
     fresh: Fresh | None = None
+    kind: ImageKind = ImageKind()
 
 
 _Place = tuple[str, str]  # of an image, and its class
@@ -130,6 +132,7 @@ class TrainingData:
     digest: str  # SHA-256 of the whole data set, hex
     prepared_in: Path | None = None  # a folder in which trainings share images that are made; None: each makes its own
     fresh: Fresh | None = None  # None: every epoch sees the same images
+    kind: ImageKind = field(default_factory=ImageKind)
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,7 @@ class Dataset:
     digest: str  # SHA-256, hex, as recorded; `verify` recomputes it
     _splits: Mapping[str, SplitData] = field(repr=False)
     fresh: Fresh | None = None  # from what further training images are simulated
+    kind: ImageKind = field(default_factory=ImageKind)
     _is_unlocked: bool = False
 
     @classmethod
@@ -165,7 +169,7 @@ class Dataset:
                     "make the data set again"
                 )
         check_splits(str(path), splits, names)
-        return cls(path, names, meta.origin, meta.digest, splits, meta.fresh)
+        return cls(path, names, meta.origin, meta.digest, splits, meta.fresh, meta.kind)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -220,7 +224,7 @@ class Dataset:
     def training_data(self, *, prepared_in: Path | None = None) -> TrainingData:
         """Return training and validation split, without the test split; prepared images are kept in `prepared_in`."""
         train, validation = self._plain("train"), self._plain("validation")
-        return TrainingData(train, validation, self.class_names, self.digest, prepared_in, self.fresh)
+        return TrainingData(train, validation, self.class_names, self.digest, prepared_in, self.fresh, self.kind)
 
     def with_training_images(self, path: Path, more: Split, origin: Mapping[str, Any]) -> Dataset:
         """Write a copy to the new folder `path` with further images in the training split, each a group of its own.
@@ -236,7 +240,9 @@ class Dataset:
             groups=None if groups is None else np.array(groups, np.str_),
         )
         splits = {**self._splits, "train": larger}
-        return write_dataset(path, splits, self.class_names, {**self.origin, **origin}, self.fresh)
+        return write_dataset(
+            path, splits, self.class_names, {**self.origin, **origin}, fresh=self.fresh, kind=self.kind
+        )
 
     def _plain(self, name: str) -> Split:
         # A memmap is pickled byte by byte, so every trial would get a copy; a plain array over the same file is
@@ -273,7 +279,9 @@ def write_dataset(
     splits: Mapping[str, SplitData],
     class_names: Sequence[str],
     origin: Mapping[str, Any],
+    *,
     fresh: Fresh | None = None,
+    kind: ImageKind | None = None,
 ) -> Dataset:
     """Write a data set to the new folder `path`, whole or not at all, and open it.
 
@@ -299,6 +307,7 @@ def write_dataset(
         digest=compute_digest(splits, class_names, fresh),
         origin={**origin, **notes},
         fresh=fresh,
+        kind=kind or ImageKind(),
     )
     text = json.dumps(msgspec.to_builtins(meta), indent=2, allow_nan=False)
     with written_whole(path, DatasetError, "free some space or choose another folder") as temporary:

@@ -15,15 +15,17 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from seti_model.config import EPOCHS, Configuration, may_be_prolonged
-from seti_model.errors import CheckpointError, ConfigError, DamagedCheckpointError
+from seti_model.data.kind import ImageKind
+from seti_model.errors import CheckpointError, ConfigError, DamagedCheckpointError, DatasetError
 from seti_model.files import UNREADABLE, written_whole
 from seti_model.training.arrays import Arrays, read_arrays, write_arrays
 from seti_model.training.outcome import CheckpointInfo, EpochResult, TrainedNetwork
@@ -33,7 +35,6 @@ ACCURACY = "accuracy"
 _STATE, _BEST, _PROBABILITIES, _RECORD = "state.npz", "best_weights.npz", "best_probabilities.npz", "training.json"
 _SHOWN = 60  # letters of a value in a message
 _COMPLETE = re.compile(r"\d{4,}")
-_NETWORK_FIELDS = ("shape", "class_names", "pixel_mean", "pixel_deviation")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,27 @@ class TrainingState:
     best: TrainedNetwork
     best_probabilities: npt.NDArray[np.float32]
     state: Arrays  # weights and moments, read back; empty when writing, where they come one by one
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What `TrainedNetwork` holds beside its weights and what the identity says."""
+
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    pixel_mean: float
+    pixel_deviation: float
+    kind: ImageKind = field(default_factory=ImageKind)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What `training.json` holds, but for format and digest; `identity` has the fields of `Identity`."""
+
+    identity: dict[str, Any]
+    network: _Network
+    history: tuple[EpochResult, ...]
+    files: dict[str, str]
 
 
 def save_checkpoint(
@@ -101,14 +123,13 @@ def load_checkpoint(path: Path, identity: Identity) -> TrainingState:
     with _as_declared(path):
         # A field that was not there then has the value that was meant.
         belongs_to = (
-            {"criterion": ACCURACY} | record["identity"] | {"configuration": _configuration(path, record).to_mapping()}
+            {"criterion": ACCURACY} | record.identity | {"configuration": _configuration(path, record).to_mapping()}
         )
         _require_same(path, belongs_to, dataclasses.asdict(identity))
         probabilities = _read_verified(path, _PROBABILITIES, record)["probabilities"]
-        history = tuple(EpochResult(**row) for row in record["history"])
-        if any(not isinstance(one.merit, float | int | None) for one in history):
-            raise TypeError("merit: a number is expected")
-        return TrainingState(history, _best_network(path, record), probabilities, _read_verified(path, _STATE, record))
+        return TrainingState(
+            record.history, _best_network(path, record), probabilities, _read_verified(path, _STATE, record)
+        )
 
 
 def load_best(path: Path) -> TrainedNetwork:
@@ -135,35 +156,32 @@ def _as_declared(path: Path) -> Iterator[None]:
     """Say of a record that fits its digest and yet is none of ours that it is damaged."""
     try:
         yield
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, DatasetError) as error:
         raise _damaged(path / _RECORD, f"{type(error).__name__}: {error}") from error
 
 
-def _best_network(path: Path, record: Mapping[str, Any]) -> TrainedNetwork:
-    identity, network = record["identity"], record["network"]
+def _best_network(path: Path, record: _Record) -> TrainedNetwork:
+    identity = msgspec.convert(record.identity, Identity)
     return TrainedNetwork(
         configuration=_configuration(path, record),
-        shape=tuple(network["shape"]),
-        class_names=tuple(network["class_names"]),
-        data_digest=identity["data_digest"],
-        pixel_mean=network["pixel_mean"],
-        pixel_deviation=network["pixel_deviation"],
+        **vars(record.network),
+        data_digest=identity.data_digest,
         weights=_read_verified(path, _BEST, record),
-        digest=record["files"][_BEST],
-        init_digest=identity["init_digest"],
-        seed=identity["seed"],
+        digest=record.files[_BEST],
+        init_digest=identity.init_digest,
+        seed=identity.seed,
     )
 
 
-def _configuration(path: Path, record: Mapping[str, Any]) -> Configuration:
+def _configuration(path: Path, record: _Record) -> Configuration:
     try:
-        return Configuration.from_mapping(record["identity"]["configuration"])
+        return Configuration.from_mapping(record.identity["configuration"])
     except ConfigError as error:
         raise CheckpointError(f"{path}: of another version of seti-tune ({error}); start afresh") from error
 
 
-def _read_verified(path: Path, name: str, record: Mapping[str, Any]) -> Arrays:
-    file, expected = path / name, record["files"][name]
+def _read_verified(path: Path, name: str, record: _Record) -> Arrays:
+    file, expected = path / name, record.files[name]
     try:
         arrays, digest = read_arrays(file)
     except FileNotFoundError as error:
@@ -187,10 +205,11 @@ def _write_files(
     best = {_BEST: training.best.weights, _PROBABILITIES: {"probabilities": training.best_probabilities}}
     for name, arrays in best.items():
         files[name] = known.get(name) or write_arrays(folder / name, arrays.items())
+    names = [one.name for one in dataclasses.fields(_Network)]
     record = {
         "format": FORMAT,
         "identity": dataclasses.asdict(identity),
-        "network": {name: getattr(training.best, name) for name in _NETWORK_FIELDS},
+        "network": dataclasses.asdict(_Network(**{name: getattr(training.best, name) for name in names})),
         "history": [epoch.to_mapping() for epoch in training.history],
         "files": files,
     }
@@ -203,7 +222,7 @@ def _write_files(
 def _link(previous: Path, folder: Path) -> dict[str, str]:
     """Link the best epoch's files; return their digests, or nothing where the file system has no links."""
     try:
-        digests = _read_record(previous)["files"]
+        digests = _read_record(previous).files
         for name in (_BEST, _PROBABILITIES):
             os.link(previous / name, folder / name)
     except (CheckpointError, OSError):
@@ -213,7 +232,7 @@ def _link(previous: Path, folder: Path) -> dict[str, str]:
     return {name: digests[name] for name in (_BEST, _PROBABILITIES)}
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def _read_record(path: Path) -> _Record:
     file = path / _RECORD
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
@@ -230,7 +249,8 @@ def _read_record(path: Path) -> dict[str, Any]:
     if record.get("format") != FORMAT:
         found = repr(record.get("format"))[:_SHOWN]
         raise CheckpointError(f"{file}: format {found}, expected {FORMAT}; start this training afresh")
-    return dict(record)
+    with _as_declared(path):
+        return msgspec.convert(record, _Record)
 
 
 def _digest_of(record: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from seti_model.config import Configuration
+from seti_model.data.kind import ImageKind
 from seti_model.training.arrays import Arrays
 
 _LEFT_OUT = ("checkpoint", "validation_correct", "validation_probabilities")
@@ -100,6 +101,7 @@ class TrainedNetwork:
     digest: str  # SHA-256 of the weights, hex
     init_digest: str | None = None  # of the weights it was trained from; None if from scratch
     seed: int = 0  # of the training: a network of one's own may draw constants from it
+    kind: ImageKind = field(default_factory=ImageKind)
 
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one answer; compare digests

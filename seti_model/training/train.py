@@ -271,6 +271,7 @@ class _Training:
             digest=digest_arrays(kept.items()),
             init_digest=self._identity.init_digest,
             seed=self._identity.seed,
+            kind=self._data.kind,
         )
 
     def _merit(self, validation: Validation) -> float:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from seti_model.data.dataset import Dataset, Split, SplitData, TrainingData, compute_digest, write_dataset
 from seti_model.data.importers import read_npz
+from seti_model.data.kind import ROW_COLUMN, ImageKind, PixelRule
 from seti_model.data.repeated import remarks
 from seti_model.data.splits import split_by_fractions
 from seti_model.errors import DatasetError
@@ -152,6 +153,7 @@ def test_training_data_lacks_the_test_split(written):
         "digest",
         "prepared_in",
         "fresh",
+        "kind",
     }
     assert type(data.train) is Split
     assert (len(data.train.labels), len(data.validation.labels)) == (6, 4)
@@ -370,3 +372,48 @@ def test_damaged_data_set_is_one_clear_error(written, edit, message):
 def rewrite(path, **changes):
     file = path / "dataset.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+# What images are of
+
+
+def test_what_images_are_of_is_kept_and_is_no_part_of_the_digest(tmp_path):
+    kind = ImageKind("galaxies", ROW_COLUMN, PixelRule((8, 8), scale="asinh"))
+    plain = write_dataset(tmp_path / "plain", make_splits(train=4, validation=2), NAMES, {})
+    made = write_dataset(tmp_path / "galaxies", make_splits(train=4, validation=2), NAMES, {}, kind=kind)
+    assert Dataset.open(made.path).kind == kind
+    assert plain.kind == ImageKind("radio spectrograms", ("time", "frequency"))
+    assert made.digest == plain.digest
+    assert made.training_data().kind == kind
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": (0, 8)}, r"size \(0, 8\): two numbers of 1 to 65536 are expected; correct it"),
+        ({"filter": "sharp"}, r"filter 'sharp' is unknown; choose one of nearest, box"),
+        ({"colour": "red"}, r"colour 'red' is unknown; choose one of as it is, grey, rgb"),
+        ({"scale": "log"}, r"scale 'log' is unknown; choose one of range, percentile, asinh, sigma_clip"),
+        ({"ground": 256}, r"ground 256: a grey of 0 to 255 is expected; correct it"),
+        ({"low": 99.5}, r"percentiles 99.5,99.5: two rising numbers of 0 to 100; correct them"),
+        ({"sigma": 0.0}, r"sigma 0: a number of 0.1 to 1000 is expected; correct it"),
+    ],
+)
+def test_rules_that_no_pixel_can_follow_are_refused(values, message):
+    with pytest.raises(DatasetError, match=message):
+        PixelRule(**values)
+
+
+def test_words_that_cannot_be_shown_are_refused():
+    with pytest.raises(DatasetError, match=r"'a\\x1b': at most 100 letters that can be shown; choose others"):
+        ImageKind("a\x1b")
+
+
+def test_a_rule_that_was_changed_on_the_disk_is_refused(tmp_path):
+    made = write_dataset(
+        tmp_path / "d", make_splits(train=4, validation=2), NAMES, {}, kind=ImageKind(picture=PixelRule())
+    )
+    file = made.path / "dataset.json"
+    file.write_text(file.read_text().replace('"range"', '"log"'))
+    with pytest.raises(DatasetError, match=r"dataset.json: scale 'log' is unknown"):
+        Dataset.open(made.path)

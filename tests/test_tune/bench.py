@@ -25,7 +25,7 @@ from tune.loop.coordinator import Coordinator
 from tune.loop.search import SearchPlan
 from tune.process.driver import prepare_data
 from tune.provenance import provenance
-from tune.resume import check_digest, opening_events
+from tune.resume import SeenData, check_digest, opening_events
 from tune.start import kept_start
 from tune.study import Study
 from tune.trainable import Entered, EpochReport, Left, Task, load_trainable, train_network
@@ -163,8 +163,7 @@ def run_here(study: Study, run: Path) -> RunState:
         data, digest = prepare_data(study, run, say=lambda line: None)
         check_digest(run, state, digest)
         write_atomically(run / SOURCE, study.source)
-        images = None if data is None else len(data.validation.labels)
-        recorder.write(*opening_events(study, state, run, data=(digest, images), provenance=provenance()))
+        recorder.write(*opening_events(study, state, run, data=SeenData.of(data, digest), provenance=provenance()))
         coordinator = Coordinator(SearchPlan(study, state, run), recorder)
         executor.run_here(coordinator, data, load_trainable(study.study.trainable, study.home))
     write_receipts(run, state)

@@ -18,7 +18,7 @@ from search_spaces.parameters import SpaceError
 from search_spaces.space import load_space
 from tune.errors import StudyError
 from tune.loop.proposer import Proposer
-from tune.resume import check_continuation, opening_events, recorded_study
+from tune.resume import SeenData, check_continuation, opening_events, recorded_study
 from tune.study import Study, load_study
 
 spec = importlib.util.spec_from_file_location("bench", Path(__file__).parent / "test_coordinator.py")
@@ -66,7 +66,7 @@ def go_on(path: Path, run: Path, trials: int, crash_after: int | None = None) ->
 
 def resume(study: Study, run: Path) -> None:
     with EventLog(run) as log:
-        log.append(*opening_events(study, fold(run), run, data=(None, None), provenance=Provenance()))
+        log.append(*opening_events(study, fold(run), run, data=SeenData(), provenance=Provenance()))
 
 
 def test_an_equal_space_and_study_continue_without_a_migration(path: Path, run: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_widening_of_which_only_the_first_line_reached_the_disk_is_finished(pa
     study = load_study(path)
     make_y_a_parameter(path)
     with EventLog(run) as log:
-        log.append(opening_events(load_study(path), fold(run), run, data=(None, None), provenance=Provenance())[0])
+        log.append(opening_events(load_study(path), fold(run), run, data=SeenData(), provenance=Provenance())[0])
     assert recorded_study(run).baseline == {"x": 0.9, "y": 0.5}
     for again in (recorded_study(run), load_study(path)):
         assert check_continuation(again, fold(run), run) is None

@@ -372,5 +372,5 @@ def test_a_checkpoint_whose_history_holds_no_numbers_is_damaged(unbalanced: Path
     del record["digest"]
     record["history"][0]["merit"] = "high"
     path.write_text(json.dumps(record | {"digest": _digest_of(record)}))
-    with pytest.raises(CheckpointError, match=r"damaged.*merit: a number is expected"):
+    with pytest.raises(CheckpointError, match=r"damaged.*Expected `float . null`, got `str` - at `\$\.history"):
         train(configuration, data, seed=1, resume_from=tmp_path / "c" / "0001")

@@ -40,7 +40,7 @@ from tune.process.upkeep import Upkeep
 from tune.provenance import provenance
 from tune.ray_adapter import cluster as clusters
 from tune.ray_adapter.autoscale import room_asked_for
-from tune.resume import check_continuation, check_digest, opening_events, retries
+from tune.resume import SeenData, check_continuation, check_digest, opening_events, retries
 from tune.start import kept_start
 from tune.storage.scratch import sweep
 from tune.storage.segments import keep, stored_log
@@ -213,9 +213,8 @@ class Driver:
         try:
             cluster = self._connect(data)
             come_from = provenance(dataclasses.asdict(cluster))
-            images = None if data is None else len(data.validation.labels)
-            data_seen = digest, images
-            opening = opening_events(study, self.state, run, data=data_seen, provenance=come_from, known=known)
+            seen = SeenData.of(data, digest)
+            opening = opening_events(study, self.state, run, data=seen, provenance=come_from, known=known)
             self.recorder.write(*opening, *failed, durable=True)
             self.recorder.write(*reopenings(study, run, self.state), durable=True)
             keeps, uri = not study.is_network, study.storage.uri
