@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fuzz import archives, mutations
+from fuzz import archives, mutations, sky
 from fuzz.mutations import OUTSIDE, Mutation, Mutator
 from fuzz.options import OPTIONS, option_words
 from fuzz.places import PLACES, Prepared
@@ -20,6 +20,10 @@ IMPORT_CSV = (
     "--fractions 0.6,0.2,0.2"
 )
 IMPORT_NPZ = "data import out --npz ../in/images.npz --fractions 0.6,0.2,0.2"
+IMPORT_SKY = (
+    "data import out --folder ../in/sky --labels ../in/sky.csv --groups ../in/groups.csv --drop ../in/drop.txt "
+    "--size 12,13 --scale asinh --fractions 0.6,0.2,0.2"
+)
 IMPORT_FOLDER = "data import out --folder ../in/classes --fractions 0.6,0.2,0.2"
 PREDICT = "predict ../in/out/model.keras --threads 1"
 EVALUATE = "evaluate ../in/out/model.keras ../in/data --threads 1"
@@ -95,6 +99,7 @@ _CSV = (*[mutations.in_csv] * 3, mutations.damage)
 _NPZ = (*[archives.in_npz] * 3, mutations.damage)
 _NPY = (*[archives.in_npy] * 3, mutations.damage)
 _PNG = (*[archives.in_png] * 4, mutations.damage)
+_FITS = (*[sky.in_fits] * 4, mutations.damage)
 _PARQUET = (*[archives.in_parquet] * 3, mutations.damage)
 _KERAS = (*[archives.in_keras] * 4, mutations.damage)
 _DESCRIPTION = (*[archives.in_description] * 5, mutations.damage)
@@ -129,6 +134,12 @@ KINDS: Mapping[str, tuple[Scenario, ...]] = {
         ),
         _network("predict", f"{PREDICT} ../in/one.png", "one.png", _PNG),
         _network("predict a folder", f"{PREDICT} ../in/loose", "loose/*", _PNG),
+    ),
+    "sky": (
+        Scenario("import FITS", "images", IMPORT_SKY, "sky/*.fits", _FITS, ("work/out",), weight=12),
+        Scenario(
+            "import by tables", "images", IMPORT_SKY, "sky.csv groups.csv drop.txt", _CSV, ("work/out",), weight=8
+        ),
     ),
     "toml": (
         Scenario("study", "study", "search ../in/net.toml --dry-run", "net.toml", _TOML),
@@ -216,6 +227,7 @@ WEIGHTS = {
     "csv": 8,
     "npz": 12,
     "png": 8,
+    "sky": 8,
     "toml": 14,
     "log": 24,
     "checkpoint": 2,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from PIL import Image
 
 from results.errors import ResultsError
 from seti_model.data.dataset import SPLITS, Dataset
+from seti_model.data.kind import PixelRule
 from seti_model.data.simulator import CLASS_NAMES
 from seti_model.errors import DatasetError
 from tune.cli.main import parse
@@ -205,6 +207,53 @@ def test_folder_of_images_is_imported(tmp_path, capsys):
     assert Dataset.open(tmp_path / "d").class_counts("test") == {"noise": 2, "tone": 2}
 
 
+def test_fits_with_a_table_of_labels_become_pixels_by_a_rule_that_is_kept(tmp_path, capsys):
+    rng, folder = np.random.default_rng(1), tmp_path / "sky"
+    folder.mkdir()
+    rows = []
+    for number in range(20):
+        values = rng.gamma(2.0, 3.0, (12, 14)).astype(np.float32)
+        values[0, :number] = np.nan
+        fits.PrimaryHDU(values).writeto(folder / f"{number}.fits")
+        rows.append(f"{number}.fits,{'FRI' if number % 2 else 'FRII'},object {number // 4}")
+    (tmp_path / "labels.csv").write_text("\n".join(["file,class,group", *rows]))
+    (tmp_path / "drop.txt").write_text("3.fits  # blurred\n")
+    words = ["--folder", folder, "--labels", tmp_path / "labels.csv", "--size", "6,7", "--fractions", "0.6,0.2,0.2"]
+    assert run("import", tmp_path / "d", *words, "--drop", tmp_path / "drop.txt") == 0
+    out = capsys.readouterr().out
+    assert "note: values between the percentiles 0.5 and 99.5 of a picture become 0..255 (--scale)" in out
+    assert "left out: 1 images that" in out
+    assert "19.fits: 14 values that are not finite became 0" in out
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.kind.picture == PixelRule((6, 7), scale="percentile")
+    assert dataset.class_names == ("FRI", "FRII")
+    assert sum(sizes(dataset)) == 19
+    assert len(dataset.origin["not_finite"]) == 18
+    everywhere = [set(dataset.split(name).groups) for name in ("train", "validation")]
+    assert not everywhere[0] & everywhere[1]
+
+
+def test_a_source_that_is_divided_already_stays_so(tmp_path):
+    for number, split in enumerate(SPLITS):
+        for name in ("a", "b"):
+            (tmp_path / "in" / split / name).mkdir(parents=True)
+            Image.new("RGB", (3, 2), (60 * number, 7, ord(name))).save(tmp_path / "in" / split / name / "0.png")
+    assert run("import", tmp_path / "d", "--folder", tmp_path / "in", "--grey") == 0
+    dataset = Dataset.open(tmp_path / "d")
+    assert sizes(dataset) == [2, 2, 2]
+    assert dataset.image_shape == (2, 3, 1)
+    with pytest.raises(DatasetError, match="the source says itself which image is of which split; leave them out"):
+        run("import", tmp_path / "e", "--folder", tmp_path / "in", "--fractions", "0.6,0.2,0.2")
+
+
+def test_rows_of_an_archive_can_be_grouped_by_a_table(tmp_path, npz):
+    (tmp_path / "g.csv").write_text("row,group\n" + "".join(f"{row},night {row // 6}\n" for row in range(1, 61)))
+    assert (
+        run("import", tmp_path / "d", "--npz", npz, "--groups", tmp_path / "g.csv", "--fractions", "0.6,0.2,0.2") == 0
+    )
+    assert set(Dataset.open(tmp_path / "d").split("train").groups) <= {f"night {n}" for n in range(11)}
+
+
 def test_the_blank_and_the_equal_images_of_a_genuine_archive_are_named(tmp_path, real_data, capsys):
     file = real_data / "frdeep_first_600x150x150.npz"
     run("import", tmp_path / "d", "--npz", file, "--fractions", "0.6,0.2,0.2")
@@ -240,8 +289,20 @@ def test_genuine_galaxies_lose_the_duplicate_that_reached_two_splits(tmp_path, r
             ("--npz", "NPZ", "--fractions", "0.6,0.4"),
             r"fractions 0\.6, 0\.4: expected three positive numbers with sum 1",
         ),
-        (("--folder", ".", "--class-names", "a,b"), r"the folders are the classes of --folder; rename them instead"),
+        (
+            ("--folder", ".", "--class-names", "a,b"),
+            r"folders or --labels name the classes of --folder; rename them there",
+        ),
         (("--train", "x", "y"), r"CSV files hold no class names: give --class-names A,B,… in the order of the one-hot"),
+        (("--npz", "NPZ", "--labels", "x"), r"--labels goes with --folder, which holds the files; name it"),
+        (
+            ("--train", "x", "y", "--validation", "x", "y", "--groups", "x"),
+            r"--groups and --drop name the images of one source; import one file with --fractions",
+        ),
+        (
+            ("--folder", ".", "--percentiles", "1"),
+            r"--percentiles: two numbers are expected; write for example 0.5,99.5",
+        ),
         (
             ("--train", "x", "y", "--class-names", "a,b"),
             r"give either --validation IMAGES.csv LABELS.csv, or --fractions",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 from PIL import Image
 
 from search_spaces.space import load_space, shipped_spaces
@@ -43,6 +44,10 @@ def write_inputs(folder: Path) -> None:
     for i, image in enumerate(images[:20]):
         (folder / "my_images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / "my_images" / "ab"[i % 2] / f"{i}.png")
+    (folder / "my_files").mkdir()
+    for i, image in enumerate(images[:20]):
+        fits.PrimaryHDU(image.astype(np.float32)).writeto(folder / "my_files" / f"{i}.fits")
+    (folder / "labels.csv").write_text("file,class\n" + "".join(f"{i}.fits,{'ab'[i % 2]}\n" for i in range(20)))
     for page in PAGES:
         printed = r"```(?:toml|python)\n# ([a-z_-]+\.(?:toml|py))\n(.*?)```"
         for name, content in re.findall(printed, text(page), flags=re.DOTALL):

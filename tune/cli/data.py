@@ -7,32 +7,23 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from results.files import check_output
 from results.text import printable
-from seti_model.data.dataset import Dataset, SplitData, require_new, write_dataset
-from seti_model.data.importers import (
-    COURSE_CLASS_NAMES,
-    COURSE_USUAL_NAMES,
-    MOST_COLUMNS,
-    read_csv,
-    read_folder,
-    read_npz,
-)
+from seti_model.data.dataset import Dataset
 from seti_model.data.repeated import NOTES, remarks
 from seti_model.data.simulator import simulate_beside, simulate_dataset
-from seti_model.data.splits import carve_test, split_by_fractions
 from seti_model.errors import DatasetError
+from tune.cli.importing import EXAMPLES, add_import, import_dataset
 
 if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wait for it
     import numpy.typing as npt
 
 _PROGRESS_S = 2.0
 COUNTS = {"train": 3200, "validation": 800, "test": 800}  # images that are simulated
-_Read = tuple[dict[str, SplitData], tuple[str, ...], dict[str, Any]]  # splits, class names, origin
 
 
 def add_data(data: argparse.ArgumentParser) -> None:
@@ -64,7 +55,7 @@ def simulate(args: argparse.Namespace) -> int:
 
 def import_(args: argparse.Namespace) -> int:
     """Import files of others as a data set and describe its splits."""
-    _print_summary(_import_dataset(args))
+    _print_summary(import_dataset(args))
     return 0
 
 
@@ -129,38 +120,10 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = _add_command(
         commands,
         "import",
-        "import the course CSV files, a NumPy archive or a folder of PNG images",
-        "seti-tune data import data/course --train train/images.csv train/labels.csv "
-        "--validation validation/images.csv validation/labels.csv --class-names course\n"
-        "  seti-tune data import data/galaxies --npz galaxies.npz --fractions 0.6,0.2,0.2\n"
-        "  seti-tune data import data/mine --folder my_images --fractions 0.6,0.2,0.2    # my_images/<class>/*.png",
+        "import course CSV files, a NumPy archive, or PNG and FITS pictures",
+        EXAMPLES,
     )
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
-    for split in ("train", "validation", "test"):
-        parser.add_argument(
-            f"--{split}", nargs=2, type=Path, metavar=("IMAGES.csv", "LABELS.csv"), help=f"{split} split"
-        )
-    parser.add_argument(
-        "--npz", type=Path, metavar="FILE", help="x (n, h, w[, c]) uint8 or 0..1, y (n,), class_names, groups"
-    )
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="DIR/<class>/*.png; classes in sorted order")
-    parser.add_argument(
-        "--class-names",
-        metavar="A,B,…",
-        help="names in the order of the labels; `course` for the true ones of that set",
-    )
-    parser.add_argument("--shape", type=_pair, default=(64, 128), metavar="H,W", help="of CSV images (default: 64,128)")
-    parser.add_argument("--fractions", type=_numbers, metavar="A,B,C", help="train, validation, test; sum 1")
-    parser.add_argument(
-        "--test-fraction",
-        type=float,
-        default=0.2,
-        metavar="F",
-        help="part of the training split to become the test split where none is given; 0: none (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--split-seed", type=int, default=1, metavar="N", help="of random splits (default: %(default)s)"
-    )
+    add_import(parser)
     parser.set_defaults(run=import_)
 
 
@@ -183,80 +146,6 @@ def _add_command(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-
-
-def _import_dataset(args: argparse.Namespace) -> Dataset:
-    """Read the sources that are named, write the data set, say every choice made."""
-    sources = [name for name in ("train", "npz", "folder") if getattr(args, name)]
-    if len(sources) != 1:
-        raise DatasetError("data import: give exactly one of --train, --npz and --folder; see --help for examples")
-    if sources != ["train"] and (args.validation or args.test):
-        raise DatasetError("data import: --validation and --test go with --train; divide other sources by --fractions")
-    require_new(args.out)
-    if args.train:
-        splits, class_names, origin = _read_csv_splits(args)
-    else:
-        splits, class_names, origin = _read_npz_splits(args) if args.npz else _read_folder_splits(args)
-    for index, name in enumerate(class_names):
-        print(f"class {index}: {printable(name)}")
-    if "test" not in splits and args.test_fraction != 0:
-        splits["train"], splits["test"] = carve_test(
-            splits["train"], args.test_fraction, args.split_seed, class_names=class_names
-        )
-        origin |= {"test_fraction": args.test_fraction, "split_seed": args.split_seed}
-        print(
-            f"no test split given: {len(splits['test'].labels)} images carved from the training split, stratified "
-            f"(--test-fraction {args.test_fraction:g}); {len(splits['train'].labels)} remain"
-        )
-    return write_dataset(args.out, splits, class_names, origin)
-
-
-def _read_csv_splits(args: argparse.Namespace) -> _Read:
-    names = _class_names(args)
-    if names is None:
-        raise DatasetError(
-            "CSV files hold no class names: give --class-names A,B,… in the order of the one-hot columns, or `course`"
-        )
-    if bool(args.validation) == bool(args.fractions):
-        raise DatasetError("CSV files: give either --validation IMAGES.csv LABELS.csv, or --fractions 0.6,0.2,0.2")
-    if args.fractions and args.test:
-        raise DatasetError("--fractions divides one file into all splits; leave --test out")
-    usual = ", ".join(COURSE_USUAL_NAMES)
-    if args.class_names == "course":
-        print(f"note: these are the true names; the list usually printed with the course set ({usual}) is wrong")
-    if names == COURSE_USUAL_NAMES:
-        print(f"note: if this is the course set, {usual} is the wrong order printed with it; give --class-names course")
-    given = {split: getattr(args, split) for split in ("train", "validation", "test") if getattr(args, split)}
-    splits = {split: read_csv(files[0], files[1], names, shape=args.shape) for split, files in given.items()}
-    origin = {"imported": {split: [str(file) for file in files] for split, files in given.items()}}
-    if args.fractions:
-        return _divided(splits["train"], names, origin, args)
-    return splits, names, origin
-
-
-def _read_npz_splits(args: argparse.Namespace) -> _Read:
-    read = read_npz(args.npz, _class_names(args))
-    return _divided(read.data, read.class_names, {"imported": str(args.npz)}, args)
-
-
-def _read_folder_splits(args: argparse.Namespace) -> _Read:
-    if args.class_names:
-        raise DatasetError("--class-names: the folders are the classes of --folder; rename them instead")
-    read = read_folder(args.folder)
-    return _divided(read.data, read.class_names, {"imported": str(args.folder)}, args)
-
-
-def _divided(data: SplitData, names: tuple[str, ...], origin: dict[str, Any], args: argparse.Namespace) -> _Read:
-    if not args.fractions:
-        raise DatasetError("a single source has no splits: give --fractions 0.6,0.2,0.2 for train, validation and test")
-    splits = split_by_fractions(data, args.fractions, args.split_seed, class_names=names)
-    return splits, names, origin | {"fractions": list(args.fractions), "split_seed": args.split_seed}
-
-
-def _class_names(args: argparse.Namespace) -> tuple[str, ...] | None:
-    if args.class_names is None:
-        return None
-    return COURSE_CLASS_NAMES if args.class_names == "course" else tuple(args.class_names.split(","))
 
 
 def _print_summary(dataset: Dataset) -> None:
@@ -303,22 +192,3 @@ class _Progress:
     def _report(self) -> None:
         rate = self._done / max(self._clock() - self._start, 1e-9)
         print(f"simulated {self._done} of {self._total} images, {rate:.0f} images/s", file=sys.stderr)
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers; write for example 0.6,0.2,0.2") from error
-
-
-def _pair(text: str) -> tuple[int, int]:
-    try:
-        n_time, n_freq = (int(part) for part in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a shape; write for example 64,128") from error
-    if min(n_time, n_freq) < 1 or n_time * n_freq > MOST_COLUMNS:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]!r} is not a shape; both numbers must be positive, and their product at most {MOST_COLUMNS}"
-        )
-    return n_time, n_freq
