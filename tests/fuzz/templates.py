@@ -16,6 +16,8 @@ import pandas as pd
 from astropy.io import fits
 from PIL import Image
 
+from fuzz import spectra
+
 TESTS = Path(__file__).resolve().parents[1]
 CLASSES = ("left", "middle", "right")
 SIDE = 16
@@ -69,6 +71,8 @@ seeds = 1
 def make_light(folder: Path) -> None:
     """Make everything that needs no network."""
     _pictures(folder / "images")
+    (folder / "spectra").mkdir()
+    spectra.make(folder / "spectra")
     data = _dataset(folder / "dataset" / "data")
     _study(folder / "study", data)
     _whole_run(folder / "run")

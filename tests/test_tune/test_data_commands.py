@@ -281,8 +281,8 @@ def test_genuine_galaxies_lose_the_duplicate_that_reached_two_splits(tmp_path, r
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), r"give exactly one of --train, --npz and --folder; see --help"),
-        (("--npz", "a.npz", "--folder", "b"), r"give exactly one of --train, --npz and --folder"),
+        ((), r"give exactly one of --train, --npz, --folder and --spectra; see --help"),
+        (("--npz", "a.npz", "--folder", "b"), r"give exactly one of --train, --npz, --folder and --spectra"),
         (("--npz", "a.npz", "--test", "x", "y"), r"--validation and --test go with --train; divide other sources by"),
         (("--npz", "NPZ"), r"a single source has no splits: give --fractions 0\.6,0\.2,0\.2"),
         (
@@ -294,7 +294,10 @@ def test_genuine_galaxies_lose_the_duplicate_that_reached_two_splits(tmp_path, r
             r"folders or --labels name the classes of --folder; rename them there",
         ),
         (("--train", "x", "y"), r"CSV files hold no class names: give --class-names A,B,… in the order of the one-hot"),
-        (("--npz", "NPZ", "--labels", "x"), r"--labels goes with --folder, which holds the files; name it"),
+        (
+            ("--npz", "NPZ", "--labels", "x"),
+            r"--labels goes with --folder, which holds the files, or --spectra; name",
+        ),
         (
             ("--train", "x", "y", "--validation", "x", "y", "--groups", "x"),
             r"--groups and --drop name the images of one source; import one file with --fractions",

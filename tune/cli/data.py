@@ -120,7 +120,7 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = _add_command(
         commands,
         "import",
-        "import course CSV files, a NumPy archive, or PNG and FITS pictures",
+        "import course CSV files, a NumPy archive, PNG and FITS pictures, or spectra",
         EXAMPLES,
     )
     add_import(parser)

@@ -22,6 +22,7 @@ from seti_model.data.sources.pictures import default_scale, picture_files
 from seti_model.data.sources.tables import read_labels, with_groups, without_dropped
 from seti_model.data.splits import carve_test, split_by_fractions
 from seti_model.errors import DatasetError
+from tune.cli.spectra import add_tiling, read_spectra, refuse_tiling
 
 EXAMPLES = (
     "seti-tune data import data/course --train train/images.csv train/labels.csv "
@@ -29,6 +30,8 @@ EXAMPLES = (
     "  seti-tune data import data/galaxies --npz galaxies.npz --fractions 0.6,0.2,0.2\n"
     "  seti-tune data import data/mine --folder my_images --fractions 0.6,0.2,0.2    # my_images/<class>/*.png\n"
     "  seti-tune data import data/sky --folder fits --labels labels.csv --scale asinh --size 150,150 "
+    "--fractions 0.6,0.2,0.2\n"
+    "  seti-tune data import data/tiles --spectra *.fil --labels labels.csv --tile 64,128 --flatten "
     "--fractions 0.6,0.2,0.2"
 )
 
@@ -47,8 +50,9 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     """Give `data import` its arguments."""
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
     _add_sources(parser)
-    _add_pixels(parser)
     _add_splits(parser)
+    _add_pixels(parser)
+    add_tiling(parser)
 
 
 def import_dataset(args: argparse.Namespace) -> Dataset:
@@ -59,7 +63,8 @@ def import_dataset(args: argparse.Namespace) -> Dataset:
     """
     _require_one_source(args)
     require_new(args.out)
-    read = _from_csv(args) if args.train else _from_archive(args) if args.npz else _from_folder(args)
+    reader = _from_csv if args.train else _from_archive if args.npz else _from_folder if args.folder else _from_spectra
+    read = reader(args)
     splits, origin = dict(read.splits), dict(read.origin)
     for index, name in enumerate(read.class_names):
         print(f"class {index}: {printable(name)}")
@@ -90,7 +95,14 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         help="PNG or FITS: DIR/<class>/*, DIR/<split>/<class>/*, or with --labels; classes in sorted order",
     )
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="CSV of the files in DIR: file, class, perhaps split and group"
+        "--spectra", nargs="+", type=Path, metavar="FILE", help=".fil, .h5, .npy, .dat or .bin, to be cut into tiles"
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="CSV of the files in DIR or of --spectra: file, class; perhaps split, group; for tiles row, channel or "
+        "start_time_s, frequency_mhz",
     )
     parser.add_argument("--groups", type=Path, metavar="FILE", help="CSV: file or row, and group; they stay together")
     parser.add_argument("--drop", type=Path, metavar="FILE", help="images to leave out: lines FILE, or FILE, row N")
@@ -143,13 +155,17 @@ def _add_splits(parser: argparse.ArgumentParser) -> None:
 
 
 def _require_one_source(args: argparse.Namespace) -> None:
-    sources = [name for name in ("train", "npz", "folder") if getattr(args, name)]
+    sources = [name for name in ("train", "npz", "folder", "spectra") if getattr(args, name)]
     if len(sources) != 1:
-        raise DatasetError("data import: give exactly one of --train, --npz and --folder; see --help for examples")
+        raise DatasetError(
+            "data import: give exactly one of --train, --npz, --folder and --spectra; see --help for examples"
+        )
     if sources != ["train"] and (args.validation or args.test):
         raise DatasetError("data import: --validation and --test go with --train; divide other sources by --fractions")
-    if args.labels and not args.folder:
-        raise DatasetError("data import: --labels goes with --folder, which holds the files; name it")
+    if args.labels and not (args.folder or args.spectra):
+        raise DatasetError("data import: --labels goes with --folder, which holds the files, or --spectra; name one")
+    if args.spectra is None:
+        refuse_tiling(args)
     if len([file for file in (args.train, args.validation, args.test) if file]) > 1 and (args.groups or args.drop):
         raise DatasetError(
             "data import: --groups and --drop name the images of one source; import one file with --fractions"
@@ -198,6 +214,12 @@ def _from_folder(args: argparse.Namespace) -> _Read:
         print(printable(f"{file}: {n} values that are not finite became 0"))
     divided = _divided(read, args.folder, origin, args)
     return dataclasses.replace(divided, kind=ImageKind(picture=rule))
+
+
+def _from_spectra(args: argparse.Namespace) -> _Read:
+    read, tiling, origin = read_spectra(args)
+    divided = _divided(read.imported, args.spectra[0].parent, origin, args)
+    return dataclasses.replace(divided, kind=ImageKind(tiles=tiling.to_mapping()))
 
 
 def _rule(args: argparse.Namespace) -> PixelRule:

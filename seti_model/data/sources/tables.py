@@ -40,7 +40,7 @@ def read_labels(path: Path) -> LabelTable:
         DatasetError: A missing file or column, an empty cell, a file twice, a path that leads out of the folder, or
             a split that is none of train, validation and test.
     """
-    columns, rows = _read_table(path, ("file", "class"), ("split", "group"))
+    columns, rows = read_table(path, ("file", "class"), ("split", "group"))
     files = tuple(_inside(path, number, row["file"]) for number, row in rows)
     seen: set[str] = set()
     for (number, row), file in zip(rows, files, strict=True):
@@ -66,7 +66,7 @@ def with_groups(read: Imported, path: Path, root: Path) -> Imported:
     Raises:
         DatasetError: As `read_labels`; an image without a row, or a row without an image.
     """
-    columns, rows = _read_table(path, ("group",), ("file", "row"))
+    columns, rows = read_table(path, ("group",), ("file", "row"))
     if columns == ("group",):
         raise DatasetError(f"{path}: no column file or row, by which images are found; add one")
     keys = _keys(read.data, root, by_file="file" in columns, by_row="row" in columns)
@@ -116,6 +116,43 @@ def without_dropped(read: Imported, path: Path, root: Path) -> Imported:
     return dataclasses.replace(read, data=read.data.take(keep), split_of=split_of, notes=notes)
 
 
+def read_table(
+    path: Path, needed: Sequence[str], optional: Sequence[str], *, may_be_empty: Sequence[Sequence[str]] = ()
+) -> tuple[tuple[str, ...], list[tuple[int, Mapping[str, str]]]]:
+    """Read a CSV file with a header; columns that are not asked for are not looked at.
+
+    Args:
+        path: The file, UTF-8.
+        needed: Columns that must be there.
+        optional: Columns that may be there.
+        may_be_empty: Those of them, in sets that belong together, whose cells may be empty.
+
+    Returns:
+        The columns that are there of those asked for, and (line, cells by column) of each row.
+
+    Raises:
+        DatasetError: A missing or oversized file, a missing column, or a row that does not fit the header.
+    """
+    reader = csv.reader(_read_text(path).splitlines(), strict=True)
+    rows: list[tuple[int, Mapping[str, str]]] = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        columns = _columns(path, header, needed, optional)
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                row = _row(f"{path}, line {reader.line_num}", header, cells, columns)
+                rows.append((reader.line_num, row))
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {reader.line_num}: {error}; save it as a CSV file") from error
+    if not rows:
+        raise DatasetError(f"{path}: no rows below its header; add one for each image")
+    filled = set(columns) - {name for names in may_be_empty for name in names}
+    for line, row in rows:
+        if empty := [name for name in columns if name in filled and not row[name]]:
+            raise DatasetError(f"{path}, line {line}: no {empty[0]}; fill it in")
+    return columns, rows
+
+
 def _keys(data: SplitData, root: Path, *, by_file: bool, by_row: bool) -> list[tuple[str, str]]:
     """Return how a table names each image: the file relative to `root`, the row from 1; empty where it does not say."""
     source = data.source or Source((), np.arange(len(data.labels)))
@@ -126,25 +163,6 @@ def _keys(data: SplitData, root: Path, *, by_file: bool, by_row: bool) -> list[t
         file = names[0 if one else row] if by_file and names else ""
         keys.append((file, str((row if one else 0) + 1) if by_row else ""))
     return keys
-
-
-def _read_table(
-    path: Path, needed: Sequence[str], optional: Sequence[str]
-) -> tuple[tuple[str, ...], list[tuple[int, Mapping[str, str]]]]:
-    """Return the columns that are there of those asked for, and (line, cells by column) of each row."""
-    reader = csv.reader(_read_text(path).splitlines(), strict=True)
-    rows: list[tuple[int, Mapping[str, str]]] = []
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        columns = _columns(path, header, needed, optional)
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append((reader.line_num, _row(f"{path}, line {reader.line_num}", header, cells, columns)))
-    except csv.Error as error:
-        raise DatasetError(f"{path}, line {reader.line_num}: {error}; save it as a CSV file") from error
-    if not rows:
-        raise DatasetError(f"{path}: no rows below its header; add one for each image")
-    return columns, rows
 
 
 def _columns(path: Path, header: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> tuple[str, ...]:
@@ -162,7 +180,7 @@ def _row(place: str, header: Sequence[str], cells: Sequence[str], columns: Seque
         raise DatasetError(f"{place}: {len(cells)} columns, but its header has {len(header)}; correct it")
     row = {name: cells[header.index(name)].strip() for name in columns}
     for name, cell in row.items():
-        if not cell or len(cell) > _LONGEST or not cell.isprintable():
+        if len(cell) > _LONGEST or not cell.isprintable():
             raise DatasetError(f"{place}: {name} {cell[:40]!r}; expected a text that can be shown")
     return row
 
