@@ -26,6 +26,7 @@ from seti_model.data.repeated import NOTES, remarks
 from seti_model.data.simulator import simulate_beside, simulate_dataset
 from seti_model.data.splits import carve_test, split_by_fractions
 from seti_model.errors import DatasetError
+from tune.cli.sky import add_sky
 
 if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wait for it
     import numpy.typing as npt
@@ -36,11 +37,12 @@ _Read = tuple[dict[str, SplitData], tuple[str, ...], dict[str, Any]]  # splits, 
 
 
 def add_data(data: argparse.ArgumentParser) -> None:
-    """Give `data` its three commands; each sets `run`, which takes the arguments and returns an exit code."""
+    """Give `data` its commands; each sets `run`, which takes the arguments and returns an exit code."""
     commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     _add_simulate(commands)
     _add_import(commands)
     _add_describe(commands)
+    add_sky(lambda name, what, example: _add_command(commands, name, what, example))
 
 
 def simulate(args: argparse.Namespace) -> int:
