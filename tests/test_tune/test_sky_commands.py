@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,18 @@ def test_confusion_of_all_surveys_is_drawn(tmp_path: Path, capsys: pytest.Captur
 def test_confusion_of_an_impossible_size_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "confusion", "--size", "-1"]) == 2
     assert capsys.readouterr().err.startswith("seti-tune: --size -1: a side above 0 and at most 600 arcminutes")
+
+
+def test_help_waits_for_none_of_what_the_extras_bring() -> None:
+    code = (
+        "import sys; from tune.cli.main import parse; import contextlib\n"
+        "with contextlib.suppress(SystemExit): parse(['data', 'fetch', '--help'])\n"
+        "heavy = {'astropy', 'astroquery', 'matplotlib', 'ray', 'tensorflow'}\n"
+        "sys.exit(str(heavy & {name.partition('.')[0] for name in sys.modules} or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+    assert "--most-blank" in done.stdout
 
 
 def test_groups_writes_a_table_of_files_and_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

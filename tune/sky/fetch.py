@@ -16,6 +16,8 @@ from pathlib import Path
 
 from results.files import read_moderate, write_atomically
 from results.text import csv_cell
+from seti_model.errors import DatasetError
+from seti_model.files import written_whole
 from tune.errors import FetchError, FetchInterruptedError
 from tune.sky.catalogue import Target
 from tune.sky.pixels import share_without_sky
@@ -92,6 +94,7 @@ def fetch(
     Raises:
         FetchError: The folder is of another request, a file in it has changed, or something cannot be written or read.
         FetchInterruptedError: Several objects in a row got no answer; the same call goes on.
+        DatasetError: An image cannot be written.
     """
     begin_journal(folder)
     before = read_answers(folder)
@@ -123,7 +126,8 @@ def _fetch_all(
     for number, target in enumerate(wanted, start=1):
         answer, content = _asked(service, target, request)
         if content is not None and answer.file is not None:
-            write_atomically(folder / answer.file, content)
+            with written_whole(folder / answer.file, DatasetError, "free some space") as temporary:
+                temporary.write_bytes(content)
         append_answer(folder, answer)
         answers[target.name] = answer
         say(f"{number} of {len(wanted)}: {_words(answer)}")

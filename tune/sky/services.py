@@ -23,7 +23,6 @@ T = TypeVar("T")
 MOST_BYTES = 2**26  # of an image
 TIMEOUT_S = 60.0  # without a byte
 DEADLINE_S = 300.0  # for all of one question
-AGENT = f"seti-tune/{version('seti-tune')} (data fetch)"
 _CHUNK = 2**16
 _BUSY = (408, 425, 429)  # of the answers 4xx those that another try may change
 _GONE = (404, 410)
@@ -207,7 +206,7 @@ class _Cadc(_Asked):
 
 def _polite(session: Any, pause_s: float) -> Any:
     """Give a session a pause before each request, a limit of time, and our name before those of its libraries."""
-    session.headers["User-Agent"] = f"{AGENT} {session.headers['User-Agent']}"
+    session.headers["User-Agent"] = f"seti-tune/{version('seti-tune')} {session.headers['User-Agent']}"
     send, last = session.send, [float("-inf")]
 
     def patiently(request: Any, **options: Any) -> Any:
