@@ -1,6 +1,7 @@
 """The chance of more than one source in a cut-out has its closed form, and that of a simulated sky."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -69,6 +70,9 @@ def test_the_picture_names_every_survey(tmp_path):
     confusion_figure(SURVEYS, 4.5, tmp_path / "c.svg")
     drawn = (tmp_path / "c.svg").read_text()
     assert all(survey.title in drawn for survey in SURVEYS.values())
+    words = re.findall(r"<text[^>]*>([^<]*)</text>", drawn)
+    assert {"0.1", "0.3", "1", "3", "10", "30", "100", "4.5'"} <= set(words), "sides are numbers"
+    assert "SKA1-MID (forecast): 10,000 per square degree" in words
     confusion_figure(SURVEYS, 4.5, tmp_path / "c.png")
     with Image.open(tmp_path / "c.png") as picture:
         assert min(picture.size) > 400
