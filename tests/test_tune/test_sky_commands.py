@@ -67,3 +67,6 @@ def test_groups_of_a_broken_table_leaves_no_file(tmp_path: Path, capsys: pytest.
     assert "no column 'time'" in said
     assert said.count("\n") == 1
     assert not (tmp_path / "g.csv").exists()
+    times = str(tmp_path / "times.csv")
+    assert main(["data", "groups", times, "--within", "6h", "--out", times]) == 2
+    assert "holds the times themselves; name another file" in capsys.readouterr().err

@@ -21,6 +21,7 @@ from results.stats.source_confusion import (
 )
 from results.text import csv_cell, printable
 from seti_model.data.succession import groups_in_time, read_frames, read_gap
+from seti_model.errors import DatasetError
 from tune.errors import FetchInterruptedError
 from tune.sky.services import SOURCES
 
@@ -179,6 +180,8 @@ def _confusion(args: argparse.Namespace) -> int:
 def _groups(args: argparse.Namespace) -> int:
     gap = read_gap(args.within)
     check_output(args.out)
+    if args.out.exists() and args.times.exists() and args.out.samefile(args.times):
+        raise DatasetError(f"--out {args.out}: holds the times themselves; name another file")
     frames = read_frames(args.times)
     groups = groups_in_time(frames, gap)
     text = io.StringIO(newline="")
