@@ -18,6 +18,7 @@ from seti_model.data.repeated import NOTES, remarks
 from seti_model.data.simulator import simulate_beside, simulate_dataset
 from seti_model.errors import DatasetError
 from tune.cli.importing import EXAMPLES, add_import, import_dataset
+from tune.cli.sky import add_sky
 
 if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wait for it
     import numpy.typing as npt
@@ -27,11 +28,12 @@ COUNTS = {"train": 3200, "validation": 800, "test": 800}  # images that are simu
 
 
 def add_data(data: argparse.ArgumentParser) -> None:
-    """Give `data` its three commands; each sets `run`, which takes the arguments and returns an exit code."""
+    """Give `data` its commands; each sets `run`, which takes the arguments and returns an exit code."""
     commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     _add_simulate(commands)
     _add_import(commands)
     _add_describe(commands)
+    add_sky(lambda name, what, example: _add_command(commands, name, what, example))
 
 
 def simulate(args: argparse.Namespace) -> int:
