@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from results.files import check_output
 from results.text import printable
 from seti_model.data.dataset import Dataset, SplitData, require_new, write_dataset
 from seti_model.data.importers import (
@@ -22,10 +21,12 @@ from seti_model.data.importers import (
     read_folder,
     read_npz,
 )
+from seti_model.data.kind import SPECTROGRAMS, TIME_FREQUENCY, ImageKind
 from seti_model.data.repeated import NOTES, remarks
 from seti_model.data.simulator import simulate_beside, simulate_dataset
 from seti_model.data.splits import carve_test, split_by_fractions
 from seti_model.errors import DatasetError
+from tune.cli.examples import Wanted, draw_examples
 
 if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wait for it
     import numpy.typing as npt
@@ -70,11 +71,9 @@ def import_(args: argparse.Namespace) -> int:
 
 def describe(args: argparse.Namespace) -> int:
     """Print counts, ranges and the verified digest of a data set, and draw examples of each class."""
-    from results.report.figures import contact_sheet  # matplotlib, for this command alone
-
-    if args.out is not None:
-        check_output(args.out)
+    wanted = Wanted(args.out, args.seed, args.classes, args.count, args.augment)
     dataset = Dataset.open(args.dataset)
+    wanted.check(dataset)
     dataset.verify()
     _print_summary(dataset)
     for split in dataset.splits:
@@ -85,10 +84,7 @@ def describe(args: argparse.Namespace) -> int:
     for key, value in dataset.origin.items():
         if key not in NOTES:  # said with the summary
             print(printable(f"origin {key}: {value}"))
-    train = dataset.split("train")
-    sheet = args.out or dataset.path / "contact_sheet.png"
-    contact_sheet(train.images, train.labels, dataset.class_names, sheet)
-    print(f"contact sheet: {sheet}")
+    print(draw_examples(dataset, wanted))
     return 0
 
 
@@ -132,7 +128,8 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "import the course CSV files, a NumPy archive or a folder of PNG images",
         "seti-tune data import data/course --train train/images.csv train/labels.csv "
         "--validation validation/images.csv validation/labels.csv --class-names course\n"
-        "  seti-tune data import data/galaxies --npz galaxies.npz --fractions 0.6,0.2,0.2\n"
+        "  seti-tune data import data/galaxies --npz galaxies.npz --fractions 0.6,0.2,0.2 "
+        '--of "radio galaxies" --axes row,column\n'
         "  seti-tune data import data/mine --folder my_images --fractions 0.6,0.2,0.2    # my_images/<class>/*.png",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
@@ -148,6 +145,16 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--class-names",
         metavar="A,B,…",
         help="names in the order of the labels; `course` for the true ones of that set",
+    )
+    parser.add_argument(
+        "--of", default=SPECTROGRAMS, metavar="WORDS", help="what the images are of (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--axes",
+        type=_axes,
+        default=TIME_FREQUENCY,
+        metavar="DOWN,RIGHT",
+        help="what goes down and to the right in them, as in row,column (default: time,frequency)",
     )
     parser.add_argument("--shape", type=_pair, default=(64, 128), metavar="H,W", help="of CSV images (default: 64,128)")
     parser.add_argument("--fractions", type=_numbers, metavar="A,B,C", help="train, validation, test; sum 1")
@@ -166,10 +173,30 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_describe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _add_command(
-        commands, "describe", "print counts, ranges and digest; draw examples", "seti-tune data describe data/course"
+        commands,
+        "describe",
+        "print counts, ranges and digest; draw examples",
+        "seti-tune data describe data/course\n"
+        "  seti-tune data describe data/course --seed 7 --class squiggle --count 12    # others\n"
+        "  seti-tune data describe data/course --augment mine.toml    # what a study makes of them",
     )
     parser.add_argument("dataset", metavar="DATASET", type=Path, help="folder of a data set")
     parser.add_argument("--out", type=Path, metavar="FILE", help="of the examples (default: DATASET/contact_sheet.png)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the examples (default: %(default)s)")
+    parser.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="draw this class alone; may be repeated",
+    )
+    parser.add_argument("--count", type=int, default=4, metavar="N", help="images of a class (default: %(default)s)")
+    parser.add_argument(
+        "--augment",
+        metavar="STUDY",
+        help="draw one image of a class and N copies as a study's augmentation changes them (into augmentation.png)",
+    )
     parser.set_defaults(run=describe)
 
 
@@ -193,6 +220,7 @@ def _import_dataset(args: argparse.Namespace) -> Dataset:
     if sources != ["train"] and (args.validation or args.test):
         raise DatasetError("data import: --validation and --test go with --train; divide other sources by --fractions")
     require_new(args.out)
+    kind = ImageKind(args.of, args.axes)
     if args.train:
         splits, class_names, origin = _read_csv_splits(args)
     else:
@@ -208,7 +236,7 @@ def _import_dataset(args: argparse.Namespace) -> Dataset:
             f"no test split given: {len(splits['test'].labels)} images carved from the training split, stratified "
             f"(--test-fraction {args.test_fraction:g}); {len(splits['train'].labels)} remain"
         )
-    return write_dataset(args.out, splits, class_names, origin)
+    return write_dataset(args.out, splits, class_names, origin, kind=kind)
 
 
 def _read_csv_splits(args: argparse.Namespace) -> _Read:
@@ -262,6 +290,8 @@ def _class_names(args: argparse.Namespace) -> tuple[str, ...] | None:
 def _print_summary(dataset: Dataset) -> None:
     n_time, n_freq, channels = dataset.image_shape
     print(f"data set {dataset.path}: {n_time} x {n_freq} pixels, channels: {channels}, digest {dataset.digest}")
+    down, right = dataset.kind.axes
+    print(printable(f"images: {dataset.kind.of}, {down} downwards, {right} to the right"))
     counts = {split: dataset.class_counts(split) for split in dataset.splits}
     width = max(len(name) for name in (*dataset.class_names, "total"))
     print("  ".join([" " * width, *(f"{split:>10}" for split in counts)]))
@@ -310,6 +340,13 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers; write for example 0.6,0.2,0.2") from error
+
+
+def _axes(text: str) -> tuple[str, str]:
+    names = tuple(part.strip() for part in text.split(","))
+    if len(names) != 2 or not all(names):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} does not name two axes; write for example row,column")
+    return names[0], names[1]
 
 
 def _pair(text: str) -> tuple[int, int]:
