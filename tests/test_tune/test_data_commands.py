@@ -9,7 +9,7 @@ from PIL import Image
 
 from results.errors import ResultsError
 from seti_model.data.dataset import SPLITS, Dataset
-from seti_model.data.kind import PixelRule
+from seti_model.data.kind import ImageKind, PixelRule
 from seti_model.data.simulator import CLASS_NAMES
 from seti_model.errors import DatasetError
 from tune.cli.main import parse
@@ -196,6 +196,20 @@ def test_npz_is_imported_without_dividing_a_group(tmp_path, npz):
     assert sum(map(len, groups)) == len(set().union(*groups)) == 20
 
 
+def test_what_images_are_of_and_their_axes_are_kept_and_said(tmp_path, npz, capsys):
+    words = ("--npz", npz, "--fractions", "0.6,0.2,0.2")
+    run("import", tmp_path / "d", *words, "--of", "radio galaxies", "--axes", "row, column")
+    assert "images: radio galaxies, row downwards, column to the right\n" in capsys.readouterr().out
+    assert Dataset.open(tmp_path / "d").kind == ImageKind("radio galaxies", ("row", "column"))
+    run("import", tmp_path / "plain", *words)
+    assert Dataset.open(tmp_path / "plain").kind == ImageKind()
+    run("describe", tmp_path / "d", "--out", tmp_path / "sheet.svg")
+    assert "60 radio galaxies" not in (found := (tmp_path / "sheet.svg").read_text(encoding="utf-8"))
+    assert "36 radio galaxies of 6 x 8 pixels" in found
+    with pytest.raises(DatasetError, match=r"'a\\tb'?.*: at most 100 letters that can be shown; choose others"):
+        run("import", tmp_path / "e", *words, "--of", "a\tb")
+
+
 def test_folder_of_images_is_imported(tmp_path, capsys):
     rng = np.random.default_rng(1)
     for name in ("tone", "noise"):
@@ -356,6 +370,8 @@ def test_bad_test_fraction_is_refused(tmp_path, csv_pair):
     ("words", "message"),
     [
         (("--shape", "64x128"), "'64x128' is not a shape; write for example 64,128"),
+        (("--axes", "row"), "'row' does not name two axes; write for example row,column"),
+        (("--axes", "row,"), "'row,' does not name two axes"),
         (("--shape", "0,128"), "'0,128' is not a shape; both numbers must be positive"),
         (("--fractions", "most,some,few"), "'most,some,few' is not a list of numbers; write for example 0.6,0.2,0.2"),
     ],

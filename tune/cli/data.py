@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from results.files import check_output
 from results.text import printable
 from seti_model.data.dataset import Dataset
 from seti_model.data.repeated import NOTES, remarks
 from seti_model.data.simulator import simulate_beside, simulate_dataset
 from seti_model.errors import DatasetError
+from tune.cli.examples import Wanted, draw_examples
 from tune.cli.importing import EXAMPLES, add_import, import_dataset
 from tune.cli.sky import add_sky
 
@@ -63,11 +63,9 @@ def import_(args: argparse.Namespace) -> int:
 
 def describe(args: argparse.Namespace) -> int:
     """Print counts, ranges and the verified digest of a data set, and draw examples of each class."""
-    from results.report.figures import contact_sheet  # matplotlib, for this command alone
-
-    if args.out is not None:
-        check_output(args.out)
+    wanted = Wanted(args.out, args.seed, args.classes, args.count, args.augment)
     dataset = Dataset.open(args.dataset)
+    wanted.check(dataset)
     dataset.verify()
     _print_summary(dataset)
     for split in dataset.splits:
@@ -78,10 +76,7 @@ def describe(args: argparse.Namespace) -> int:
     for key, value in dataset.origin.items():
         if key not in NOTES:  # said with the summary
             print(printable(f"origin {key}: {value}"))
-    train = dataset.split("train")
-    sheet = args.out or dataset.path / "contact_sheet.png"
-    contact_sheet(train.images, train.labels, dataset.class_names, sheet)
-    print(f"contact sheet: {sheet}")
+    print(draw_examples(dataset, wanted))
     return 0
 
 
@@ -131,10 +126,30 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_describe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _add_command(
-        commands, "describe", "print counts, ranges and digest; draw examples", "seti-tune data describe data/course"
+        commands,
+        "describe",
+        "print counts, ranges and digest; draw examples",
+        "seti-tune data describe data/course\n"
+        "  seti-tune data describe data/course --seed 7 --class squiggle --count 12    # others\n"
+        "  seti-tune data describe data/course --augment mine.toml    # what a study makes of them",
     )
     parser.add_argument("dataset", metavar="DATASET", type=Path, help="folder of a data set")
     parser.add_argument("--out", type=Path, metavar="FILE", help="of the examples (default: DATASET/contact_sheet.png)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the examples (default: %(default)s)")
+    parser.add_argument(
+        "--class",
+        dest="classes",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="draw this class alone; may be repeated",
+    )
+    parser.add_argument("--count", type=int, default=4, metavar="N", help="images of a class (default: %(default)s)")
+    parser.add_argument(
+        "--augment",
+        metavar="STUDY",
+        help="draw one image of a class and N copies as a study's augmentation changes them (into augmentation.png)",
+    )
     parser.set_defaults(run=describe)
 
 
@@ -153,6 +168,8 @@ def _add_command(
 def _print_summary(dataset: Dataset) -> None:
     n_time, n_freq, channels = dataset.image_shape
     print(f"data set {dataset.path}: {n_time} x {n_freq} pixels, channels: {channels}, digest {dataset.digest}")
+    down, right = dataset.kind.axes
+    print(printable(f"images: {dataset.kind.of}, {down} downwards, {right} to the right"))
     counts = {split: dataset.class_counts(split) for split in dataset.splits}
     width = max(len(name) for name in (*dataset.class_names, "total"))
     print("  ".join([" " * width, *(f"{split:>10}" for split in counts)]))

@@ -13,7 +13,7 @@ import numpy as np
 
 from results.text import printable
 from seti_model.data.dataset import Dataset, SplitData, require_new, write_dataset
-from seti_model.data.kind import FILTERS, GREY, RGB, SCALES, ImageKind, PixelRule
+from seti_model.data.kind import FILTERS, GREY, RGB, SCALES, SPECTROGRAMS, TIME_FREQUENCY, ImageKind, PixelRule
 from seti_model.data.sources.archive import read_npz
 from seti_model.data.sources.course_csv import COURSE_CLASS_NAMES, COURSE_USUAL_NAMES, MOST_COLUMNS, read_csv
 from seti_model.data.sources.folder import read_folder, read_listed
@@ -27,7 +27,8 @@ from tune.cli.spectra import add_tiling, read_spectra, refuse_tiling
 EXAMPLES = (
     "seti-tune data import data/course --train train/images.csv train/labels.csv "
     "--validation validation/images.csv validation/labels.csv --class-names course\n"
-    "  seti-tune data import data/galaxies --npz galaxies.npz --fractions 0.6,0.2,0.2\n"
+    "  seti-tune data import data/galaxies --npz galaxies.npz --fractions 0.6,0.2,0.2 "
+    '--of "radio galaxies" --axes row,column\n'
     "  seti-tune data import data/mine --folder my_images --fractions 0.6,0.2,0.2    # my_images/<class>/*.png\n"
     "  seti-tune data import data/sky --folder fits --labels labels.csv --scale asinh --size 150,150 "
     "--fractions 0.6,0.2,0.2\n"
@@ -43,7 +44,8 @@ class _Read:
     splits: Mapping[str, SplitData]
     class_names: tuple[str, ...]
     origin: Mapping[str, Any]
-    kind: ImageKind = dataclasses.field(default_factory=ImageKind)
+    picture: PixelRule | None = None
+    tiles: dict[str, Any] | None = None
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +66,7 @@ def import_dataset(args: argparse.Namespace) -> Dataset:
     _require_one_source(args)
     require_new(args.out)
     reader = _from_csv if args.train else _from_archive if args.npz else _from_folder if args.folder else _from_spectra
+    kind = ImageKind(args.of, args.axes)
     read = reader(args)
     splits, origin = dict(read.splits), dict(read.origin)
     for index, name in enumerate(read.class_names):
@@ -77,7 +80,13 @@ def import_dataset(args: argparse.Namespace) -> Dataset:
             f"no test split given: {len(splits['test'].labels)} images carved from the training split, stratified "
             f"(--test-fraction {args.test_fraction:g}); {len(splits['train'].labels)} remain"
         )
-    return write_dataset(args.out, splits, read.class_names, origin, kind=read.kind)
+    return write_dataset(
+        args.out,
+        splits,
+        read.class_names,
+        origin,
+        kind=dataclasses.replace(kind, picture=read.picture, tiles=read.tiles),
+    )
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +119,16 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         "--class-names",
         metavar="A,B,…",
         help="names in the order of the labels; `course` for the true ones of that set",
+    )
+    parser.add_argument(
+        "--of", default=SPECTROGRAMS, metavar="WORDS", help="what the images are of (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--axes",
+        type=_axes,
+        default=TIME_FREQUENCY,
+        metavar="DOWN,RIGHT",
+        help="what goes down and to the right in them, as in row,column (default: time,frequency)",
     )
     parser.add_argument("--shape", type=pair, default=(64, 128), metavar="H,W", help="of CSV images (default: 64,128)")
 
@@ -213,13 +232,13 @@ def _from_folder(args: argparse.Namespace) -> _Read:
     for file, n in list(read.notes.get("not_finite", {}).items()):
         print(printable(f"{file}: {n} values that are not finite became 0"))
     divided = _divided(read, args.folder, origin, args)
-    return dataclasses.replace(divided, kind=ImageKind(picture=rule))
+    return dataclasses.replace(divided, picture=rule)
 
 
 def _from_spectra(args: argparse.Namespace) -> _Read:
     read, tiling, origin = read_spectra(args)
     divided = _divided(read.imported, args.spectra[0].parent, origin, args)
-    return dataclasses.replace(divided, kind=ImageKind(tiles=tiling.to_mapping()))
+    return dataclasses.replace(divided, tiles=tiling.to_mapping())
 
 
 def _rule(args: argparse.Namespace) -> PixelRule:
@@ -269,6 +288,13 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers; write for example 0.6,0.2,0.2") from error
+
+
+def _axes(text: str) -> tuple[str, str]:
+    names = tuple(part.strip() for part in text.split(","))
+    if len(names) != 2 or not all(names):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} does not name two axes; write for example row,column")
+    return names[0], names[1]
 
 
 def pair(text: str) -> tuple[int, int]:

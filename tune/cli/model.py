@@ -42,7 +42,7 @@ EVALUATE_EPILOG = """examples:
 The test split is locked: `seti-tune finals RUN` looks at it once; each --unlock-test is recorded for good.
 """
 PREDICT_EPILOG = """examples:
-  seti-tune predict runs/train/model.keras new_spectrograms.npz --csv predictions.csv
+  seti-tune predict runs/train/model.keras new_images.npz --csv predictions.csv
   seti-tune predict runs/train/model.keras images.csv pictures/ one.png
   seti-tune predict runs/train/model.keras data/course --split train
 FILE is .npz (array x), .csv (a row of numbers 0..1 per image), .png, .fits, a folder of these, or a data set; pictures
