@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from PIL import Image
 
 from seti_model.config import BALANCED, AugmentConfig, Configuration
 from seti_model.data.align import MIDDLE
 from seti_model.data.dataset import Images, Split, TrainingData
 from seti_model.errors import ConfigError
-from seti_model.exported import InitialModel, start_from
+from seti_model.exported import InitialModel, start_from, start_pretrained
 from seti_model.network import PixelScale, Shape, build_network, named_weights
 from seti_model.runtime import derive_seed
 from seti_model.training.arrays import Array, Arrays
-from seti_model.training.kernels import FusedAdam, Graph, Moments
+from seti_model.training.kernels import Graph, Moments
+from seti_model.training.optimizers import OPTIMIZERS
 from seti_model.training.outcome import Diverged
 from seti_model.training.steps import INFERENCE_BATCH, TrainingSteps, compile_inference, moving_moments, weight_values
 
@@ -51,15 +53,18 @@ class Session:
         shape: Shape = data.train.images.shape[1:]
         self.pixels = _scale(configuration, data, initial)
         self._network = build_network(configuration, shape, len(data.class_names), seed=seed, pixels=self.pixels)
+        frozen = configuration.training.frozen_blocks
         if initial is not None:
-            frozen = configuration.training.frozen_blocks
             start_from(self._network, initial, class_names=data.class_names, frozen_blocks=frozen)
+        elif configuration.pretrained:
+            start_pretrained(self._network, configuration.vgg16, frozen_blocks=frozen)
         self.parameters: int = self._network.count_params()
         names = {id(weight): name for name, weight in named_weights(self._network).items()}
         trainable = {names[id(weight)]: weight.value for weight in self._network.trainable_variables}
         self._batches = math.ceil(len(data.train.labels) / configuration.training.batch_size)
         batches = configuration.training.epochs * self._batches
-        self._optimizer = FusedAdam(configuration.training, trainable, batches=batches)
+        optimizer = OPTIMIZERS[configuration.training.optimizer]
+        self._optimizer = optimizer(configuration.training, trainable, batches=batches)
         pixels = tf.as_dtype(data.train.images.dtype)
         self._graph = Graph(self._network)
         weights = class_weights(data) if configuration.training.class_weights == BALANCED else None
@@ -204,9 +209,9 @@ def augment_batch(
 ) -> Images:
     """Return randomly changed copies of a batch, each image by its own draw.
 
-    Shifts are cyclic and uniform in -shift..shift pixels; noise is Gaussian, for uint8 rounded to whole pixel values
-    and clipped to 0..255. Every draw is made whatever is switched on, so that switching one change on leaves the
-    draws of the others as they were.
+    Shifts are cyclic and uniform in -shift..shift pixels, angles uniform in -rotate..rotate; noise is Gaussian, for
+    uint8 rounded to whole pixel values and clipped to 0..255. Every draw is made whatever is switched on, or by a
+    generator of its own, so that switching one change on leaves the draws of the others as they were.
 
     Args:
         images: uint8 or float32 (n, n_time, n_freq, channels). Not modified.
@@ -225,6 +230,9 @@ def augment_batch(
     changed = images[np.arange(n_images)[:, None, None], rows[:, :, None], columns[:, None, :]]
     if mirrors_rest and config.flip_frequency:
         changed[flips[1], ..., -1] = 2 * MIDDLE - changed[flips[1], ..., -1]
+    if config.rotate > 0:
+        turns = _generator(seed, "rotate", epoch, batch).uniform(-1.0, 1.0, size=(n_images,))
+        changed = rotated(changed, config.rotate * turns)
     if config.noise > 0:
         deviation = np.float32(255 * config.noise)
         noisy = changed + deviation * rng.standard_normal(changed.shape, dtype=np.float32)
@@ -232,13 +240,36 @@ def augment_batch(
     return changed
 
 
+def rotated(images: Images, angles: npt.NDArray[np.float64]) -> Images:
+    """Return images turned about their middle, each by its angle in degrees, with bilinear interpolation.
+
+    What comes in from outside is the median of the image's border, its sky: the nearest pixels would draw stripes from
+    a source that reaches the border, a mirror image would add sources, and zero would be a dark frame.
+
+    Args:
+        images: uint8 or float32 (n, n_time, n_freq, channels). Not modified.
+        angles: Counter-clockwise, (n,).
+    """
+    turned: Any = np.empty(
+        images.shape, np.float32
+    )  # Pillow cuts fractions of whole numbers off, which would darken them
+    for row, (image, angle) in enumerate(zip(images, angles, strict=True)):
+        for channel in range(images.shape[3]):
+            plane = image[..., channel].astype(np.float32)
+            sky = np.median(np.concatenate([plane[0], plane[-1], plane[1:-1, 0], plane[1:-1, -1]]))
+            picture = Image.fromarray(plane).rotate(float(angle), Image.Resampling.BILINEAR, fillcolor=float(sky))
+            turned[row, ..., channel] = np.asarray(picture)
+    whole: Images = np.rint(turned).astype(np.uint8) if images.dtype == np.uint8 else turned
+    return whole
+
+
 def _scale(configuration: Configuration, data: TrainingData, initial: InitialModel | None) -> PixelScale:
     if initial is not None:
         return initial.scale(configuration.network)
-    if configuration.training.frozen_blocks:
+    if configuration.training.frozen_blocks and not configuration.pretrained:
         raise ConfigError(
             f"training.frozen_blocks={configuration.training.frozen_blocks}: blocks can only be kept as an earlier "
-            "model has them; name one with init_from or set it to 0"
+            "model or vgg16.weights has them; name one with init_from or set it to 0"
         )
     return pixel_scale(data.train.images) if configuration.network.standardise else PixelScale()
 

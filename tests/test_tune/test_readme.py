@@ -18,7 +18,7 @@ from tune.cli.main import parse
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 INDEX = (DOCS / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *(DOCS / name for name in re.findall(r"\]\(([a-z-]+\.md)\)", INDEX))]
+PAGES = [ROOT / "README.md", *(DOCS / name for name in re.findall(r"\]\(([a-z/-]+\.md)\)", INDEX))]
 
 
 def text(page: Path) -> str:
@@ -43,6 +43,9 @@ def write_inputs(folder: Path) -> None:
     for i, image in enumerate(images[:20]):
         (folder / "my_images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / "my_images" / "ab"[i % 2] / f"{i}.png")
+    galaxies = rng.integers(0, 256, (40, 72, 72), dtype=np.uint8)
+    names = np.array(["FRI", "FRII"])
+    np.savez(folder / "galaxies.npz", x=galaxies, y=np.arange(40) % 2, class_names=names, groups=np.arange(40) // 2)
     for page in PAGES:
         printed = r"```(?:toml|python)\n# ([a-z_-]+\.(?:toml|py))\n(.*?)```"
         for name, content in re.findall(printed, text(page), flags=re.DOTALL):
@@ -120,6 +123,15 @@ def test_the_page_on_a_network_and_a_step_of_ones_own_runs_as_written(tmp_path: 
 
 
 @pytest.mark.slow
+def test_the_page_on_radio_galaxies_runs_as_written(tmp_path: Path) -> None:
+    run_pages(tmp_path, [DOCS / "tasks" / "radio-galaxies.md"])
+    board = pd.read_csv(tmp_path / "runs" / "galaxies" / "leaderboard.csv")
+    assert set(board["network.family"]) == {"alhassan", "aniyan"}
+    assert (tmp_path / "galaxies.csv").read_text().count("\n") == 41
+    assert (tmp_path / "second" / "model.keras").exists()
+
+
+@pytest.mark.slow
 def test_every_page_runs_as_written_after_the_readme(tmp_path: Path) -> None:
     said = run_pages(tmp_path, PAGES)
     assert json.loads(said["status"])["is_finished"] is True
@@ -131,7 +143,7 @@ def test_make_search_is_the_search_that_the_small_run_stands_in_for() -> None:
 
 
 def test_the_index_names_every_page() -> None:
-    assert {page.name for page in PAGES[1:]} | {"README.md"} == {page.name for page in DOCS.glob("*.md")}
+    assert {*PAGES[1:], DOCS / "README.md"} == {*DOCS.rglob("*.md")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -187,5 +199,5 @@ def test_every_key_of_a_study_has_a_meaning(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_shipped_spaces_have_as_many_parameters_as_the_page_says() -> None:
-    said = dict(re.findall(r"^\| `([a-z]+)` \| (\d+) \|", text(DOCS / "spaces.md"), flags=re.MULTILINE))
+    said = dict(re.findall(r"^\| `([a-z_]+)` \| (\d+) \|", text(DOCS / "spaces.md"), flags=re.MULTILINE))
     assert said == {name: str(len(load_space(name).parameters)) for name in shipped_spaces()}
