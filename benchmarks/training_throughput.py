@@ -123,7 +123,8 @@ def _custom(name: str, configuration: Any, images: Any, labels: Any) -> Callable
     import keras
     import tensorflow as tf
 
-    from seti_model.training.kernels import FusedAdam, Graph
+    from seti_model.training.kernels import Graph
+    from seti_model.training.optimizers import FusedAdam
     from seti_model.training.steps import TrainingSteps
 
     network = _network(configuration, images)

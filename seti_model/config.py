@@ -14,17 +14,32 @@ from dataclasses import dataclass, field
 from typing import Any, cast, get_type_hints
 
 from seti_model.errors import ConfigError
+from seti_model.families import (
+    BLOCKS,
+    FAMILIES,
+    MADE_FOR,
+    NO_FORM,
+    VGG16,
+    WHOLE,
+    AlhassanConfig,
+    AniyanConfig,
+    DriftConfig,
+    SmallConfig,
+    VGG16Config,
+)
+from seti_model.fields import Value, one_of, within
 
-Value = bool | int | float | str
-MAX_BLOCKS = 4
+MAX_BLOCKS = 4  # of the course's network
+MOST_FROZEN = 5  # the blocks of the deepest family
 PRECISIONS = ("float32", "mixed_bfloat16")
-WHOLE = "whole"  # pixels by which rows are shifted; what is left is a second channel
 SHIFTS = ("fraction", WHOLE)
 COSINE = "cosine"
 EPOCHS = "training.epochs"
 SCHEDULES = ("staircase", COSINE)
 BALANCED = "balanced"
 CLASS_WEIGHTS = ("equal", BALANCED)
+ADAM, RMSPROP = "adam", "rmsprop"
+OPTIMIZERS = (ADAM, RMSPROP)
 COURSE = "course"  # the family of the baseline, whose fields are those of [network]
 _OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")  # module:Class
 
@@ -38,7 +53,8 @@ class NetworkConfig:
     Other families have a section of their own; of these fields only `family`, `source` and `standardise` are theirs.
     """
 
-    family: str = COURSE  # `"course"`, `"drift"`, `"small"`, or a network of one's own as `"module:Class"`
+    # `"course"`, `"drift"`, `"small"`, `"alhassan"`, `"aniyan"`, `"vgg16"`, or one's own as `"module:Class"`
+    family: str = COURSE
     source: str = ""  # SHA-256 of the module of a network of one's own; recorded, not to be set
     blocks: int = 2  # convolution, batch normalisation, ReLU, pooling, dropout; 1 to 4
     filters_1: int = 32  # of the first block
@@ -70,19 +86,19 @@ class NetworkConfig:
             )
         if self.is_own:
             _require_free(self.family, "network.family: a class")
-        _within("network.blocks", self.blocks, 1, MAX_BLOCKS)
+        within("network.blocks", self.blocks, 1, MAX_BLOCKS)
         for block in range(1, MAX_BLOCKS + 1):
-            _within(f"network.filters_{block}", getattr(self, f"filters_{block}"), 1, 4096)
-        _within("network.kernel", self.kernel, 1, 31)
-        _within("network.dense_units", self.dense_units, 1, 65536)
-        _within("network.conv_dropout", self.conv_dropout, 0.0, 0.95)
-        _within("network.dense_dropout", self.dense_dropout, 0.0, 0.95)
-        _within("network.batch_norm_momentum", self.batch_norm_momentum, 0.0, 0.9999)
+            within(f"network.filters_{block}", getattr(self, f"filters_{block}"), 1, 4096)
+        within("network.kernel", self.kernel, 1, 31)
+        within("network.dense_units", self.dense_units, 1, 65536)
+        within("network.conv_dropout", self.conv_dropout, 0.0, 0.95)
+        within("network.dense_dropout", self.dense_dropout, 0.0, 0.95)
+        within("network.batch_norm_momentum", self.batch_norm_momentum, 0.0, 0.9999)
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long and how fast: Adam on categorical cross-entropy, with a falling rate.
+    """How long and how fast: Adam or RMSprop on categorical cross-entropy, with a falling rate.
 
     The rate of batch `b` (counted from 0 over the whole training) is
     `learning_rate * decay_rate ** (b // decay_steps)` of a staircase, and
@@ -91,7 +107,8 @@ class TrainingConfig:
 
     epochs: int = 12  # set by `[study] max_epochs` in a search
     batch_size: int = 32  # images
-    learning_rate: float = 0.005  # of Adam, at the start
+    optimizer: str = ADAM  # `"adam"` or `"rmsprop"`, both with Keras's values: 0.9 and 0.999, or rho 0.9
+    learning_rate: float = 0.005  # at the start
     decay_rate: float = 0.96  # factor of the learning rate every `decay_steps`
     decay_steps: int = 5  # batches
     schedule: str = "staircase"  # of the rate: `"staircase"`, or `"cosine"`, which ends at zero
@@ -105,17 +122,18 @@ class TrainingConfig:
     frozen_blocks: int = 0  # the first so many blocks stay as an earlier model has them
 
     def __post_init__(self) -> None:
-        _within("training.epochs", self.epochs, 1, 100_000)
-        _within("training.batch_size", self.batch_size, 1, 65536)
-        _within("training.learning_rate", self.learning_rate, 1e-12, 1e6)
-        _within("training.decay_rate", self.decay_rate, 1e-6, 1.0)
-        _within("training.decay_steps", self.decay_steps, 1, 10**9)
-        _within("training.clip_norm", self.clip_norm, 0.0, 1e6)
-        _within("training.recalibration_batches", self.recalibration_batches, 0, 100_000)
-        _within("training.frozen_blocks", self.frozen_blocks, 0, MAX_BLOCKS)
-        _one_of("training.precision", self.precision, PRECISIONS)
-        _one_of("training.schedule", self.schedule, SCHEDULES)
-        _one_of("training.class_weights", self.class_weights, CLASS_WEIGHTS)
+        within("training.epochs", self.epochs, 1, 100_000)
+        within("training.batch_size", self.batch_size, 1, 65536)
+        within("training.learning_rate", self.learning_rate, 1e-12, 1e6)
+        within("training.decay_rate", self.decay_rate, 1e-6, 1.0)
+        within("training.decay_steps", self.decay_steps, 1, 10**9)
+        within("training.clip_norm", self.clip_norm, 0.0, 1e6)
+        within("training.recalibration_batches", self.recalibration_batches, 0, 100_000)
+        within("training.frozen_blocks", self.frozen_blocks, 0, MOST_FROZEN)
+        one_of("training.optimizer", self.optimizer, OPTIMIZERS)
+        one_of("training.precision", self.precision, PRECISIONS)
+        one_of("training.schedule", self.schedule, SCHEDULES)
+        one_of("training.class_weights", self.class_weights, CLASS_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -126,76 +144,23 @@ class AugmentConfig:
     flip_frequency: bool = True  # mirror at random, as in the course
     shift_time: int = 0  # largest cyclic shift, pixels
     shift_frequency: int = 0  # largest cyclic shift, pixels
+    # largest angle in degrees by which an image is turned either way, at random; 180: any, 0: none
+    rotate: float = 0.0
     noise: float = 0.0  # deviation of added Gaussian noise, in units of the full scale 0..1
 
     def __post_init__(self) -> None:
-        _within("augment.shift_time", self.shift_time, 0, 4096)
-        _within("augment.shift_frequency", self.shift_frequency, 0, 4096)
-        _within("augment.noise", self.noise, 0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class DriftConfig:
-    """The network that compares curves; it reads images that `align` shifted by whole pixels.
-
-    Each row says how likely the line is at each place; a fixed bank of straight and bent curves adds that up, and the
-    curvatures are compared. `seti_model/networks/drift.py` says how.
-    """
-
-    features: int = 32  # filters of the two layers that read the rows
-    dense_units: int = 16  # of the layer before the classes
-    dropout: float = 0.0  # share dropped after that layer
-    max_curvature: float = 0.28  # pixels, the largest of the bank; course data bend by 0.138 to 0.276
-    curvature_step: float = 0.04  # pixels
-    max_slope: float = 0.5  # pixels from first to last row that the found line may be off
-    slope_step: float = 0.1  # pixels
-
-    def __post_init__(self) -> None:
-        _within("drift.features", self.features, 1, 1024)
-        _within("drift.dense_units", self.dense_units, 1, 65536)
-        _within("drift.dropout", self.dropout, 0.0, 0.95)
-        _within("drift.max_curvature", self.max_curvature, 0.01, 16.0)
-        _within("drift.curvature_step", self.curvature_step, 0.01, self.max_curvature)
-        _within("drift.max_slope", self.max_slope, 0.0, 16.0)
-        _within("drift.slope_step", self.slope_step, 0.01, 16.0)
-
-
-@dataclass(frozen=True)
-class SmallConfig:
-    """A small CNN for aligned images: it pools along time only, so that no place in frequency is thrown away."""
-
-    convolutions: int = 2  # each with batch normalisation and ReLU, the first over 4 rows at a time; 0 to 3
-    filters: int = 16  # of each convolution
-    kernel: int = 5  # columns of a filter
-    dense_1: int = 64  # units of the first dense layer
-    dropout: float = 0.3  # share dropped between the dense layers
-    dense_2: int = 32  # units of the second
-
-    def __post_init__(self) -> None:
-        _within("small.convolutions", self.convolutions, 0, 3)
-        _within("small.filters", self.filters, 1, 4096)
-        _within("small.kernel", self.kernel, 1, 31)
-        _within("small.dense_1", self.dense_1, 1, 65536)
-        _within("small.dropout", self.dropout, 0.0, 0.95)
-        _within("small.dense_2", self.dense_2, 1, 65536)
-
-
-# The families beside the course's by name, each with the class of its fields.
-FAMILIES: Mapping[str, type] = types.MappingProxyType({"drift": DriftConfig, "small": SmallConfig})
-# What a family is made for: the values of fields that are not named.
-_MADE_FOR: Mapping[str, Mapping[str, Value]] = types.MappingProxyType(
-    {
-        "drift": {"prepare.steps": "align", "align.shift": WHOLE},
-        "small": {"prepare.steps": "align", "network.standardise": True},
-    }
-)
+        within("augment.rotate", self.rotate, 0.0, 180.0)
+        within("augment.shift_time", self.shift_time, 0, 4096)
+        within("augment.shift_frequency", self.shift_frequency, 0, 4096)
+        within("augment.noise", self.noise, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class PrepareConfig:
     """What is done to images before the network sees them: nothing, in the course."""
 
-    steps: str = ""  # in their order, separated by commas: align, crop, grey, resize, sigma_clip, one's own
+    # in their order, separated by commas: align, crop, cut_noise, grey, resize, scale, sigma_clip, one's own
+    steps: str = ""
     source: str = ""  # SHA-256 of the modules of steps of one's own; recorded, not to be set
 
     @property
@@ -228,9 +193,9 @@ class AlignConfig:
     max_drift: float = 11.5  # pixels from the first row to the last, the largest that is looked for
 
     def __post_init__(self) -> None:
-        _within("align.half_width", self.half_width, 1, 4096)
-        _within("align.max_drift", self.max_drift, 0.0, 4096.0)
-        _one_of("align.shift", self.shift, SHIFTS)
+        within("align.half_width", self.half_width, 1, 4096)
+        within("align.max_drift", self.max_drift, 0.0, 4096.0)
+        one_of("align.shift", self.shift, SHIFTS)
 
 
 @dataclass(frozen=True)
@@ -241,8 +206,8 @@ class CropConfig:
     n_freq: int = 64  # columns kept
 
     def __post_init__(self) -> None:
-        _within("crop.n_time", self.n_time, 1, 65536)
-        _within("crop.n_freq", self.n_freq, 1, 65536)
+        within("crop.n_time", self.n_time, 1, 65536)
+        within("crop.n_freq", self.n_freq, 1, 65536)
 
 
 @dataclass(frozen=True)
@@ -253,8 +218,8 @@ class ResizeConfig:
     n_freq: int = 128  # columns
 
     def __post_init__(self) -> None:
-        _within("resize.n_time", self.n_time, 1, 65536)
-        _within("resize.n_freq", self.n_freq, 1, 65536)
+        within("resize.n_time", self.n_time, 1, 65536)
+        within("resize.n_freq", self.n_freq, 1, 65536)
 
 
 @dataclass(frozen=True)
@@ -264,7 +229,17 @@ class SigmaClipConfig:
     sigma: float = 3.0  # standard deviations from the mean
 
     def __post_init__(self) -> None:
-        _within("sigma_clip.sigma", self.sigma, 0.1, 1000.0)
+        within("sigma_clip.sigma", self.sigma, 0.1, 1000.0)
+
+
+@dataclass(frozen=True)
+class CutNoiseConfig:
+    """What does not stand out from the noise of an image becomes its sky: sigma clipping, as of radio galaxies."""
+
+    sigma: float = 3.0  # standard deviations of the noise above the sky
+
+    def __post_init__(self) -> None:
+        within("cut_noise.sigma", self.sigma, 0.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -289,9 +264,17 @@ class Preparation:
 
 
 WITHOUT_OPERATIONS = ("resize",)  # TensorFlow's Lanczos filter is another one
-# The steps by name, each with the class of its fields; grey has none.
+# The steps by name, each with the class of its fields; grey and scale have none.
 STEPS: Mapping[str, type | None] = types.MappingProxyType(
-    {"align": AlignConfig, "crop": CropConfig, "grey": None, "resize": ResizeConfig, "sigma_clip": SigmaClipConfig}
+    {
+        "align": AlignConfig,
+        "crop": CropConfig,
+        "cut_noise": CutNoiseConfig,
+        "grey": None,
+        "resize": ResizeConfig,
+        "scale": None,
+        "sigma_clip": SigmaClipConfig,
+    }
 )
 
 
@@ -310,8 +293,12 @@ class Configuration:
     crop: CropConfig = field(default_factory=CropConfig)
     resize: ResizeConfig = field(default_factory=ResizeConfig)
     sigma_clip: SigmaClipConfig = field(default_factory=SigmaClipConfig)
+    cut_noise: CutNoiseConfig = field(default_factory=CutNoiseConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
     small: SmallConfig = field(default_factory=SmallConfig)
+    alhassan: AlhassanConfig = field(default_factory=AlhassanConfig)
+    aniyan: AniyanConfig = field(default_factory=AniyanConfig)
+    vgg16: VGG16Config = field(default_factory=VGG16Config)
     own: Mapping[str, Value] = field(default_factory=dict)
 
     @property
@@ -331,7 +318,8 @@ class Configuration:
             names += [f"network.{name}" for name in ("blocks", *filters, "kernel", "dense_units")]
         values = self.to_mapping()
         family = f"{self.network.family}."
-        names += [name for name in values if name.startswith(family) and name != f"{family}dropout"]
+        left_out = [f"{family}{name}" for name in NO_FORM]
+        names += [name for name in values if name.startswith(family) and name not in left_out]
         return {name: values[name] for name in names}
 
     @property
@@ -341,9 +329,24 @@ class Configuration:
         fields = {
             name: value
             for name, value in self.to_mapping().items()
-            if name.partition(".")[0] not in ("training", "augment") and not (is_course and "dropout" in name)
+            if name.partition(".")[0] not in ("training", "augment")
+            and not (is_course and "dropout" in name)
+            and name not in ("vgg16.weights", "vgg16.source")
         }
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def blocks(self) -> int | None:
+        """How many blocks `training.frozen_blocks` may keep; None where only the user's network tells."""
+        if self.network.is_own:
+            return None
+        counted = {COURSE: self.network.blocks, "small": self.small.convolutions}
+        return counted.get(self.network.family, BLOCKS.get(self.network.family, 0))
+
+    @property
+    def pretrained(self) -> str:
+        """The file of weights that the network begins with, as it is named; empty without one."""
+        return self.vgg16.weights if self.network.family == VGG16 else ""
 
     @property
     def own_sources(self) -> dict[str, tuple[str, ...]]:
@@ -368,12 +371,22 @@ class Configuration:
                 "network.family='drift' reads the rest of each shift; let align be the last of prepare.steps, and set "
                 "align.shift='whole'"
             )
-        if self.network.family == "drift" and self.network.standardise:
-            raise ConfigError("network.family='drift' knows the scale of its images; set network.standardise=false")
-        if self.network.family == COURSE and self.training.frozen_blocks > self.network.blocks:
+        if self.network.family in ("drift", VGG16) and self.network.standardise:
             raise ConfigError(
-                f"training.frozen_blocks: {self.training.frozen_blocks} is more than "
-                f"network.blocks={self.network.blocks}; freeze at most as many blocks as there are"
+                f"network.family={self.network.family!r} knows the scale of its images; set network.standardise=false"
+            )
+        if self.augment.rotate and self.preparation.mirrors_rest:
+            raise ConfigError(
+                "augment.rotate: the last channel of images that align shifted by whole pixels holds places, which no "
+                "rotation keeps; set augment.rotate=0 or align.shift='fraction'"
+            )
+        if self.blocks is not None and self.training.frozen_blocks > self.blocks:
+            of = f"network.blocks={self.blocks}"
+            if self.network.family != COURSE:
+                of = f"the {self.blocks} blocks of network.family={self.network.family!r}"
+            raise ConfigError(
+                f"training.frozen_blocks: {self.training.frozen_blocks} is more than {of}; freeze at most as many "
+                "blocks as there are"
             )
 
     @classmethod
@@ -387,7 +400,7 @@ class Configuration:
         """
         sections: dict[str, dict[str, Value]] = {}
         fields = field_types()
-        values = {**_MADE_FOR.get(str(values.get("network.family")), {}), **values}
+        values = {**MADE_FOR.get(str(values.get("network.family")), {}), **values}
         theirs = _sections_of_own(values)
         own: dict[str, Value] = {}
         for name, value in values.items():
@@ -422,7 +435,7 @@ class Configuration:
 
     def _is_in_use(self, section: str, key: str) -> bool:
         if key == "source":
-            return bool(self.prepare.own) if section == "prepare" else self.network.is_own
+            return bool({"prepare": self.prepare.own, "network": self.network.is_own}.get(section, self.pretrained))
         return section != "network" or self.network.family == COURSE or key in ("family", "standardise")
 
 
@@ -471,13 +484,3 @@ def typed_value(name: str, value: object, expected: type) -> Value:
     if isinstance(value, expected) and (expected is bool or not isinstance(value, bool)):
         return cast(Value, value)
     raise ConfigError(f"{name}: {value!r} is of type {type(value).__name__}, expected {expected.__name__}; correct it")
-
-
-def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name}: {value!r} is unknown; choose one of {', '.join(choices)}")
-
-
-def _within(name: str, value: Any, low: float, high: float) -> None:
-    if not low <= value <= high:  # also refuses NaN
-        raise ConfigError(f"{name}: {value!r} lies outside {low}..{high}; choose a value within")

@@ -16,10 +16,11 @@ from typing import Any
 
 import msgspec
 
-from seti_model.config import Configuration, Value
+from seti_model.config import Configuration
 from seti_model.data.dataset import MOST_PIXELS
 from seti_model.data.kind import ImageKind
 from seti_model.errors import ConfigError, ModelError
+from seti_model.fields import Value
 from seti_model.files import would_burst
 from seti_model.schema import JsonFile, SchemaError, read_file
 from seti_model.training.outcome import TrainedNetwork

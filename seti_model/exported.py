@@ -24,11 +24,13 @@ from seti_model.description import (
     read_description,
     unreadable,
 )
-from seti_model.errors import ModelError
+from seti_model.errors import ConfigError, ModelError
+from seti_model.families import VGG16, VGG16Config
 from seti_model.files import UNREADABLE, written_whole
 from seti_model.network import PixelScale, build_network, named_layers, named_weights
 from seti_model.own import load_network
 from seti_model.prepare_ops import prepare_op
+from seti_model.pretrained import read_weights
 from seti_model.training.arrays import Arrays, digest_arrays
 from seti_model.training.kernels import Graph
 from seti_model.training.outcome import TrainedNetwork
@@ -280,8 +282,31 @@ def start_from(
                 f"{initial.path}: has no block {block}, which training.frozen_blocks={frozen_blocks} wants to keep as "
                 "it is there; lower it"
             )
+    freeze(network, frozen_blocks)
+
+
+def start_pretrained(network: keras.Model, config: VGG16Config, *, frozen_blocks: int) -> None:
+    """Give VGG16 the weights of its file and freeze its first blocks.
+
+    Raises:
+        ConfigError: The file cannot be read, or is another one than was recorded.
+    """
+    weights, digest = read_weights(Path(config.weights))
+    if config.source and digest != config.source:
+        raise ConfigError(
+            f"vgg16.weights: {config.weights} has digest {digest[:12]}, the configuration was made with "
+            f"{config.source[:12]}; restore the file, or begin anew with this one"
+        )
+    variables = named_weights(network)
+    for name, array in weights.items():
+        variables[f"{VGG16}/{name}"].assign(array)
+    freeze(network, frozen_blocks)
+
+
+def freeze(network: keras.Model, blocks: int) -> None:
+    """Keep the first blocks of a network as they are."""
     for name, layer in named_layers(network):
-        if any(_is_of_block(name, block) for block in range(1, frozen_blocks + 1)):
+        if any(_is_of_block(name, block) for block in range(1, blocks + 1)):
             layer.trainable = False
 
 

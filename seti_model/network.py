@@ -18,7 +18,7 @@ import numpy as np
 from seti_model.config import COURSE, Configuration
 from seti_model.data.prepare import prepared_form
 from seti_model.errors import ConfigError
-from seti_model.networks import course, drift, small
+from seti_model.networks import alhassan, aniyan, course, drift, small, vgg16
 from seti_model.own import load_network, require_same_source
 
 Shape = tuple[int, int, int]  # n_time, n_freq, channels
@@ -27,6 +27,9 @@ BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
     COURSE: course.build,
     "drift": drift.build,
     "small": small.build,
+    "alhassan": alhassan.build,
+    "aniyan": aniyan.build,
+    "vgg16": vgg16.build,
 }
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_type_hints
 
-from seti_model.config import Configuration, Value, section_of, typed_value
+from seti_model.config import Configuration, section_of, typed_value
 from seti_model.errors import ConfigError
+from seti_model.fields import Value
+from seti_model.pretrained import weights_digest
 
 TYPES = (bool, int, float, str)
 
@@ -37,13 +39,20 @@ def own_fields(name: str) -> Mapping[str, type]:
     return {f"{section_of(name)}.{field}": kind for field, (kind, _) in _declared(name).items()}
 
 
-def completed(configuration: Configuration) -> Configuration:
-    """Return a configuration with all fields of what is the user's, and the digests of its modules.
+def completed(configuration: Configuration, folder: Path = Path()) -> Configuration:
+    """Return a configuration with all fields of what is the user's, and the digests of its modules and weights.
+
+    Args:
+        configuration: As it was asked for.
+        folder: What the file of weights is relative to; the one returned has its whole path.
 
     Raises:
         ConfigError: Something of it is not there or refuses its fields.
     """
-    network, prepare = configuration.network, configuration.prepare
+    network, prepare, vgg16 = configuration.network, configuration.prepare, configuration.vgg16
+    if configuration.pretrained:
+        file = (folder / configuration.pretrained).absolute()
+        vgg16 = dataclasses.replace(vgg16, weights=str(file), source=weights_digest(file))
     own: dict[str, Value] = {}
     if network.is_own:
         made = load_network(network.family, configuration.own_fields(network.family))
@@ -55,7 +64,7 @@ def completed(configuration: Configuration) -> Configuration:
         own |= {f"{section_of(name)}.{f}": given.get(f, default) for f, (_, default) in _declared(name).items()}
     if prepare.own:
         prepare = dataclasses.replace(prepare, source=source_digest(prepare.own))
-    return dataclasses.replace(configuration, network=network, prepare=prepare, own=own)
+    return dataclasses.replace(configuration, network=network, prepare=prepare, vgg16=vgg16, own=own)
 
 
 def load_network(family: str, fields: Mapping[str, Value]) -> Any:

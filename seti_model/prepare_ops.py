@@ -14,6 +14,7 @@ import tensorflow as tf
 from seti_model.config import Preparation
 from seti_model.data import align as aligning
 from seti_model.data.kind import LUMINANCE
+from seti_model.data.prepare import CLIPPED_AT, ITERATIONS
 
 
 def prepare_op(images: tf.Tensor, preparation: Preparation) -> tf.Tensor:
@@ -63,10 +64,30 @@ def sigma_clip_op(images: tf.Tensor, *, sigma: float) -> tf.Tensor:
     return tf.clip_by_value(images, mean - reach, mean + reach)
 
 
+def cut_noise_op(images: tf.Tensor, *, sigma: float) -> tf.Tensor:
+    """See `seti_model.data.prepare.cut_noise`."""
+    kept = tf.ones_like(images)
+    for _ in range(ITERATIONS + 1):
+        count = tf.reduce_sum(kept, axis=(1, 2, 3), keepdims=True)
+        mean = tf.reduce_sum(kept * images, axis=(1, 2, 3), keepdims=True) / count
+        deviation = tf.sqrt(tf.reduce_sum(kept * (images - mean) ** 2, axis=(1, 2, 3), keepdims=True) / count)
+        kept = tf.cast(tf.abs(images - mean) <= CLIPPED_AT * deviation, images.dtype)
+    return tf.where(images < mean + sigma * deviation, mean, images)
+
+
+def scale_op(images: tf.Tensor) -> tf.Tensor:
+    """See `seti_model.data.prepare.scale`."""
+    low = tf.reduce_min(images, axis=(1, 2, 3), keepdims=True)
+    height = tf.reduce_max(images, axis=(1, 2, 3), keepdims=True) - low
+    return 255 * (images - low) / tf.where(height > 0, height, tf.ones_like(height))
+
+
 OPERATIONS: Mapping[str, Callable[..., tf.Tensor]] = {
     "align": align_op,
     "crop": crop_op,
+    "cut_noise": cut_noise_op,
     "grey": grey_op,
+    "scale": scale_op,
     "sigma_clip": sigma_clip_op,
 }
 

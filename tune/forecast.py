@@ -6,8 +6,8 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -15,9 +15,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from results.schema import Value
-from seti_model.config import Configuration, DriftConfig, NetworkConfig, Preparation, SmallConfig
+from seti_model.config import Configuration, NetworkConfig, Preparation
 from seti_model.data.prepare import prepare, prepared_form
 from seti_model.data.simulator import PRESETS, Series
+from seti_model.families import BLOCKS, DriftConfig, SmallConfig
+from seti_model.pretrained import FILTERS
 from tune.loop.asha import is_exempt, rung_epochs
 from tune.study import DRAWS, Study
 
@@ -79,7 +81,60 @@ def network_cost(configuration: Configuration, shape: tuple[int, int, int], n_cl
         return _drift_cost(configuration.drift, shape, n_classes)
     if network.family == "small":
         return _small_cost(configuration.small, shape, n_classes)
+    if network.family in BLOCKS:
+        return _chain_cost(*_chain(configuration), shape, n_classes)
     return _course_cost(network, shape, n_classes)
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    """A convolution and the pooling after it, size and strides; one with strides of its own is not padded."""
+
+    filters: int
+    kernel: int
+    strides: int = 1
+    pool: tuple[int, int] = (1, 1)
+    mean: bool = False  # over all places, afterwards
+
+
+def _chain(configuration: Configuration) -> tuple[list[_Convolution], tuple[int, ...]]:
+    """Return the convolutions and the units of the dense layers of a family that is one chain of them."""
+    family = configuration.network.family
+    if family == "alhassan":
+        config = configuration.alhassan
+        return [_Convolution(filters, config.kernel, pool=(2, 2)) for filters in config.filters], (config.dense_units,)
+    if family == "aniyan":
+        strides, pools = (4, 1, 1, 1, 1), ((3, 2), (3, 2), (1, 1), (1, 1), (3, 2))
+        each = zip(configuration.aniyan.filters, (11, 5, 3, 3, 3), strides, pools, strict=True)
+        return [_Convolution(*one) for one in each], 2 * (configuration.aniyan.dense_units,)
+    found = [
+        _Convolution(filters, 3, pool=(2, 2) if number == convolutions else (1, 1))
+        for filters, convolutions in FILTERS
+        for number in range(1, convolutions + 1)
+    ]
+    return [*found[:-1], replace(found[-1], mean=True)], (configuration.vgg16.dense_units,)
+
+
+def _chain_cost(
+    chain: Sequence[_Convolution], dense: tuple[int, ...], shape: tuple[int, int, int], n_classes: int
+) -> Cost:
+    (height, width, channels), parameters, flops, activations = shape, 0, 0.0, 0.0
+    for one in chain:
+        if one.strides > 1:
+            height, width = ((side - one.kernel) // one.strides + 1 for side in (height, width))
+        weights = one.kernel**2 * channels * one.filters
+        parameters += weights + one.filters
+        flops += 6 * weights * height * width
+        activations += 4 * height * width * one.filters
+        size, strides = one.pool
+        height, width = (1 if one.mean else (side - size) // strides + 1 for side in (height, width))
+        channels = one.filters
+    inputs = height * width * channels
+    for units in (*dense, n_classes):
+        parameters += (inputs + 1) * units
+        flops += 6 * inputs * units
+        inputs = units
+    return Cost(parameters, flops, activations)
 
 
 def _drift_cost(config: DriftConfig, shape: tuple[int, int, int], n_classes: int) -> Cost:

@@ -30,6 +30,7 @@ from search_spaces.widening import widen
 from seti_model.config import Configuration
 from seti_model.description import read_description
 from seti_model.own import source_digest
+from seti_model.pretrained import weights_digest
 from tune.errors import StudyError
 from tune.initial import initial_digest, initial_model
 from tune.loop.next_work import within_budget
@@ -198,8 +199,14 @@ def check_continuation(study: Study, state: RunState, run: Path) -> SpaceWidened
 
 
 def _require_same_sources(state: RunState, run: Path) -> None:
-    """Refuse to go on where a module of the user's is another one than the trials so far had."""
+    """Refuse to go on where a module or a file of weights is another one than the trials so far had."""
     for trial in state.trials.values():
+        weights, digest = (trial.started.configuration.get(f"vgg16.{field}") for field in ("weights", "source"))
+        if digest and weights_digest(Path(str(weights))) != digest:
+            raise StudyError(
+                f"{run}: trial {trial.started.trial} began with another file of {weights}; restore it, or choose "
+                "another folder with --run"
+            )
         if not any(trial.started.configuration.get(field) for field in ("network.source", "prepare.source")):
             continue
         for source, names in Configuration.from_mapping(trial.started.configuration).own_sources.items():

@@ -24,8 +24,9 @@ from results.study import (
 from search_spaces.parameters import Categorical
 from search_spaces.space import Space, load_space
 from search_spaces.toml_files import read_toml
-from seti_model.config import COURSE, EPOCHS, FAMILIES, MAX_BLOCKS, STEPS, Configuration, field_types
+from seti_model.config import EPOCHS, MOST_FROZEN, STEPS, Configuration, field_types
 from seti_model.errors import ConfigError
+from seti_model.families import FAMILIES, MADE_FOR
 from seti_model.own import completed, own_fields, search_too
 from tune.checks import check_places
 from tune.errors import StudyError
@@ -33,6 +34,7 @@ from tune.start import START, start_section, with_points
 
 STUDIES = Path(__file__).parent / "studies"
 EXPORT = "export"  # a section that study files once had
+FROZEN = "training.frozen_blocks"
 DRAWS = 32  # points of a space that are looked at before it is searched
 
 
@@ -86,7 +88,8 @@ class Study(StudyRecord):
         values = {**self.fixed, **parameters}
         if not self.is_network:
             return values
-        return completed(Configuration.from_mapping({**values, EPOCHS: self.study.max_epochs})).to_mapping()
+        configuration = Configuration.from_mapping({**values, EPOCHS: self.study.max_epochs})
+        return completed(configuration, self.home).to_mapping()
 
     def baseline_parameters(self) -> dict[str, Value] | None:
         """Return the baseline as a point of the space; None where a study of another trainable names none."""
@@ -299,7 +302,9 @@ def _check_draws(path: Path, study: Study) -> None:
     rng = random.Random(0)  # noqa: S311 - points to look at
     for point in (study.space.sample(rng) for _ in range(DRAWS)):
         try:
-            study.configuration(point)
+            configuration = Configuration.from_mapping(study.configuration(point))
+            if configuration.training.frozen_blocks and study.study.init_from is None and not configuration.pretrained:
+                raise ConfigError(f"{FROZEN} keeps blocks that nothing has given values")
         except ConfigError as error:
             raise StudyError(
                 f"{path}: space {study.space.name!r} holds points that cannot be trained, such as {point}: {error}; "
@@ -311,6 +316,7 @@ _GIVEN: Mapping[str, str] = {
     EPOCHS: "[study] max_epochs",
     "network.source": "the module itself",
     "prepare.source": "the module itself",
+    "vgg16.source": "the file itself",
 }
 
 
@@ -330,7 +336,7 @@ def _named(fixed: Mapping[str, Value], space: Space) -> set[str]:
         if parameter.name in ("network.family", "prepare.steps") and isinstance(parameter, Categorical):
             texts |= set(map(str, parameter.choices))
     named = {part.strip() for text in texts for part in text.split(",")}
-    return named | ({"align"} if named & set(FAMILIES) else set())
+    return named | ({"align"} if named & set(MADE_FOR) else set())
 
 
 def _fields(study: Study) -> dict[str, type]:
@@ -356,29 +362,29 @@ def _check_fixed(path: Path, study: Study) -> None:
 
 def _check_start(path: Path, study: Study) -> None:
     """Check what an earlier model to start from leaves to be varied."""
-    named, frozen = study.study.init_from is not None, "training.frozen_blocks"
+    named = study.study.init_from is not None
     varied = {parameter.name: parameter for parameter in study.space.parameters}
     if not study.is_network:
         if named:
             raise StudyError(f"{path}: [study] init_from belongs to the course network; remove it or trainable")
         return
     if not named:
-        if frozen in varied or study.fixed.get(frozen):
+        if (FROZEN in varied or study.fixed.get(FROZEN)) and not study.fixed.get("vgg16.weights"):
             raise StudyError(
-                f"{path}: {frozen!r} keeps blocks as an earlier model has them; name one with [study] init_from"
+                f"{path}: {FROZEN!r} keeps blocks as an earlier model has them; name one with [study] init_from"
             )
         return
     configuration = Configuration.from_mapping(study.configuration({}))
-    network = configuration.network
     for name in configuration.form:
         if name in varied:
             raise StudyError(
                 f"{path}: space {study.space.name!r} varies {name!r}, but the weights of [study] init_from fit one "
                 "value only; set it under [fixed] instead"
             )
-    for blocks in range(network.blocks + 1, MAX_BLOCKS + 1) if network.family == COURSE else ():
-        if frozen in varied and varied[frozen].contains(blocks):
+    most = MOST_FROZEN if configuration.blocks is None else configuration.blocks
+    for blocks in range(most + 1, MOST_FROZEN + 1):
+        if FROZEN in varied and varied[FROZEN].contains(blocks):
             raise StudyError(
-                f"{path}: space {study.space.name!r} lets {frozen!r} be {blocks}, the network has {network.blocks} "
-                "blocks; lower its bound"
+                f"{path}: space {study.space.name!r} lets {FROZEN!r} be {blocks}, the network has {most} blocks; "
+                "lower its bound"
             )

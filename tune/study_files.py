@@ -33,6 +33,7 @@ def study_files(study: Study) -> dict[str, bytes]:
     home, files = study.home.resolve(), {f"{study.study.name}.toml": study.source.encode()}
     space = str(study.study.space)
     places = {"[data] path": study.data.path, "[study] init_from": study.study.init_from}
+    places |= {"[fixed] vgg16.weights": str(study.fixed["vgg16.weights"])} if "vgg16.weights" in study.fixed else {}
     for key, value in places.items():
         if value is not None and not posixpath.isabs(value):
             raise StudyError(

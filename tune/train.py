@@ -17,10 +17,11 @@ from results.report.figures import learning_curves
 from results.run_folder import CLASS_REPORT, CURVES, HISTORY, LOG_NAME, TRAINED_MODEL
 from results.stats.metrics import classification_metrics, report_text
 from results.study import NETWORK, DataSection, StudyRecord
-from seti_model.config import EPOCHS, Configuration, Value, field_types, may_be_prolonged
+from seti_model.config import EPOCHS, Configuration, field_types, may_be_prolonged
 from seti_model.data.dataset import Dataset
 from seti_model.description import read_description
 from seti_model.errors import ConfigError
+from seti_model.fields import Value
 from seti_model.own import completed, own_fields, search_too
 from seti_model.runtime import prepare_process
 from tune.best import keep_best

@@ -34,6 +34,7 @@ VERSION = 1  # of what the steps compute
 KEPT = 16  # choices of preparation whose images stay on the disk
 DIGITS = 32  # of the digest, in the name of the folder of a choice
 PART = 256  # images prepared at a time, by one of those who need them
+CLIPPED_AT, ITERATIONS = 3.0, 10  # standard deviations; as the public code of arXiv:1807.10380 finds the noise
 
 
 def prepare(images: Prepared, preparation: Preparation) -> Prepared:
@@ -161,6 +162,36 @@ def sigma_clip(images: Prepared, *, sigma: float) -> Prepared:
     return np.clip(values, mean - sigma * deviation, mean + sigma * deviation).astype(np.float32)
 
 
+def cut_noise(images: Prepared, *, sigma: float) -> Prepared:
+    """Set what lies less than `sigma` deviations of the noise above the sky to the sky; float32.
+
+    Sky and noise are mean and deviation of an image's pixels without those that lie 3 deviations off, found again and
+    again; arXiv:1705.03413, section 3.2, sets what is below 3 of them to zero, where the sky of its images is.
+    """
+    values = images.astype(np.float64)
+    mean, deviation = sky_and_noise(values)
+    return np.where(values < mean + sigma * deviation, mean, values).astype(np.float32)
+
+
+def sky_and_noise(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return mean and deviation of each image's sky (n, 1, 1, 1): of all pixels but outliers."""
+    axes, kept = (1, 2, 3), np.ones(values.shape, np.bool_)
+    mean, deviation = values.mean(axes, keepdims=True), values.std(axes, keepdims=True)
+    for _ in range(ITERATIONS):
+        kept = np.abs(values - mean) <= CLIPPED_AT * deviation
+        mean = np.mean(values, axes, where=kept, keepdims=True)
+        deviation = np.std(values, axes, where=kept, keepdims=True)
+    return mean, deviation
+
+
+def scale(images: Prepared) -> Prepared:
+    """Spread each image over 0..255, from its darkest pixel to its brightest; float32, a blank image becomes 0."""
+    values = images.astype(np.float64)
+    low, high = values.min(axis=(1, 2, 3), keepdims=True), values.max(axis=(1, 2, 3), keepdims=True)
+    spread: Prepared = (255 * (values - low) / np.where(high > low, high - low, 1.0)).astype(np.float32)
+    return spread
+
+
 def grey(images: Prepared) -> Prepared:
     """Return the luminance of colour images; one channel stays as it is.
 
@@ -178,7 +209,9 @@ def grey(images: Prepared) -> Prepared:
 STEPS: Mapping[str, Callable[..., Any]] = {
     "align": align,
     "crop": crop,
+    "cut_noise": cut_noise,
     "grey": grey,
     "resize": resize,
+    "scale": scale,
     "sigma_clip": sigma_clip,
 }

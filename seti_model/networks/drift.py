@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from seti_model.config import DriftConfig
 from seti_model.data.align import DEVIATION, MIDDLE, row_times
 from seti_model.errors import ConfigError
+from seti_model.families import DriftConfig
 from seti_model.networks.layers import dense, drawn
 from seti_model.runtime import derive_seed
 

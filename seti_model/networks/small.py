@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keras
 
-from seti_model.config import SmallConfig
+from seti_model.families import SmallConfig
 from seti_model.networks.layers import dense, drawn
 from seti_model.runtime import derive_seed
 

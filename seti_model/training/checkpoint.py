@@ -1,6 +1,6 @@
 """Checkpoints: the full state of a training after an epoch, complete or absent, verified when read.
 
-A folder `<epoch, four digits>/` holds `state.npz` (weights, Adam's moments), `best_weights.npz`,
+A folder `<epoch, four digits>/` holds `state.npz` (weights, what the optimiser keeps), `best_weights.npz`,
 `best_probabilities.npz` and `training.json` (what it belongs to, the history, the digest of every file).
 """
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from seti_model.network import named_weights
-from seti_model.training.kernels import FusedAdam, Graph, Moments
+from seti_model.training.kernels import Graph, Moments
+from seti_model.training.optimizers import FusedOptimizer
 
 # Images at a time in validation, whatever the training's batch size: bounds the memory, keeps probabilities equal.
 INFERENCE_BATCH = 64
@@ -27,7 +28,7 @@ class TrainingSteps:
     def __init__(
         self,
         graph: Graph,
-        optimizer: FusedAdam,
+        optimizer: FusedOptimizer,
         *,
         seed: int,
         pixels: tf.DType,

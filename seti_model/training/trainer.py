@@ -16,11 +16,12 @@ import tensorflow as tf
 from seti_model.config import BALANCED, Configuration
 from seti_model.data.dataset import Images, Split, TrainingData
 from seti_model.errors import ConfigError
-from seti_model.exported import InitialModel, start_from
+from seti_model.exported import InitialModel, start_from, start_pretrained
 from seti_model.network import PixelScale, Shape, build_network, named_weights
 from seti_model.training.arrays import Array, Arrays
 from seti_model.training.augment import augment_batch, epoch_order
-from seti_model.training.kernels import FusedAdam, Graph, Moments
+from seti_model.training.kernels import Graph, Moments
+from seti_model.training.optimizers import OPTIMIZERS
 from seti_model.training.outcome import Diverged
 from seti_model.training.steps import INFERENCE_BATCH, TrainingSteps, compile_inference, moving_moments, weight_values
 
@@ -47,15 +48,18 @@ class Session:
         shape: Shape = data.train.images.shape[1:]
         self.pixels = _scale(configuration, data, initial)
         self._network = build_network(configuration, shape, len(data.class_names), seed=seed, pixels=self.pixels)
+        frozen = configuration.training.frozen_blocks
         if initial is not None:
-            frozen = configuration.training.frozen_blocks
             start_from(self._network, initial, class_names=data.class_names, frozen_blocks=frozen)
+        elif configuration.pretrained:
+            start_pretrained(self._network, configuration.vgg16, frozen_blocks=frozen)
         self.parameters: int = self._network.count_params()
         names = {id(weight): name for name, weight in named_weights(self._network).items()}
         trainable = {names[id(weight)]: weight.value for weight in self._network.trainable_variables}
         self._batches = math.ceil(len(data.train.labels) / configuration.training.batch_size)
         batches = configuration.training.epochs * self._batches
-        self._optimizer = FusedAdam(configuration.training, trainable, batches=batches)
+        optimizer = OPTIMIZERS[configuration.training.optimizer]
+        self._optimizer = optimizer(configuration.training, trainable, batches=batches)
         pixels = tf.as_dtype(data.train.images.dtype)
         self._graph = Graph(self._network)
         weights = class_weights(data) if configuration.training.class_weights == BALANCED else None
@@ -193,10 +197,10 @@ def pixel_scale(images: Images) -> PixelScale:
 def _scale(configuration: Configuration, data: TrainingData, initial: InitialModel | None) -> PixelScale:
     if initial is not None:
         return initial.scale(configuration.network)
-    if configuration.training.frozen_blocks:
+    if configuration.training.frozen_blocks and not configuration.pretrained:
         raise ConfigError(
             f"training.frozen_blocks={configuration.training.frozen_blocks}: blocks can only be kept as an earlier "
-            "model has them; name one with init_from or set it to 0"
+            "model or vgg16.weights has them; name one with init_from or set it to 0"
         )
     return pixel_scale(data.train.images) if configuration.network.standardise else PixelScale()
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from seti_model.config import Configuration, NetworkConfig, TrainingConfig, field_types
 from seti_model.errors import ConfigError
+from seti_model.families import FAMILIES
 
 
 def test_default_is_the_course_network():
@@ -17,10 +18,10 @@ def test_default_is_the_course_network():
 
 def test_every_field_has_a_name_a_type_and_a_value_of_that_type():
     values = {}
-    for family in ("drift", "small", "course"):
-        every = {"prepare.steps": "crop,grey,resize,sigma_clip,align", "network.family": family}
+    for family in (*FAMILIES, "course"):
+        every = {"prepare.steps": "crop,grey,resize,sigma_clip,cut_noise,scale,align", "network.family": family}
         values |= Configuration.from_mapping(every).to_mapping()
-    assert values.keys() == field_types().keys() - {"network.source", "prepare.source"}
+    assert values.keys() == field_types().keys() - {"network.source", "prepare.source", "vgg16.source"}
     assert all(type(value) is field_types()[name] for name, value in values.items())
 
 
@@ -68,12 +69,20 @@ def test_misspelt_field_is_refused_with_the_known_ones():
         ({"network.filters_4": 0}, r"network\.filters_4: 0 lies outside 1\.\.4096"),
         ({"training.learning_rate": float("nan")}, r"training\.learning_rate: nan lies outside"),
         ({"training.precision": "float16"}, r"training\.precision: 'float16' is unknown; choose one of float32"),
+        ({"training.optimizer": "sgd"}, r"training\.optimizer: 'sgd' is unknown; choose one of adam, rmsprop"),
         ({"augment.noise": -0.1}, r"augment\.noise: -0\.1 lies outside"),
     ],
 )
 def test_impossible_value_is_refused_by_name(values, message):
     with pytest.raises(ConfigError, match=message):
         Configuration.from_mapping(values)
+
+
+def test_a_configuration_from_before_there_was_a_choice_means_adam_and_no_rotation():
+    values = Configuration().to_mapping()
+    earlier = {name: value for name, value in values.items() if name not in ("training.optimizer", "augment.rotate")}
+    assert Configuration.from_mapping(earlier).to_mapping() == values
+    assert (values["training.optimizer"], values["augment.rotate"]) == ("adam", 0.0)
 
 
 def test_whole_number_is_accepted_where_a_fraction_may_stand():

@@ -7,13 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from seti_model.config import Configuration, DriftConfig
+from seti_model.config import Configuration
 from seti_model.data.align import row_times
 from seti_model.data.dataset import Split, TrainingData
 from seti_model.data.prepare import prepare, prepared_form
 from seti_model.data.simulator import CLASS_NAMES, simulate
 from seti_model.errors import CheckpointError, ConfigError
 from seti_model.exported import as_model, export_model, export_saved_model, load_initial
+from seti_model.families import DriftConfig
 from seti_model.network import PixelScale, build_network
 from seti_model.networks.drift import OFFSETS, STEPS, bank, profiles
 from seti_model.training.train import Checkpoints, train
@@ -160,7 +161,7 @@ def test_a_family_made_for_aligned_images_has_them_unless_told_otherwise():
     [
         (
             {"network.family": "course2"},
-            r"network\.family: 'course2' is unknown; choose one of course, drift, small, or",
+            r"network\.family: 'course2' is unknown; choose one of course, drift, small, alhassan, aniyan, vgg16, or",
         ),
         ({"network.family": "drift", "prepare.steps": ""}, r"'drift' reads the rest of each shift; let align be"),
         (

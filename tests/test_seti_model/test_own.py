@@ -19,7 +19,8 @@ from seti_model.errors import ConfigError, ModelError
 from seti_model.exported import as_model, export_model, export_saved_model, load_model
 from seti_model.network import PixelScale, build_network, named_weights
 from seti_model.own import completed, own_fields, search_too, source_digest
-from seti_model.training.kernels import FusedAdam, Graph
+from seti_model.training.kernels import Graph
+from seti_model.training.optimizers import FusedAdam
 from seti_model.training.steps import TrainingSteps
 from seti_model.training.train import Checkpoints, train
 

@@ -7,15 +7,16 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from seti_model.config import STEPS, WITHOUT_OPERATIONS, Configuration
 from seti_model.data.align import align
 from seti_model.data.dataset import Split, TrainingData
-from seti_model.data.prepare import KEPT, prepare, prepare_data, prepared_form
+from seti_model.data.prepare import KEPT, cut_noise, prepare, prepare_data, prepared_form, sky_and_noise
 from seti_model.data.simulator import CLASS_NAMES, simulate
 from seti_model.errors import ConfigError, DatasetError, ModelError
 from seti_model.exported import as_model, export_model, export_saved_model, load_model
-from seti_model.prepare_ops import OPERATIONS, align_op
+from seti_model.prepare_ops import OPERATIONS, align_op, prepare_op
 from seti_model.training.train import train
 
 ALIGNED = {
@@ -48,7 +49,9 @@ def test_only_the_fields_of_steps_in_use_are_recorded_and_the_default_has_none()
 
 @pytest.mark.parametrize("steps", ["alin", "align,align", "align,"])
 def test_an_unknown_step_is_refused_with_the_known_ones(steps):
-    with pytest.raises(ConfigError, match=r"prepare\.steps: .* choose some of align, crop, grey, resize, sigma_clip"):
+    with pytest.raises(
+        ConfigError, match=r"prepare\.steps: .* choose some of align, crop, cut_noise, grey, resize, scale, sigma_clip"
+    ):
         Configuration.from_mapping({"prepare.steps": steps})
 
 
@@ -73,6 +76,37 @@ def test_colours_become_grey_and_outliers_are_cut_off():
     assert prepared.shape == (3, 8, 9, 1)
     for mine, theirs in zip(prepared[..., 0], grey, strict=True):
         assert np.allclose(mine, np.clip(theirs, theirs.mean() - theirs.std(), theirs.mean() + theirs.std()), atol=1e-3)
+
+
+def test_noise_is_cut_to_the_sky_and_the_source_spread_over_the_scale():
+    """A sky of 40 with a deviation of 4, and a source that the mean and deviation of all pixels are far off from."""
+    images = np.random.default_rng(0).normal(40, 4, (2, 60, 60, 1))
+    images[0, 20:30, 20:40] += 150
+    configuration = Configuration.from_mapping({"prepare.steps": "cut_noise,scale"})
+    cut = cut_noise(images.astype(np.float32), sigma=3.0)
+    sky = np.median(cut)
+    assert sky == pytest.approx(40, abs=0.3)
+    is_source = np.zeros((60, 60), np.bool_)
+    is_source[20:30, 20:40] = True
+    assert np.array_equal(cut[0][is_source], images[0][is_source].astype(np.float32))
+    assert np.mean(cut[0][~is_source] == cut.min()) > 0.99, "a Gaussian leaves 0.13 % above three deviations"
+    assert sky_and_noise(images)[1].ravel() == pytest.approx([4, 4], rel=0.05)
+    scaled = prepare(images.astype(np.float32), configuration.preparation)
+    assert (scaled.dtype, scaled.min(), scaled.max()) == (np.float32, 0, 255)
+    assert np.median(scaled[0]) == 0
+    blank = np.full((1, 8, 8, 1), 7, np.uint8)
+    assert not prepare(blank, configuration.preparation).any()
+    assert np.array_equal(cut_noise(blank, sigma=3.0), blank)
+
+
+def test_the_operations_cut_noise_and_scale_as_the_functions_do():
+    rng = np.random.default_rng(0)
+    images = np.clip(rng.normal(40, 4, (5, 30, 40, 2)), 0, 255).astype(np.uint8)
+    images[0, 5:9] = 200
+    images[1] = 7
+    configuration = Configuration.from_mapping({"prepare.steps": "cut_noise,scale", "cut_noise.sigma": 2.0})
+    said = prepare_op(tf.constant(images), configuration.preparation)
+    np.testing.assert_allclose(said, prepare(images, configuration.preparation), atol=1e-4)
 
 
 def test_a_step_that_images_do_not_allow_is_refused():

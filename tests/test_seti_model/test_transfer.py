@@ -189,8 +189,13 @@ def test_nothing_can_be_frozen_from_scratch(configure, striped_data):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"training.frozen_blocks": 5}, r"training\.frozen_blocks: 5 lies outside 0\.\.4"),
+        ({"training.frozen_blocks": 6}, r"training\.frozen_blocks: 6 lies outside 0\.\.5"),
         ({"training.frozen_blocks": 3}, r"frozen_blocks: 3 is more than network\.blocks=2; freeze at most as many"),
+        (
+            {"network.family": "alhassan", "training.frozen_blocks": 4},
+            r"frozen_blocks: 4 is more than the 3 blocks of network\.family='alhassan'; freeze at most as many",
+        ),
+        ({"network.family": "drift", "training.frozen_blocks": 1}, r"1 is more than the 0 blocks of .*'drift'"),
     ],
 )
 def test_more_frozen_blocks_than_there_are_is_refused(values, message):

@@ -6,6 +6,7 @@ import pytest
 
 from seti_model.config import Configuration, NetworkConfig
 from seti_model.data.prepare import prepared_form
+from seti_model.families import FAMILIES
 from seti_model.network import PixelScale, build_network
 from tune.forecast import Images, forecast, forecast_text, measure_flops, network_cost, seconds_per_image
 from tune.study import load_study
@@ -33,10 +34,10 @@ def test_the_course_network_is_forecast_near_what_was_measured() -> None:
     assert 60 < rate < 120
 
 
-@pytest.mark.parametrize("family", ["drift", "small"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_weights_of_a_family_are_counted_nearly_all(family: str) -> None:
-    configuration = Configuration.from_mapping({"network.family": family})
-    shape, _ = prepared_form(SHAPE, configuration.preparation)
+    configuration = Configuration.from_mapping({"network.family": family, "aniyan.dense_units": 64})
+    shape, _ = prepared_form((80, 128, 1), configuration.preparation)
     counted = network_cost(configuration, shape, 4)
     network = build_network(configuration, shape, 4, seed=1, pixels=PixelScale())
     trained = sum(int(np.prod(weight.shape)) for weight in network.trainable_variables)

@@ -51,6 +51,9 @@ def write_inputs(folder: Path) -> None:
         fits.PrimaryHDU(image.astype(np.float32)).writeto(folder / "my_files" / f"{i}.fits")
     (folder / "labels.csv").write_text("file,class\n" + "".join(f"{i}.fits,{'ab'[i % 2]}\n" for i in range(20)))
     write_spectra(folder)
+    galaxies = rng.integers(0, 256, (40, 72, 72), dtype=np.uint8)
+    names = np.array(["FRI", "FRII"])
+    np.savez(folder / "galaxies.npz", x=galaxies, y=np.arange(40) % 2, class_names=names, groups=np.arange(40) // 2)
     for page in PAGES:
         printed = r"```(?:toml|python)\n# ([a-z_-]+\.(?:toml|py))\n(.*?)```"
         for name, content in re.findall(printed, text(page), flags=re.DOTALL):
@@ -142,6 +145,15 @@ def test_the_page_on_a_network_and_a_step_of_ones_own_runs_as_written(tmp_path: 
 
 
 @pytest.mark.slow
+def test_the_page_on_radio_galaxies_runs_as_written(tmp_path: Path) -> None:
+    run_pages(tmp_path, [DOCS / "tasks" / "radio-galaxies.md"])
+    board = pd.read_csv(tmp_path / "runs" / "galaxies" / "leaderboard.csv")
+    assert set(board["network.family"]) == {"alhassan", "aniyan"}
+    assert (tmp_path / "galaxies.csv").read_text().count("\n") == 41
+    assert (tmp_path / "second" / "model.keras").exists()
+
+
+@pytest.mark.slow
 def test_every_page_runs_as_written_after_the_readme(tmp_path: Path) -> None:
     said = run_pages(tmp_path, PAGES)
     assert json.loads(said["status"])["is_finished"] is True
@@ -209,5 +221,5 @@ def test_every_key_of_a_study_has_a_meaning(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_shipped_spaces_have_as_many_parameters_as_the_page_says() -> None:
-    said = dict(re.findall(r"^\| `([a-z]+)` \| (\d+) \|", text(DOCS / "spaces.md"), flags=re.MULTILINE))
+    said = dict(re.findall(r"^\| `([a-z_]+)` \| (\d+) \|", text(DOCS / "spaces.md"), flags=re.MULTILINE))
     assert said == {name: str(len(load_space(name).parameters)) for name in shipped_spaces()}

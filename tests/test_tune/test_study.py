@@ -9,8 +9,9 @@ from results.schema import read, read_json, to_json
 from results.study import StudyRecord
 from search_spaces.parameters import SpaceError
 from search_spaces.space import Space
-from seti_model.config import Configuration
+from seti_model.config import AugmentConfig, Configuration
 from seti_model.errors import ConfigError
+from seti_model.families import AlhassanConfig, AniyanConfig
 from tune.errors import StudyError
 from tune.study import Study, load_study, shipped_studies
 
@@ -32,7 +33,25 @@ def test_space_and_data_are_all_a_study_needs(tmp_path: Path) -> None:
     assert (study.resources.cpus_per_trial, study.resources.gpus_per_trial) == (1, 0)
 
 
-@pytest.mark.parametrize("name", shipped_studies())
+def test_the_study_of_radio_galaxies_begins_with_what_was_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = load_study("radio-galaxies")
+    assert study.dataset_path(tmp_path / "run") == tmp_path / "data" / "galaxies", "in the folder one is in"
+    assert study.objective.name == "balanced_accuracy"
+    baseline = Configuration.from_mapping(study.configuration(study.baseline_parameters() or {}))
+    assert (baseline.network.family, baseline.alhassan) == ("alhassan", AlhassanConfig())
+    assert (baseline.training.optimizer, baseline.training.learning_rate) == ("rmsprop", 1e-4)
+    assert (baseline.training.clip_norm, baseline.training.decay_rate) == (1.0, 1.0)
+    assert baseline.prepare.names == ("cut_noise", "scale")
+    [start] = study.start
+    second = Configuration.from_mapping(study.configuration(start.parameters))
+    assert (second.network.family, second.aniyan) == ("aniyan", AniyanConfig())
+    assert second.augment == AugmentConfig(flip_time=True, flip_frequency=True, rotate=180.0)
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_studies() if name != "radio-galaxies"])
 def test_shipped_studies_load_and_hold_the_baseline(name: str) -> None:
     study = load_study(name)
     assert study.study.name == name
