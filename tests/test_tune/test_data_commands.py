@@ -161,10 +161,8 @@ def test_describe_shows_as_many_of_the_classes_that_are_asked_for(described, tmp
 def test_of_more_classes_than_a_sheet_holds_the_first_are_drawn_and_that_is_said(tmp_path, capsys):
     names = [f"class {number}" for number in range(12)]
     images = np.random.default_rng(1).integers(0, 256, (36, 4, 4, 1), np.uint8)
-    splits = {
-        "train": SplitData(images, np.repeat(np.arange(12), 3)),
-        "validation": SplitData(images[:2] + 1, np.arange(2)),
-    }
+    labels = np.repeat(np.arange(12), 3).astype(np.int8)
+    splits = {"train": SplitData(images, labels), "validation": SplitData(images[:2] + 1, labels[:2])}
     write_dataset(tmp_path / "d", splits, names, {})
     run("describe", tmp_path / "d", "--count", 99, "--out", tmp_path / "sheet.svg")
     assert f"contact sheet: {tmp_path / 'sheet.svg'}, the first 5 of 12 classes" in capsys.readouterr().out
