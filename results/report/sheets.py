@@ -17,12 +17,11 @@ from matplotlib.figure import Figure
 
 from results.errors import FigureError
 from results.log.records import ImagesRecord
-from results.report.figures import DPI, GREY, INK, PALE, save_figure
+from results.report.figures import GREY, INK, PALE, save_figure
 from results.report.kinds import axis_names
 
 _SPECTROGRAMS = ImagesRecord()
-_MOST_COLUMNS = 6
-_MOST_INCHES = 65_000 / DPI  # along a side: what the library can draw
+MOST_COLUMNS, MOST_IMAGES = 6, 600  # more than six in a row are put below; more of all take minutes to draw
 _WIDTH, _LOWEST, _HIGHEST = 2.4, 0.6, 3.6  # of one image, inches
 
 
@@ -65,12 +64,13 @@ def contact_sheet(
     for label, chosen in chosen_images(images, labels, class_names, per_class=per_class, seed=seed).items():
         if classes is None or label in classes:
             name = f"{label}  {class_names[label]}\n{np.count_nonzero(labels == label)} images"
-            for start in range(0, max(len(chosen), 1), _MOST_COLUMNS):
-                some = chosen[start : start + _MOST_COLUMNS]
+            for start in range(0, max(len(chosen), 1), MOST_COLUMNS):
+                some = chosen[start : start + MOST_COLUMNS]
                 rows.append(Row("" if start else name, [images[i] for i in some], [f"image {i}" for i in some]))
     n_rows, n_columns = images.shape[1:3]
-    title = f"{len(images)} {kind.of} of {n_rows} x {n_columns} pixels, examples of each class"
-    draw_sheet(rows, path, columns=min(per_class, _MOST_COLUMNS), kind=kind, title=title)
+    each = "examples" if classes is not None and len(classes) < len(class_names) else "examples of each class"
+    title = f"{len(images)} {kind.of} of {n_rows} x {n_columns} pixels, {each}"
+    draw_sheet(rows, path, columns=min(per_class, MOST_COLUMNS), kind=kind, title=title)
 
 
 def chosen_images(
@@ -110,8 +110,10 @@ def draw_sheet(
     height = min(max(_WIDTH * ratio, _LOWEST), _HIGHEST)
     lines = max(words.count("\n") + 1 for row in rows for words in (*row.words, ""))
     size = _WIDTH * columns + 1.4, (height + 0.1 + 0.15 * lines) * len(rows) + 0.75
-    if max(size) > _MOST_INCHES:
-        raise FigureError(f"{path}: {len(rows)} rows of images are more than a picture can hold; choose some classes")
+    if len(rows) * columns > MOST_IMAGES:
+        raise FigureError(
+            f"{path}: {len(rows)} rows of {columns} images, at most {MOST_IMAGES} images are drawn; choose some classes"
+        )
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for place, row in enumerate(rows):

@@ -165,7 +165,8 @@ OPTIONS = (
     ),
     Option(
         *("import npz", "images", "data import out --npz ../in/images.npz --fractions 0.6,0.2,0.2"),
-        {"--class-names": NAMES, "--fractions": FRACTIONS, "--split-seed": WHOLE, "--test-fraction": FRACTION},
+        {"--class-names": NAMES, "--fractions": FRACTIONS, "--split-seed": WHOLE, "--test-fraction": FRACTION}
+        | {"--of": NAMES, "--axes": NAMES},
         (2, 4),
     ),
     Option(
@@ -178,7 +179,11 @@ OPTIONS = (
         {"--train": WHOLE, "--validation": WHOLE, "--test": WHOLE, "--seed": WHOLE, "--preset": WORDS},
         (2,),
     ),
-    Option("describe", "dataset", "data describe ../in/data --out s.png", {"--out": PATHS}, (2,)),
+    Option(
+        *("describe", "dataset", "data describe ../in/data --out s.png"),
+        {"--out": PATHS, "--seed": WHOLE, "--count": WHOLE, "--class": NAMES, "--augment": WORDS},
+        (2,),
+    ),
     Option(
         *("dry run", "study", "search ../in/net.toml --dry-run"),
         {"--trials": WHOLE, "--run": PATHS, "--address": WORDS},

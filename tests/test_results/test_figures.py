@@ -94,6 +94,15 @@ def test_contact_sheet_of_a_class_with_few_or_no_images_leaves_places_empty(tmp_
     assert sum(text.startswith("image ") for text in found) == 3
 
 
+def test_a_sheet_of_too_many_rows_or_of_nothing_is_refused(tmp_path):
+    images, _ = images_of(3)
+    names = [str(number) for number in range(300)]
+    with pytest.raises(FigureError, match=r"300 rows of 4 images, at most 600 images are drawn; choose some"):
+        contact_sheet(images, np.array([0, 0, 1]), names, tmp_path / "sheet.png")
+    with pytest.raises(FigureError, match=r"sheet\.png: a sheet without an image; choose a class that has some"):
+        contact_sheet(images, np.array([0, 0, 1]), NAMES, tmp_path / "sheet.png", classes=[2])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from PIL import Image
 
 from results.errors import ResultsError
-from seti_model.data.dataset import SPLITS, Dataset
+from seti_model.data.dataset import SPLITS, Dataset, SplitData, write_dataset
 from seti_model.data.kind import ImageKind, PixelRule
 from seti_model.data.simulator import CLASS_NAMES
 from seti_model.errors import DatasetError
 from tune.cli.main import parse
+from tune.errors import StudyError
 
 
 def run(*words):
@@ -121,6 +126,126 @@ def test_describe_draws_to_a_named_file(tmp_path):
     run("describe", tmp_path / "d", "--out", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").exists()
     assert not (tmp_path / "d" / "contact_sheet.png").exists()
+
+
+@pytest.fixture
+def described(tmp_path, npz, capsys):
+    """A function: options of `describe` -> what can be read in the sheet that it draws of 60 images in two classes."""
+    run("import", tmp_path / "d", "--npz", npz, "--fractions", "0.6,0.2,0.2")
+
+    def describe(*words):
+        run("describe", tmp_path / "d", "--out", tmp_path / "sheet.svg", *words)
+        text = (tmp_path / "sheet.svg").read_text(encoding="utf-8")
+        return re.findall(r"<text[^>]*>([^<]*)</text>", text)
+
+    return describe
+
+
+def shown(texts):
+    return [int(text.removeprefix("image ")) for text in texts if text.startswith("image ")]
+
+
+def test_describe_shows_other_examples_for_another_seed_and_equal_ones_for_the_same(described):
+    assert shown(described()) == shown(described("--seed", 0)) != shown(described("--seed", 1))
+
+
+def test_describe_shows_as_many_of_the_classes_that_are_asked_for(described, tmp_path):
+    labels = Dataset.open(tmp_path / "d").split("train").labels
+    texts = described("--class", "noise", "--count", 9)
+    assert len(shown(texts)) == 9  # in two rows, the second without a name
+    assert set(labels[shown(texts)]) == {1}
+    assert [text for text in texts if text.endswith(("noise", "tone"))] == ["1  noise"]
+    assert len(shown(described("--class", "noise", "--class", "tone", "--count", 2))) == 4
+    assert len(shown(described("--class", "noise", "--count", 100))) == (labels == 1).sum()
+
+
+def test_of_more_classes_than_a_sheet_holds_the_first_are_drawn_and_that_is_said(tmp_path, capsys):
+    names = [f"class {number}" for number in range(12)]
+    images = np.random.default_rng(1).integers(0, 256, (36, 4, 4, 1), np.uint8)
+    labels = np.repeat(np.arange(12), 3).astype(np.int8)
+    splits = {"train": SplitData(images, labels), "validation": SplitData(images[:2] + 1, labels[:2])}
+    write_dataset(tmp_path / "d", splits, names, {})
+    run("describe", tmp_path / "d", "--count", 99, "--out", tmp_path / "sheet.svg")
+    assert f"contact sheet: {tmp_path / 'sheet.svg'}, the first 5 of 12 classes" in capsys.readouterr().out
+    assert "class 4" in (text := (tmp_path / "sheet.svg").read_text(encoding="utf-8"))
+    assert "class 5" not in text
+
+
+STUDY = """
+[study]
+name = "mine"
+space = "space.toml"
+trials = 4
+max_epochs = 2
+[data]
+path = "d"
+[fixed]
+"augment.flip_frequency" = false
+"augment.shift_time" = 2
+"""
+SPACE = """
+name = "space"
+description = "Small."
+[parameters."augment.noise"]
+type = "float"
+low = 0.1
+high = 0.3
+reason = "r"
+"""
+
+
+def test_describe_draws_what_a_study_makes_of_images(described, tmp_path):
+    (tmp_path / "mine.toml").write_text(STUDY)
+    (tmp_path / "space.toml").write_text(SPACE)
+    texts = described("--augment", tmp_path / "mine.toml", "--count", 3)
+    assert {"tone", "noise", "Radio spectrograms as they are, and as trials of mine may see them"} <= set(texts)
+    assert len(shown(texts)) == 2
+    noises = re.findall(r"shift_time 2, noise (0\.\d+)", "\n".join(texts))
+    assert len(noises) == 2 * 3
+    assert len(set(noises)) == 3, "each copy has values of its own"
+    assert all(0.1 <= float(noise) <= 0.3 for noise in noises)
+    assert described("--augment", tmp_path / "mine.toml", "--count", 3) == texts
+    run("describe", tmp_path / "d", "--augment", tmp_path / "mine.toml")
+    assert (tmp_path / "d" / "augmentation.png").is_file()
+
+
+def test_a_study_that_changes_no_image_is_named(described, tmp_path):
+    (tmp_path / "space.toml").write_text(SPACE.replace("augment.noise", "training.learning_rate"))
+    (tmp_path / "mine.toml").write_text(STUDY.replace('shift_time" = 2', 'shift_time" = 0'))
+    message = r"--augment mine: changes no image; set augment\.\* under \[fixed\], or let its space vary them"
+    with pytest.raises(StudyError, match=message):
+        described("--augment", tmp_path / "mine.toml")
+
+
+def test_a_study_whose_trainable_augments_nothing_is_named(described, quick_study):
+    with pytest.raises(StudyError, match=r": its trainable is not the one that augments images; name another study"):
+        described("--augment", quick_study())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--class", "pulsar"), r"--class pulsar: no class of .*d; choose one of tone, noise"),
+        (("--count", 0), r"--count 0: 1 to 100 are expected; choose a number within"),
+        (("--count", 101), r"--count 101: 1 to 100 are expected; choose a number within"),
+        (("--count", 13, "--augment", "course"), r"--count 13: 1 to 12 are expected; choose a number within"),
+        (("--seed", -1), r"--seed -1: a number from 0 is expected; choose another"),
+    ],
+)
+def test_examples_that_cannot_be_are_refused(described, words, message):
+    with pytest.raises(DatasetError, match=message):
+        described(*words)
+
+
+def test_describe_needs_no_tensorflow_for_an_augmentation(tmp_path, npz):
+    run("import", tmp_path / "d", "--npz", npz, "--fractions", "0.6,0.2,0.2")
+    program = (
+        "import sys; from tune.cli.main import main; code = main(sys.argv[1:]);"
+        "sys.exit(code or sorted({'tensorflow', 'keras', 'ray'} & set(sys.modules)) or 0)"
+    )
+    command = [sys.executable, "-c", program, "data", "describe", str(tmp_path / "d"), "--augment", "course"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from bench import run_here
 from processes import search
 
 from results.errors import RecordError
+from results.findings import Findings
 from results.log.recorder import EventLog
 from results.log.records import Epoch, FinalsDecided
 from results.log.state import load_run
@@ -92,6 +93,23 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(searched: Path, tmp_path: Path) -> Path:
     """A copy of that run which a test may spoil."""
     return Path(shutil.copytree(searched, tmp_path / "run"))
+
+
+def test_a_search_without_finals_shows_its_best_trial_on_the_validation_images(searched: Path) -> None:
+    found = Findings.read(searched)
+    best = found.ranked[0]
+    assert found.best is not None
+    assert best.best is not None
+    assert found.best.trial == best.started.trial
+    assert found.best.predictions.correct.mean() == best.best.validation_accuracy
+    text = (searched / "report.md").read_text()
+    assert "## The best trial on the validation images" in text
+    for name in ("curves_best.png", "classes_best.png", "validation_errors.png"):
+        assert f"](best/{name})" in text
+        assert (searched / "best" / name).is_file()
+    page = (searched / "report.html").read_text()
+    for name in ("plot-roc-best", "plot-precision-best", "plot-classes-best", "validation image"):
+        assert name in page
 
 
 def in_fresh_process(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

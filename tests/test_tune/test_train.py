@@ -13,18 +13,24 @@ import psutil
 import pytest
 from PIL import Image
 
+from results.findings import Findings
 from results.log.reading import read_events
 from results.log.recorder import EventLog
 from results.log.records import ModelExported, StudyStarted
 from results.log.state import RunState, load_run
+from results.predictions import read_examples, read_predictions, write_predictions
+from results.report.content import report
+from results.report.markdown import to_markdown
 from results.study import Provenance, StudyRecord, StudySection
 from results.tables.status import run_status, status_text
-from seti_model.data.dataset import SplitData, write_dataset
+from seti_model.data.dataset import Dataset, SplitData, write_dataset
 from seti_model.data.simulator import simulate_dataset
 from seti_model.training.checkpoint import _digest_of
+from tune.best import keep_best
 from tune.cli.main import main
 from tune.errors import StudyError
 from tune.resume import recorded_study
+from tune.storage.checkpoints import Checkpoints
 
 SMALL = ["network.filters_1=4", "network.filters_2=4", "network.kernel=3", "network.dense_units=8", "training.epochs=2"]
 
@@ -69,6 +75,32 @@ def test_training_leaves_history_curves_report_model_and_checkpoint(trained):
     assert "narrowbanddrd" in (trained / "report.txt").read_text()
     assert [path.name for path in trained.glob("checkpoints/*/*/*")] == ["0002"]
     assert {"model.keras", "model.json", "events.jsonl"} <= {path.name for path in trained.iterdir()}
+
+
+def test_the_report_of_a_training_has_its_curves_and_its_surest_errors(data, trained, tmp_path):
+    found = Findings.read(trained)
+    validation = Dataset.open(data).split("validation")
+    assert np.array_equal(found.best.predictions.y_true, validation.labels)
+    assert f"accuracy {found.best.metrics.accuracy:.3f}" in (trained / "report.txt").read_text()
+    text = to_markdown(report(found))
+    assert "Trial 0 on the images that chose its best epoch, so that every number is optimistic" in text
+    errors = read_examples(trained / "best" / "0000_errors.npz")
+    assert not errors.correct.any()
+    assert np.array_equal(errors.images, validation.images[errors.index])
+
+
+def test_predictions_of_an_earlier_epoch_are_not_taken_for_those_of_the_best_one(data, trained, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
+    kept = run / "best" / "0000.parquet"
+    said = read_predictions(kept)
+    write_predictions(kept, dataclasses.replace(said, y_true=(said.y_true + 1) % 4))
+    assert Findings.read(run).best is None
+    keep_best(Checkpoints(run), load_run(run), data)
+    assert np.array_equal(Findings.read(run).best.predictions.y_prob, said.y_prob)
+    kept.unlink()
+    keep_best(Checkpoints(run), load_run(run), tmp_path / "elsewhere")
+    assert "note: the report shows no pictures of the best trial: " in capsys.readouterr().err
+    assert Findings.read(run).best is None
 
 
 def test_continuing_needs_no_settings_repeated_and_prolongs(data, trained, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from tune.errors import StudyError
 if TYPE_CHECKING:
     from tune.study import Study
 
-MOST = 100  # images of a class
+MOST, MOST_COPIES = 100, 12  # images of a class; copies of one
 _DRAWS = 64  # configurations of a study that are looked at for some that change images
 
 
@@ -44,8 +45,9 @@ class Wanted:
             DatasetError: A class that the data set has not, a negative seed, no image or more than anybody looks at.
             RecordError: `out` would replace a record.
         """
-        if not 1 <= self.count <= MOST:
-            raise DatasetError(f"--count {self.count}: 1 to {MOST} are expected; choose a number within")
+        most = MOST if self.augment is None else MOST_COPIES
+        if not 1 <= self.count <= most:
+            raise DatasetError(f"--count {self.count}: 1 to {most} are expected; choose a number within")
         if self.seed < 0:
             raise DatasetError(f"--seed {self.seed}: a number from 0 is expected; choose another")
         for name in self.classes:
@@ -62,15 +64,17 @@ def draw_examples(dataset: Dataset, wanted: Wanted) -> str:
     """Draw images of the training split, equal ones for equal seeds; return what was drawn and where, in a line.
 
     Raises:
-        FigureError: A suffix other than `.png` and `.svg`, or a sheet that no picture can hold.
+        FigureError: A suffix other than `.png` and `.svg`, or too many rows.
         StudyError: The study cannot be read, or changes no image.
     """
-    from results.report.sheets import contact_sheet  # matplotlib, for this command alone
+    from results.report.sheets import MOST_COLUMNS, MOST_IMAGES, contact_sheet  # matplotlib, for this command alone
 
     if wanted.augment is not None:
         return _draw_augmented(dataset, wanted, wanted.augment)
-    train = dataset.split("train")
+    train, labels = dataset.split("train"), _labels(dataset, wanted)
     path = wanted.out or dataset.path / "contact_sheet.png"
+    most = MOST_IMAGES // (math.ceil(wanted.count / MOST_COLUMNS) * MOST_COLUMNS)
+    left = "" if len(labels) <= most or wanted.classes else f", the first {most} of {len(labels)} classes"
     contact_sheet(
         train.images,
         train.labels,
@@ -78,34 +82,37 @@ def draw_examples(dataset: Dataset, wanted: Wanted) -> str:
         path,
         per_class=wanted.count,
         seed=wanted.seed,
-        classes=_labels(dataset, wanted),
+        classes=labels[:most] if left else labels,
         kind=ImagesRecord(dataset.kind.of, dataset.kind.axes),
     )
-    return f"contact sheet: {path}"
+    return f"contact sheet: {path}{left}"
 
 
 def _draw_augmented(dataset: Dataset, wanted: Wanted, name: str) -> str:
     """Draw one image of each class, and beside it what the study may train on in its place."""
-    from results.report.sheets import Row, chosen_images, draw_sheet
+    from results.report.sheets import MOST_IMAGES, Row, chosen_images, draw_sheet
     from tune.study import load_study
 
     study = load_study(name)
     changes = list(_changes(study, wanted))
     train = dataset.split("train")
-    some = chosen_images(train.images, train.labels, dataset.class_names, per_class=1, seed=wanted.seed)
-    places = [i for label in _labels(dataset, wanted) for i in some[label]]
+    chosen = chosen_images(train.images, train.labels, dataset.class_names, per_class=1, seed=wanted.seed)
+    places = [i for label in _labels(dataset, wanted) for i in chosen[label]][: MOST_IMAGES // (wanted.count + 1)]
     if not places:
         raise DatasetError(f"{dataset.path}: no training image of {', '.join(wanted.classes)}; choose another class")
     images = np.stack([train.images[i] for i in places])
     copies = [
         augment_batch(images, change, seed=wanted.seed, epoch=1, batch=number) for number, change in enumerate(changes)
     ]
-    rows = []
-    for row, place in enumerate(places):
-        shown = [images[row], *(some[row] for some in copies)]
-        rows.append(
-            Row(dataset.class_names[train.labels[place]], shown, [f"image {place}", *(map(_in_words, changes))])
+    words = [_in_words(change) for change in changes]
+    rows = [
+        Row(
+            dataset.class_names[train.labels[place]],
+            [images[row], *(copy[row] for copy in copies)],
+            [f"image {place}", *words],
         )
+        for row, place in enumerate(places)
+    ]
     path = wanted.out or dataset.path / "augmentation.png"
     kind = ImagesRecord(dataset.kind.of, dataset.kind.axes)
     title = f"{kind.of[:1].upper()}{kind.of[1:]} as they are, and as trials of {study.study.name} may see them"
@@ -132,7 +139,8 @@ def _changes(study: Study, wanted: Wanted) -> Iterator[AugmentConfig]:
 def _in_words(config: AugmentConfig) -> str:
     """Return what is switched on, with how much; nothing where images stay as they are."""
     values = ((field.name, getattr(config, field.name)) for field in dataclasses.fields(config))
-    words = [name if value is True else f"{name} {value:.3g}" for name, value in values if value]
+    shown = ((name, f" {value:.3g}" if isinstance(value, float) else f" {value}") for name, value in values if value)
+    words = [name if value == " True" else f"{name}{value}" for name, value in shown]
     return "\n".join(", ".join(words[i : i + 2]) for i in range(0, len(words), 2))
 
 
