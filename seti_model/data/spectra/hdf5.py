@@ -60,7 +60,7 @@ class Hdf5(Spectra):
         """Return the file, the data set in it, which is checked before any of it is read, and the bytes of the file."""
         with contextlib.ExitStack() as undone:
             try:
-                self._stamp = _stamp(path)
+                self._stamp, self._looked_at = _stamp(path), set[int]()
                 raw = RawFile(path)
                 undone.callback(raw.close)
                 options = {"locking": False, "rdcc_nbytes": _CACHE_BYTES, "rdcc_nslots": _CACHE_SLOTS}
@@ -97,16 +97,17 @@ class Hdf5(Spectra):
         is_packed = self._data.id.get_create_plist().get_nfilters() > 0
         for row, channel in product(down, across):
             info = self._data.id.get_chunk_info_by_coord((row, 0, channel))
-            if info.byte_offset is None:  # nothing was written there
+            if info.byte_offset is None or info.byte_offset in self._looked_at:  # nothing was written there, or known
                 continue
             whole = math.prod(self._data.chunks) * self._data.dtype.itemsize
-            if not is_packed or info.filter_mask:
+            if not is_packed or info.filter_mask or info.size > 2 * whole + 64:  # nothing is packed so badly
                 is_right = info.size == whole
             else:
                 packed = self._raw.numbers(info.byte_offset, info.size, np.dtype("u1")).tobytes()
                 is_right = _is_whole(packed, whole, self._data.dtype.itemsize)
             if not is_right:
                 raise ValueError(f"the chunk of row {row}, channel {channel} is damaged")
+            self._looked_at.add(info.byte_offset)
 
 
 def _modules(path: Path) -> Any:
