@@ -19,8 +19,6 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from PIL import Image
-from scipy import fft
 
 from seti_model.data.dataset import (
     MOST_IMAGES,
@@ -34,15 +32,13 @@ from seti_model.data.dataset import (
     require_new,
     write_dataset,
 )
+from seti_model.data.recipe import N_FFT, SHAPE, Power, power_of, to_pixels
 from seti_model.errors import DatasetError
 
-Power = npt.NDArray[np.float32]  # (256, 512): time rows, centred frequency channels; linear units
 Range = tuple[float, float]
 CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
 SQUIGGLE, NARROWBANDDRD, _NARROWBAND, NOISE = range(4)
-SHAPE = (64, 128)  # n_time, n_freq of the pixels
-_POWER_SHAPE = (256, 512)
-_N_SAMPLES = math.prod(_POWER_SHAPE)  # the recipe makes 196 608 samples, but only these reach the image
+_N_SAMPLES = 256 * N_FFT  # the recipe makes 196 608 samples, but only these reach the image
 _INT8_LIMIT = 127
 _NAN = float("nan")
 
@@ -282,7 +278,7 @@ def noisy_power(signal: Signal, rng: np.random.Generator, *, physics: Physics = 
         voltage += line
     np.clip(voltage, -_INT8_LIMIT, _INT8_LIMIT, out=voltage)
     np.trunc(voltage, out=voltage)
-    return _power(voltage)
+    return power_of(voltage)
 
 
 def noise_free_power(
@@ -302,31 +298,7 @@ def noise_free_power(
         raise DatasetError("a noise-free image of the class 'noise' is empty; choose a class with a signal")
     line = _tone(signal, rng)
     line *= signal.amplitude_ratio * physics.noise_sigma
-    return _power(line)
-
-
-def to_pixels(power: Power) -> npt.NDArray[np.uint8]:
-    """Return the course set's grey pixels (64, 128) of a power (256, 512).
-
-    Logarithm, divided by its maximum, jet colours, Lanczos, luminance. Power below 1 shows as zero.
-    """
-    level = np.log(np.maximum(power, 1.0))
-    level *= 256 / max(float(level.max()), 1e-6)
-    index = np.minimum(level, 255).astype(np.uint8)
-    colour = Image.frombytes("P", index.shape[::-1], index.tobytes())
-    colour.putpalette(jet_palette())
-    small = colour.convert("RGB").resize(SHAPE[::-1], Image.Resampling.LANCZOS)
-    return np.asarray(small.convert("L"))
-
-
-@functools.cache
-def jet_palette() -> bytes:
-    """Return the 256 RGB colours of the classic jet map: piecewise linear in each channel."""
-    position = np.linspace(0, 1, 256)
-    red = np.interp(position, (0, 0.35, 0.66, 0.89, 1), (0, 0, 1, 1, 0.5))
-    green = np.interp(position, (0, 0.125, 0.375, 0.64, 0.91, 1), (0, 0, 1, 1, 0, 0))
-    blue = np.interp(position, (0, 0.11, 0.34, 0.65, 1), (0.5, 1, 1, 0, 0))
-    return (np.stack((red, green, blue), axis=1) * 255).astype(np.uint8).tobytes()
+    return power_of(line)
 
 
 def _resolve(physics: Physics | str) -> Physics:
@@ -375,10 +347,3 @@ def _tone(signal: Signal, rng: np.random.Generator | None) -> npt.NDArray[np.flo
 def _sample_numbers() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     k = np.arange(_N_SAMPLES, dtype=np.float64)
     return k, k * k / 2
-
-
-def _power(voltage: npt.NDArray[np.float32]) -> Power:
-    spectrum = fft.fft(voltage.view(np.complex64).reshape(_POWER_SHAPE))
-    power: Power = np.square(spectrum.real)
-    power += np.square(spectrum.imag)
-    return np.asarray(fft.fftshift(power, axes=1))

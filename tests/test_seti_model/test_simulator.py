@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from seti_model.data.dataset import Dataset, SplitData, write_dataset
+from seti_model.data.recipe import jet_palette, to_pixels
 from seti_model.data.simulator import (
     CLASS_NAMES,
     PRESETS,
@@ -21,13 +22,11 @@ from seti_model.data.simulator import (
     Physics,
     Series,
     Signal,
-    jet_palette,
     noise_free_power,
     noisy_power,
     simulate,
     simulate_beside,
     simulate_dataset,
-    to_pixels,
 )
 from seti_model.errors import DatasetError
 
