@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fuzz import archives, mutations
+from fuzz import archives, mutations, spectra
 from fuzz.mutations import OUTSIDE, Mutation, Mutator
 from fuzz.options import OPTIONS, option_words
 from fuzz.places import PLACES, Prepared
@@ -21,6 +21,11 @@ IMPORT_CSV = (
 )
 IMPORT_NPZ = "data import out --npz ../in/images.npz --fractions 0.6,0.2,0.2"
 IMPORT_FOLDER = "data import out --folder ../in/classes --fractions 0.6,0.2,0.2"
+IMPORT_SPECTRA = "data import out --tile 16,16 --rule log --fractions 0.34,0.33,0.33 --labels ../in/"
+IMPORT_FIL, IMPORT_H5 = (
+    f"{IMPORT_SPECTRA}{kind}.csv --spectra {' '.join(f'../in/{n}.{kind}' for n in range(spectra.FILES))}"
+    for kind in ("fil", "h5")
+)
 PREDICT = "predict ../in/out/model.keras --threads 1"
 EVALUATE = "evaluate ../in/out/model.keras ../in/data --threads 1"
 CONTINUE = "train --continue --out ../in/out --set training.epochs=3"
@@ -95,6 +100,8 @@ _CSV = (*[mutations.in_csv] * 3, mutations.damage)
 _NPZ = (*[archives.in_npz] * 3, mutations.damage)
 _NPY = (*[archives.in_npy] * 3, mutations.damage)
 _PNG = (*[archives.in_png] * 4, mutations.damage)
+_FIL = (*[spectra.in_fil] * 4, mutations.damage)
+_H5 = (*[spectra.in_h5] * 4, mutations.damage, spectra.in_packed)
 _PARQUET = (*[archives.in_parquet] * 3, mutations.damage)
 _KERAS = (*[archives.in_keras] * 4, mutations.damage)
 _DESCRIPTION = (*[archives.in_description] * 5, mutations.damage)
@@ -130,6 +137,12 @@ KINDS: Mapping[str, tuple[Scenario, ...]] = {
         _network("predict", f"{PREDICT} ../in/one.png", "one.png", _PNG),
         _network("predict a folder", f"{PREDICT} ../in/loose", "loose/*", _PNG),
     ),
+    "fil": (
+        Scenario("import", "spectra", IMPORT_FIL, "*.fil", _FIL, ("work/out",), weight=12),
+        Scenario("import, flattened", "spectra", f"{IMPORT_FIL} --flatten", "*.fil", _FIL, ("work/out",)),
+        Scenario("import, labels", "spectra", IMPORT_FIL, "fil.csv", _CSV, ("work/out",)),
+    ),
+    "h5": (Scenario("import", "spectra", IMPORT_H5, "*.h5", _H5, ("work/out",)),),
     "toml": (
         Scenario("study", "study", "search ../in/net.toml --dry-run", "net.toml", _TOML),
         Scenario("space", "study", "search ../in/net.toml --dry-run", "space.toml", _TOML),
@@ -216,6 +229,8 @@ WEIGHTS = {
     "csv": 8,
     "npz": 12,
     "png": 8,
+    "fil": 5,
+    "h5": 5,
     "toml": 14,
     "log": 24,
     "checkpoint": 2,

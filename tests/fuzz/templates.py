@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from fuzz import spectra
+
 TESTS = Path(__file__).resolve().parents[1]
 CLASSES = ("left", "middle", "right")
 SIDE = 16
@@ -68,6 +70,8 @@ seeds = 1
 def make_light(folder: Path) -> None:
     """Make everything that needs no network."""
     _pictures(folder / "images")
+    (folder / "spectra").mkdir()
+    spectra.make(folder / "spectra")
     data = _dataset(folder / "dataset" / "data")
     _study(folder / "study", data)
     _whole_run(folder / "run")

@@ -232,8 +232,8 @@ def test_genuine_galaxies_lose_the_duplicate_that_reached_two_splits(tmp_path, r
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), r"give exactly one of --train, --npz and --folder; see --help"),
-        (("--npz", "a.npz", "--folder", "b"), r"give exactly one of --train, --npz and --folder"),
+        ((), r"give exactly one of --train, --npz, --folder and --spectra; see --help"),
+        (("--npz", "a.npz", "--folder", "b"), r"give exactly one of --train, --npz, --folder and --spectra"),
         (("--npz", "a.npz", "--test", "x", "y"), r"--validation and --test go with --train; divide other sources by"),
         (("--npz", "NPZ"), r"a single source has no splits: give --fractions 0\.6,0\.2,0\.2"),
         (

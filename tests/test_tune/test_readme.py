@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from spectra_files import write_fil
 
 from search_spaces.space import load_space, shipped_spaces
 from tune.cli.main import parse
@@ -43,6 +44,7 @@ def write_inputs(folder: Path) -> None:
     for i, image in enumerate(images[:20]):
         (folder / "my_images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / "my_images" / "ab"[i % 2] / f"{i}.png")
+    write_spectra(folder)
     for page in PAGES:
         printed = r"```(?:toml|python)\n# ([a-z_-]+\.(?:toml|py))\n(.*?)```"
         for name, content in re.findall(printed, text(page), flags=re.DOTALL):
@@ -50,6 +52,19 @@ def write_inputs(folder: Path) -> None:
     # `make search` takes minutes; what it leaves is stood in for by the run of the README's study.
     (folder / "runs").mkdir()
     (folder / "runs" / "quickstart").symlink_to("study")
+
+
+def write_spectra(folder: Path) -> None:
+    """Three nights and three days with the table that is printed, for time series without places."""
+    rng = np.random.default_rng(2)
+    table = next(block for block in re.findall(r"```text\n(file,.*?)```", text(DOCS / "your-own-data.md"), re.DOTALL))
+    (folder / "nights.csv").write_text(table)
+    rows = ["file,class,split,row,channel"]
+    for n, split in enumerate(("train", "validation", "test"), 1):
+        rows += [f"day{n}.dat,noise,{split},0,0", f"day{n}.dat,tone,{split},64,0"]
+        write_fil(folder / f"night{n}.fil", rng.exponential(1e5, (256, 1100)).astype(np.float32))
+        rng.normal(0, 13, (128 * 512, 2)).astype(np.int8).tofile(folder / f"day{n}.dat")
+    (folder / "days.csv").write_text("\n".join(rows) + "\n")
 
 
 def run_pages(folder: Path, pages: list[Path]) -> dict[str, str]:

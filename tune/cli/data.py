@@ -26,6 +26,7 @@ from seti_model.data.repeated import NOTES, remarks
 from seti_model.data.simulator import simulate_beside, simulate_dataset
 from seti_model.data.splits import carve_test, split_by_fractions
 from seti_model.errors import DatasetError
+from tune.cli.spectra import add_tiling, read_spectra, refuse_tiling
 
 if TYPE_CHECKING:  # what these import takes a second, and `--help` must not wait for it
     import numpy.typing as npt
@@ -129,11 +130,13 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = _add_command(
         commands,
         "import",
-        "import the course CSV files, a NumPy archive or a folder of PNG images",
+        "import the course CSV files, a NumPy archive, a folder of PNG images, or spectra",
         "seti-tune data import data/course --train train/images.csv train/labels.csv "
         "--validation validation/images.csv validation/labels.csv --class-names course\n"
         "  seti-tune data import data/galaxies --npz galaxies.npz --fractions 0.6,0.2,0.2\n"
-        "  seti-tune data import data/mine --folder my_images --fractions 0.6,0.2,0.2    # my_images/<class>/*.png",
+        "  seti-tune data import data/mine --folder my_images --fractions 0.6,0.2,0.2    # my_images/<class>/*.png\n"
+        "  seti-tune data import data/tiles --spectra *.fil --labels labels.csv --tile 64,128 --flatten "
+        "--fractions 0.6,0.2,0.2",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
     for split in ("train", "validation", "test"):
@@ -144,6 +147,15 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--npz", type=Path, metavar="FILE", help="x (n, h, w[, c]) uint8 or 0..1, y (n,), class_names, groups"
     )
     parser.add_argument("--folder", type=Path, metavar="DIR", help="DIR/<class>/*.png; classes in sorted order")
+    parser.add_argument(
+        "--spectra", nargs="+", type=Path, metavar="FILE", help=".fil, .h5, .npy, .dat or .bin, to be cut into tiles"
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="CSV",
+        help="of --spectra: file, class; perhaps split, group; row, channel or start_time_s, frequency_mhz of a tile",
+    )
     parser.add_argument(
         "--class-names",
         metavar="A,B,…",
@@ -161,6 +173,7 @@ def _add_import(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--split-seed", type=int, default=1, metavar="N", help="of random splits (default: %(default)s)"
     )
+    add_tiling(parser)
     parser.set_defaults(run=import_)
 
 
@@ -187,14 +200,20 @@ def _add_command(
 
 def _import_dataset(args: argparse.Namespace) -> Dataset:
     """Read the sources that are named, write the data set, say every choice made."""
-    sources = [name for name in ("train", "npz", "folder") if getattr(args, name)]
+    sources = [name for name in ("train", "npz", "folder", "spectra") if getattr(args, name)]
     if len(sources) != 1:
-        raise DatasetError("data import: give exactly one of --train, --npz and --folder; see --help for examples")
+        raise DatasetError(
+            "data import: give exactly one of --train, --npz, --folder and --spectra; see --help for examples"
+        )
     if sources != ["train"] and (args.validation or args.test):
         raise DatasetError("data import: --validation and --test go with --train; divide other sources by --fractions")
+    if args.spectra is None:
+        refuse_tiling(args)
     require_new(args.out)
     if args.train:
         splits, class_names, origin = _read_csv_splits(args)
+    elif args.spectra:
+        splits, class_names, origin = _read_spectra_splits(args)
     else:
         splits, class_names, origin = _read_npz_splits(args) if args.npz else _read_folder_splits(args)
     for index, name in enumerate(class_names):
@@ -244,6 +263,16 @@ def _read_folder_splits(args: argparse.Namespace) -> _Read:
         raise DatasetError("--class-names: the folders are the classes of --folder; rename them instead")
     read = read_folder(args.folder)
     return _divided(read.data, read.class_names, {"imported": str(args.folder)}, args)
+
+
+def _read_spectra_splits(args: argparse.Namespace) -> _Read:
+    read, origin = read_spectra(args)
+    splits = read.by_split()
+    if splits is None:
+        return _divided(read.data, read.class_names, origin, args)
+    if args.fractions:
+        raise DatasetError(f"{args.labels}: has a column of splits; leave --fractions out")
+    return splits, read.class_names, origin
 
 
 def _divided(data: SplitData, names: tuple[str, ...], origin: dict[str, Any], args: argparse.Namespace) -> _Read:

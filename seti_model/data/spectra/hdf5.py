@@ -18,6 +18,7 @@ from seti_model.files import UNREADABLE
 
 _TYPES = ("uint8", "int8", "uint16", "float32")
 _CHUNK_BYTES = 2**28  # unpacked, of which HDF5 holds one or two
+_CACHE_BYTES, _CACHE_SLOTS = 2**27, 10_007  # of unpacked chunks: neighbouring tiles lie in the same ones
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "LZF", 32008: "bitshuffle"}
 _SHOWN = 200  # letters of what HDF5 says
 
@@ -51,7 +52,7 @@ class Hdf5(Spectra):
         file = None
         try:
             self._stamp = _stamp(path)
-            file = self._h5py.File(path, "r", locking=False)
+            file = self._h5py.File(path, "r", locking=False, rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
             data = _checked_data(path, file, self._h5py)
         except UNREADABLE as error:
             if file is not None:

@@ -19,9 +19,9 @@ from seti_model.errors import DatasetError
 COURSE, LOG = "course", "log"
 RULES = (COURSE, LOG)
 FLATTEN_CHANNELS = 129  # over which the band-pass is smoothed; narrower signals stay
-# Median power of the course's noise, to which flattened power is brought, as the course's rule depends on the scale:
-# exponential of mean N_FFT * 2 sigma^2, sigma = 13 (DATA.md of the simulator's recipe), whose median is ln 2 of it.
-NOISE_POWER = N_FFT * 2 * 13.0**2 * math.log(2)
+# Median power of the course's noise, to which flattened power is brought, as the course's rule depends on the scale. It
+# is exponential, so ln 2 of its mean, N_FFT * 2 * the variance of N(0, 13^2) truncated to whole numbers towards zero.
+NOISE_POWER = N_FFT * 2 * 158.956 * math.log(2)
 LOG_PERCENTILES = (1.0, 99.9)  # of a tile's logarithms, which become 0 and 255
 MOST_TILE = 2**24  # power values of a tile
 MOST_POWER = 1e30  # of a value, in units of the file: sums of float32 stay finite
@@ -166,19 +166,20 @@ def count_tiles(header: Header, tiling: Tiling, n_rows: int | None = None) -> in
     """
     rows = header.n_time if n_rows is None else n_rows
     down = max(0, (rows - tiling.n_rows) // (_step_rows(tiling)) + 1)
-    return down * len(_first_channels(header, tiling))
+    return down * len(_across(header, tiling))
 
 
-def read_tiles(spectra: Spectra, tiling: Tiling, *, first: int = 0, batch: int = 64) -> Iterator[TileBatch]:
-    """Yield the tiles of a file from number `first` on, as far as it goes by now, in batches of `batch` or fewer.
+def read_tiles(
+    spectra: Spectra, tiling: Tiling, *, first: int = 0, stop: int | None = None, batch: int = 64
+) -> Iterator[TileBatch]:
+    """Yield the tiles of a file from number `first` to `stop` - 1, or as far as it goes by now, some at a time.
 
     Memory holds a batch and a block of power, of 34 MB or a tile, with what is calculated from it.
 
     Raises:
         DatasetError: The file has fewer channels than a tile, or cannot be read.
     """
-    firsts = _first_channels(spectra.header, tiling)
-    if not firsts:
+    if len(_across(spectra.header, tiling)) == 0:
         raise DatasetError(
             f"{spectra.header.path}: {spectra.header.n_channels} channels, a tile takes {tiling.n_channels} "
             f"({tiling.n_freq} pixels of {tiling.channels_per_pixel}); choose a smaller --tile or another --shrink"
@@ -186,7 +187,7 @@ def read_tiles(spectra: Spectra, tiling: Tiling, *, first: int = 0, batch: int =
     last = count_tiles(spectra.header, tiling, spectra.count_rows())
     images: list[npt.NDArray[np.uint8]] = []
     places: list[TilePlace] = []
-    for tile, power, n_blank in _powers(spectra, tiling, range(first, last)):
+    for tile, power, n_blank in _powers(spectra, tiling, range(first, last if stop is None else min(stop, last))):
         images.append(to_image(power, tiling))
         places.append(place_of(spectra.header, tiling, tile, n_blank))
         if len(images) == batch:
@@ -198,8 +199,8 @@ def read_tiles(spectra: Spectra, tiling: Tiling, *, first: int = 0, batch: int =
 
 def place_of(header: Header, tiling: Tiling, tile: int, n_blank: int = 0) -> TilePlace:
     """Return where a tile lies, by its number."""
-    firsts = _first_channels(header, tiling)
-    row, channel = tile // len(firsts) * _step_rows(tiling), firsts[tile % len(firsts)]
+    across = _across(header, tiling)
+    row, channel = tile // len(across) * _step_rows(tiling), across.first_channel(tile % len(across))
     edges = [header.first_frequency_mhz + (channel + shift - 0.5) * header.df_mhz for shift in (0, tiling.n_channels)]
     start_s = row * header.dt_s
     return TilePlace(
@@ -219,6 +220,23 @@ def place_of(header: Header, tiling: Tiling, tile: int, n_blank: int = 0) -> Til
     )
 
 
+def tile_at(header: Header, tiling: Tiling, row: int, channel: int) -> int | None:
+    """Return the number of the tile in whose middle, or nearest to it, a row and a channel lie; None outside of all."""
+    across = _across(header, tiling)
+    n_across = len(across)
+    down = count_tiles(header, tiling) // max(1, n_across)
+    if down == 0:
+        return None
+    nearest = round((row - (tiling.n_rows - 1) / 2) / _step_rows(tiling))
+    first_row = min(max(nearest, 0), down - 1) * _step_rows(tiling)
+    middle = channel - (tiling.n_channels - 1) / 2  # where the best tile would begin
+    numbers = (min(max(round(middle / across.step), 0), n_across - 1), n_across - 1)
+    column = min(numbers, key=lambda number: abs(across.first_channel(number) - middle))
+    first_channel = across.first_channel(column)
+    is_inside = 0 <= row - first_row < tiling.n_rows and 0 <= channel - first_channel < tiling.n_channels
+    return first_row // _step_rows(tiling) * n_across + column if is_inside else None
+
+
 def to_image(power: Power, tiling: Tiling) -> npt.NDArray[np.uint8]:
     """Return the pixels (n_time, n_freq) of a tile's power (n_rows, n_channels), finite and perhaps flattened."""
     time, frequency = tiling.average_time, tiling.average_frequency
@@ -231,7 +249,8 @@ def to_image(power: Power, tiling: Tiling) -> npt.NDArray[np.uint8]:
     level = np.log(np.maximum(power, positive.min() if positive.size else 1.0))
     low, high = np.percentile(level, LOG_PERCENTILES)
     scaled = (level - low) * (255 / max(float(high - low), 1e-6))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    pixels: npt.NDArray[np.uint8] = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return pixels
 
 
 def flattened(power: Power) -> Power:
@@ -248,42 +267,51 @@ def flattened(power: Power) -> Power:
     band = median_filter(np.median(power, axis=0), size=FLATTEN_CHANNELS, mode="nearest")
     factor = np.divide(NOISE_POWER, band, out=np.zeros_like(band), where=band > 1 / MOST_POWER)
     with np.errstate(over="ignore"):
-        return np.minimum(power * factor, np.float32(MOST_POWER))
+        return np.asarray(np.minimum(power * factor, np.float32(MOST_POWER)))
 
 
 def _step_rows(tiling: Tiling) -> int:
     return (tiling.step_time or 1) * tiling.rows_per_pixel
 
 
-def _first_channels(header: Header, tiling: Tiling) -> range | tuple[int, ...]:
-    """Return the first channel of the tiles along the band; the last one ends with the band, so that none is left."""
-    last = header.n_channels - tiling.n_channels
-    if last < 0:
-        return ()
-    firsts = range(0, last + 1, (tiling.step_freq or 1) * tiling.channels_per_pixel)
-    return firsts if firsts[-1] == last else (*firsts, last)
+@dataclass(frozen=True)
+class _Across:
+    """The first channels of the tiles along the band; the last tile ends with the band, so that no channel is left."""
+
+    last: int  # negative where the band is narrower than a tile
+    step: int
+
+    def __len__(self) -> int:
+        return 0 if self.last < 0 else -(-self.last // self.step) + 1
+
+    def first_channel(self, number: int) -> int:
+        return min(number * self.step, self.last)
+
+
+def _across(header: Header, tiling: Tiling) -> _Across:
+    step = (tiling.step_freq or 1) * tiling.channels_per_pixel
+    return _Across(header.n_channels - tiling.n_channels, step)
 
 
 def _powers(spectra: Spectra, tiling: Tiling, tiles: range) -> Iterator[tuple[int, Power, int]]:
     """Yield number, power and blank values of tiles in order; as many as a block holds are read at once."""
-    firsts = _first_channels(spectra.header, tiling)
+    header, across = spectra.header, _across(spectra.header, tiling)
     halo = FLATTEN_CHANNELS // 2 if tiling.flatten else 0
-    across = max(
-        1, (_BLOCK // tiling.n_rows - tiling.n_channels) // ((tiling.step_freq or 1) * tiling.channels_per_pixel)
-    )
+    at_once = max(1, (_BLOCK // tiling.n_rows - tiling.n_channels) // across.step)
     tile = tiles.start
     while tile < tiles.stop:
-        row, column = tile // len(firsts) * _step_rows(tiling), tile % len(firsts)
-        some = firsts[column : column + across]
-        left = max(0, some[0] - halo)
-        right = min(spectra.header.n_channels, some[-1] + tiling.n_channels + halo)
+        row, column = tile // len(across) * _step_rows(tiling), tile % len(across)
+        count = min(at_once, len(across) - column, tiles.stop - tile)
+        firsts = [across.first_channel(column + n) for n in range(count)]
+        left = max(0, firsts[0] - halo)
+        right = min(header.n_channels, firsts[-1] + tiling.n_channels + halo)
         block = spectra.read(row, tiling.n_rows, left, right - left)
         is_blank = ~(np.abs(block) <= MOST_POWER)
         if is_blank.any():
             block = np.where(is_blank, np.float32(0), block)
         if tiling.flatten:
             block = flattened(block)
-        for channel in some[: tiles.stop - tile]:
+        for channel in firsts:
             columns = slice(channel - left, channel - left + tiling.n_channels)
             yield tile, block[:, columns], int(np.count_nonzero(is_blank[:, columns]))
             tile += 1
