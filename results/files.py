@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from results.errors import RecordError
 from results.run_folder import (
+    BEST,
     CHECKPOINTS,
     EXPORTS,
     FINAL,
@@ -52,6 +53,7 @@ _WRITTEN = {
     CHECKPOINTS: 1,
     RECEIPTS: 1,
     FINAL: 2,
+    BEST: 1,
     EXPORTS: 3,
     PREPARED: 2,
     INITIAL_MODEL.partition("/")[0]: 1,

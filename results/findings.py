@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from results.audit import Audit, audit
+from results.best import Best, read_best
 from results.difference import Contrast, contrasts
 from results.files import read_moderate, write_atomically
 from results.finals import (
@@ -26,7 +27,7 @@ from results.finals import (
 )
 from results.log.history import History, read_history
 from results.log.recorder import is_being_written
-from results.log.records import FinalsDecided, Status
+from results.log.records import FinalsDecided, ImagesRecord, Status
 from results.log.state import RunState, TrialState
 from results.run_folder import IMPORTANCE
 from results.schema import SchemaError, read_json, to_json
@@ -82,6 +83,12 @@ class Findings:
     def title(self) -> str:
         """Of its reports."""
         return f"Study {self.name}"
+
+    @property
+    def images(self) -> ImagesRecord:
+        """What its images are of; in a log of before, radio spectrograms."""
+        started = self.state.started
+        return (started and started.images) or ImagesRecord()
 
     @cached_property
     def is_running(self) -> bool:
@@ -176,6 +183,11 @@ class Findings:
     def recall(self) -> dict[str, tuple[RecallCurve, ...]]:
         """What the delivered model finds, against each quantity that is known of the images."""
         return recall_against_physics(self.tested[0].of_delivered) if self.tested else {}
+
+    @cached_property
+    def best(self) -> Best | None:
+        """What the best trial said of the validation images, where no finals have decided and it was kept."""
+        return None if self.decision is not None else read_best(self.run, self.ranked)
 
     @property
     def _pair(self) -> tuple[Tested, Tested] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from results.files import UNREADABLE, replacing
 from results.stats.metrics import SUM_TOLERANCE
 
 _PROBABILITY, _TRUTH = "p:", "truth:"
-ERRORS = 12
+ERRORS, ERRORS_OF_CLASS = 12, 4
 _MOST_CELLS = 10**8  # of predictions: a file of a kilobyte may claim any number
 _MOST_BYTES = 2**29  # of all example images
 _MOST_PIXELS = 256  # along a side, in the report
@@ -81,10 +82,10 @@ def read_predictions(path: Path) -> Predictions:
 
 @dataclass(frozen=True, eq=False)  # arrays do not compare to one answer
 class ExampleImages:
-    """Images of the test split with what the delivered model said of them.
+    """Images of a split with what a model said of them.
 
     Attributes:
-        index: Their places in the test split (k,).
+        index: Their places in the split (k,).
         images: Pixels, uint8 (k, n_time, n_freq) or (k, n_time, n_freq, channels).
         y_true: Class indices (k,).
         y_prob: Probabilities (k, n_classes).
@@ -111,13 +112,38 @@ def example_images(predictions: Predictions, images: npt.NDArray[Any], errors: i
         images: Its pixels, uint8 (n, ...), in the same order; may be mapped from the disk.
         errors: At most so many.
     """
-    correct, confidence = predictions.correct, predictions.y_prob.max(axis=1)
-    wrong = np.flatnonzero(~correct)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:errors]
+    correct = predictions.correct
     right = [
         np.flatnonzero(correct & (predictions.y_true == label))[:1] for label in range(len(predictions.class_names))
     ]
-    index = np.concatenate([worst, *right]).astype(np.int64)
+    return _examples(predictions, images, [_surest(predictions, ~correct)[:errors], *right])
+
+
+def errors_by_class(predictions: Predictions, images: npt.NDArray[Any], each: int = ERRORS_OF_CLASS) -> ExampleImages:
+    """Choose of each class the `each` images that were taken for another one with the highest probability.
+
+    Args:
+        predictions: Of a split.
+        images: Its pixels, uint8 (n, ...), in the same order; may be mapped from the disk.
+        each: At most so many of a class.
+    """
+    wrong = ~predictions.correct
+    classes = range(len(predictions.class_names))
+    return _examples(
+        predictions, images, [_surest(predictions, wrong & (predictions.y_true == label))[:each] for label in classes]
+    )
+
+
+def _surest(predictions: Predictions, among: npt.NDArray[np.bool_]) -> npt.NDArray[np.intp]:
+    """Return the places of some images by falling probability of what they were taken for."""
+    places = np.flatnonzero(among)
+    return places[np.argsort(-predictions.y_prob.max(axis=1)[places], kind="stable")]
+
+
+def _examples(
+    predictions: Predictions, images: npt.NDArray[Any], places: Sequence[npt.NDArray[np.intp]]
+) -> ExampleImages:
+    index = np.concatenate(places).astype(np.int64)
     return ExampleImages(
         index=index,
         images=np.stack([images[i] for i in index]) if index.size else np.zeros((0, 1, 1), np.uint8),
@@ -167,8 +193,8 @@ def _require_examples(index: Any, images: Any, y_true: Any, y_prob: Any, *, clas
         raise ValueError("arrays whose shapes do not fit one another")
     if n and not 0 <= y_true.min() <= y_true.max() < classes:
         raise ValueError(f"y_true holds others than the classes 0..{classes - 1}")
-    if images.ndim == 4 and images.shape[-1] not in (1, 2, 3):
-        raise ValueError(f"images of {images.shape[-1]} channels")
+    if n and not images.size:
+        raise ValueError("images without a pixel")
 
 
 def _require_small(path: Path) -> None:

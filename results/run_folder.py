@@ -29,7 +29,11 @@ MODEL_CARD, MODEL_RECEIPT = f"{FINAL}/model_card.md", f"{FINAL}/receipt.json"
 TEST_PREDICTIONS = f"{FINAL}/test_predictions.parquet"
 VALIDATION_PREDICTIONS = f"{FINAL}/validation_predictions.parquet"
 EXAMPLES = f"{FINAL}/example_images.npz"
+VALIDATION_ERRORS = f"{FINAL}/validation_errors.npz"
 RECALL_TABLE = f"{FINAL}/recall.csv"
+
+# Of a search without finals, and of a single training.
+BEST = "best"
 
 # Of a single training or a retraining.
 HISTORY, CURVES, CLASS_REPORT, TRAINED_MODEL = "history.json", "curves.png", "report.txt", "model.keras"
@@ -61,3 +65,13 @@ def receipt_path(run: Path, trial: int, repeat: int | None) -> Path:
 def predictions_path(trial: int, repeat: int) -> str:
     """Return what a retraining said of the test split, relative to the run folder."""
     return f"{FINAL}/predictions/{trial_name(trial, repeat)}.parquet"
+
+
+def best_predictions_path(trial: int) -> str:
+    """Return what the best trial said of the validation split where there are no finals, relative to the run folder."""
+    return f"{BEST}/{trial:04d}.parquet"
+
+
+def best_errors_path(trial: int) -> str:
+    """Return where its surest errors are, relative to the run folder."""
+    return f"{BEST}/{trial:04d}_errors.npz"

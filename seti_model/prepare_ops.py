@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from seti_model.config import Preparation
 from seti_model.data import align as aligning
-from seti_model.data.prepare import LUMINANCE
+from seti_model.data.kind import LUMINANCE
 
 
 def prepare_op(images: tf.Tensor, preparation: Preparation) -> tf.Tensor:

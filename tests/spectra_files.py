@@ -39,7 +39,9 @@ def write_fil(path: Path, power: np.ndarray[Any, Any], n_bits: int = 32, **field
     return path
 
 
-def write_h5(path: Path, power: np.ndarray[Any, Any], *, packed: Any = None, **attributes: Any) -> Path:
+def write_h5(
+    path: Path, power: np.ndarray[Any, Any], *, packed: Any = None, chunks: Any = None, **attributes: Any
+) -> Path:
     """Write power (n_time, n_channels) as an `.h5` file, packed by bitshuffle as Breakthrough Listen does."""
     import h5py
     import hdf5plugin
@@ -47,7 +49,7 @@ def write_h5(path: Path, power: np.ndarray[Any, Any], *, packed: Any = None, **a
     with h5py.File(path, "w") as file:
         file.attrs["CLASS"], file.attrs["VERSION"] = "FILTERBANK", "1.0"
         packing = hdf5plugin.Bitshuffle(nelems=0, cname="lz4") if packed is None else packed
-        data = file.create_dataset("data", data=power[:, None, :], **packing)
+        data = file.create_dataset("data", data=power[:, None, :], chunks=chunks, **packing)
         values = FIELDS | {"nchans": power.shape[1], "nifs": 1, "source_name": "HIP1"} | attributes
         for name, value in values.items():
             if value is not None:

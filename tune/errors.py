@@ -47,6 +47,16 @@ class DiskError(TuneError):
     """A disk of this machine that is full or cannot be written: the message names the file and what to do."""
 
 
+class FetchError(TuneError):
+    """Cut-outs that cannot be fetched as asked: the message names the file, the row or the server and what to do."""
+
+
+class FetchInterruptedError(FetchError):
+    """A fetch that ended before its end, as a server does not answer: what came is kept, the same command goes on."""
+
+    exit_code = 3
+
+
 class InstallationError(TuneError):
     """The installation is not whole: the message says what stands in the way and what to do."""
 

@@ -30,7 +30,14 @@ from results.log.records import (
     utc_now,
 )
 from results.log.state import RunState, TrialState
-from results.predictions import Predictions, example_images, read_predictions, write_examples, write_predictions
+from results.predictions import (
+    Predictions,
+    errors_by_class,
+    example_images,
+    read_predictions,
+    write_examples,
+    write_predictions,
+)
 from results.receipt import receipt_of
 from results.run_folder import (
     DESCRIPTION,
@@ -39,6 +46,7 @@ from results.run_folder import (
     MODEL_RECEIPT,
     SAVED_MODEL,
     TEST_PREDICTIONS,
+    VALIDATION_ERRORS,
     VALIDATION_PREDICTIONS,
     predictions_path,
 )
@@ -215,7 +223,9 @@ def _hand_on(checkpoints: Checkpoints, recorder: Recorder, trial: TrialState, da
     predictions = read_predictions(inside(run, state.finals[key].predictions))
     write_predictions(run / TEST_PREDICTIONS, predictions)
     write_examples(run / EXAMPLES, example_images(predictions, dataset.split("test").images))
-    write_predictions(run / VALIDATION_PREDICTIONS, _predict(weights, dataset, "validation"))
+    validation = _predict(weights, dataset, "validation")
+    write_predictions(run / VALIDATION_PREDICTIONS, validation)
+    write_examples(run / VALIDATION_ERRORS, errors_by_class(validation, dataset.split("validation").images))
     with contextlib.suppress(OSError):  # whoever writes it again says why it cannot be
         remove_inside(run, SAVED_MODEL)
     if weights.configuration.preparation.has_operations:

@@ -235,7 +235,9 @@ def study_of(values: Mapping[str, Any], *, place: Path, source: str) -> Study:
     sections["study"] = dataclasses.replace(sections["study"], name=sections["study"].name or place.stem)
     space = _named_space(place, sections["study"].space)
     start = start_section(place, values.get(START, []))
-    study = Study(folder=str(place.parent.absolute()), space=space, source=source, start=start, **sections)
+    # What a shipped study names lies where one is: nothing of a user's is in the folder it comes from.
+    folder = Path.cwd() if place.parent == STUDIES else place.parent.absolute()
+    study = Study(folder=str(folder), space=space, source=source, start=start, **sections)
     _check(place, study)
     return with_points(place, study)
 

@@ -23,8 +23,10 @@ from seti_model.description import read_description
 from seti_model.errors import ConfigError
 from seti_model.own import completed, own_fields, search_too
 from seti_model.runtime import prepare_process
+from tune.best import keep_best
 from tune.loop.next_work import Terms
 from tune.single import Single, epoch_rows, export_best, recorded_single, run_single
+from tune.storage.checkpoints import Checkpoints
 from tune.trust import code_names, require_trust
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def train_one(wanted: Wanted, *, cores: int) -> None:
                 f"{out}: {trial.ended.reason}; lower training.learning_rate with --set or change the seed"
             )
         best = export_best(single, recorder, trial)
+        keep_best(Checkpoints(recorder.run), recorder.state, dataset.path)
     _report(out, dataset, trial, best)
 
 

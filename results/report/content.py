@@ -6,24 +6,13 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from results.audit import Audit, ExemptTrials
-from results.finals import Role, Tested
 from results.findings import MIN_COMPLETED, Findings, is_current
 from results.front import Cost, front, priced
 from results.log.records import Status
 from results.log.state import RunState, TrialState
-from results.predictions import read_examples
-from results.report import parts, plots
-from results.report.sentences import (
-    answers,
-    conclusion,
-    headline,
-    how_it_ended,
-    of_configurations,
-    of_finals,
-    of_models,
-    saved,
-)
-from results.run_folder import EXAMPLES, FINAL, RECALL_TABLE, SEARCH_PICTURE
+from results.report import models, parts, plots
+from results.report.sentences import answers, conclusion, headline, how_it_ended, of_finals, saved
+from results.run_folder import FINAL, SEARCH_PICTURE
 from results.schema import to_json
 from results.tables.leaderboard import parameter_types
 from results.tables.nodes import NodeUse, node_uses
@@ -48,11 +37,7 @@ def report(found: Findings) -> parts.Document:
         parts.Section("stopping", "Early stopping", _stopping(found.state, found.audit)),
         parts.Section("costs", "Costs", _costs(found)),
         parts.Section("finals", "Finals", _finals(found)),
-        *(parts.Section(f"model-{one.role}", _model_heading(one), _model(one)) for one in found.tested),
-        parts.Section("comparison", "Comparison on the test images", _comparison(found)),
-        parts.Section("detection", "Detection at a fixed false-alarm rate", _detection(found)),
-        parts.Section("recall", "Recall against physics", _recall(found)),
-        parts.Section("images", "Test images", _images(found)),
+        *models.sections(found),
         parts.Section("provenance", "Provenance", _provenance(found.state)),
     )
     return parts.Document(found.title, tuple(section for section in sections if section.parts))
@@ -61,22 +46,6 @@ def report(found: Findings) -> parts.Document:
 def _result(found: Findings) -> list[parts.Part]:
     doubts = [parts.Points([f"Warning: {doubt}." for doubt in found.state.doubts])] if found.state.doubts else []
     return [*doubts, parts.Answers(answers(found)), parts.Text(how_it_ended(found)), parts.Points(headline(found))]
-
-
-def numbers(one: Tested) -> tuple[parts.Text, parts.Table]:
-    """Return every number of one model on the test images."""
-    of, error = one.numbers, one.numbers.calibration
-    rows: list[list[parts.Cell]] = [
-        [c.class_name, c.n, *(parts.Number(e) for e in (c.precision, c.recall, c.f1, c.auc))] for c in of.classes
-    ]
-    objective = "" if one.ranked_by.is_accuracy else f"Objective: {one.ranked_by.words} {one.objective:.3f}. "
-    words = (
-        f"{objective}Accuracy {of.accuracy:.3f}, macro F1 {of.macro_f1:.3f}, macro AUC {of.macro_auc:.3f}, "
-        f"cross-entropy {one.metrics.loss:.3f}, calibration error {error.corrected:.3f}, {of.n} images; 95 % "
-        "intervals in brackets."
-    )
-    heads = ["class", "images", "precision", "recall", "F1", "AUC, one vs rest"]
-    return parts.Text(words), parts.Table("Numbers of each class", heads, rows)
 
 
 def _words(found: Findings) -> str:
@@ -320,109 +289,6 @@ def _finals(found: Findings) -> list[parts.Part]:
         ),
         parts.Figure("finals", caption, partial(plots.retrainings, found.standings), "small"),
     ]
-
-
-def _model_heading(one: Tested) -> str:
-    who = "Delivered model" if one.role == Role.WINNER else "Baseline model"
-    return f"{who}: trial {one.trial}, seed index {one.delivered}"
-
-
-def _model(one: Tested) -> list[parts.Part]:
-    error = one.numbers.calibration
-    bins: list[list[parts.Cell]] = [[parts.Number(b.confidence), b.n, parts.Number(b.accuracy)] for b in error.bins]
-    caption = (
-        f"Reliability diagram: accuracy against confidence. Expected calibration error {error.corrected:.3f}, "
-        f"corrected for bias; {error.plain:.3f} uncorrected"
-    )
-    figure = parts.Figure(f"reliability-{one.role}", caption, partial(plots.reliability, error.bins))
-    words, classes = numbers(one)
-    return [
-        words,
-        parts.Beside([parts.Confusion(one.metrics), figure]),
-        parts.Picture(
-            f"{FINAL}/confusion_matrix_{one.role}.png",
-            f"Confusion matrix of the {one.role}",
-            lambda figures, path: figures.confusion_matrix(one.metrics, path),
-        ),
-        parts.Picture(
-            f"{FINAL}/reliability_{one.role}.png",
-            caption,
-            lambda figures, path: figures.reliability_diagram(error, path),
-        ),
-        parts.Table("Reliability", ["mean confidence", "images", "accuracy"], bins, is_folded=True),
-        classes,
-    ]
-
-
-def _comparison(found: Findings) -> list[parts.Part]:
-    bootstrap = found.models_differ_by_bootstrap
-    lines = [*of_models(found)[-1:]] if bootstrap is not None else []
-    if bootstrap is not None:
-        lines.append(f"By bootstrap: accuracy {bootstrap.accuracy:+.4f}, macro F1 {bootstrap.macro_f1:+.4f}.")
-    lines += of_configurations(found)
-    return [parts.Points(lines)] if lines else []
-
-
-def _detection(found: Findings) -> list[parts.Part]:
-    rows = [row.detection for row in found.detections if row.detection is not None]
-    notes = [parts.Text(f"{row.why_not}.") for row in found.detections if row.detection is None]
-    if not rows:
-        return [*notes]
-    heads = ["wanted rate", "threshold", "noise images (needed for ±20 %)", "false alarms", "all signals"]
-    cells: list[list[parts.Cell]] = [
-        [
-            f"{d.threshold.rate:g}",
-            parts.Number(d.threshold.score, ".4f"),
-            f"{d.threshold.n_noise} ({d.threshold.needed.precise})",
-            *(parts.Number(e) for e in (d.false_alarms, d.recall, *(c.recall for c in d.classes))),
-        ]
-        for d in rows
-    ]
-    words = (
-        "An image is called a signal if 1 - p(noise) lies above a threshold, set on the noise images of the validation "
-        "split; the shares are those of the test split, with 95 % intervals."
-    )
-    table = parts.Table("Share called a signal", [*heads, *(c.class_name for c in rows[0].classes)], cells)
-    return [parts.Text(words), table, *notes]
-
-
-def _recall(found: Findings) -> list[parts.Part]:
-    drawn = [part for place, name in enumerate(found.recall) for part in _recall_against(name, place, found)]
-    words = f"Bins of about equally many images with 95 % intervals; the numbers are in `{RECALL_TABLE}`."
-    return [parts.Text(words), *drawn] if drawn else []
-
-
-def _recall_against(name: str, place: int, found: Findings) -> list[parts.Part]:
-    curves, classes = found.recall[name], found.tested[0].of_delivered.class_names
-    rows: list[list[parts.Cell]] = [
-        [curve.class_name, f"{b.low:.4g}..{b.high:.4g}", b.n, parts.Number(b.recall), parts.Number(b.detected)]
-        for curve in curves
-        for b in curve.bins
-    ]
-    heads = ["class", f"|{name}|", "images", "as its class", "as any signal"]
-    file = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
-    shares = [
-        parts.Figure(
-            f"recall-{place}-{'signal' if as_signal else 'class'}",
-            f"Share predicted as {'any signal' if as_signal else 'its class'} against |{name}|",
-            partial(plots.recall, name, curves, classes, as_signal=as_signal),
-        )
-        for as_signal in (False, True)
-    ]
-    return [
-        parts.Picture(
-            f"{FINAL}/recall_{file}.png",
-            f"Recall of the delivered model against |{name}|",
-            lambda figures, path: figures.recall_curves(curves, path, quantity=f"|{name}|"),
-        ),
-        parts.Beside(shares),
-        parts.Table(f"Recall against |{name}|, with 95 % intervals", heads, rows, is_folded=True),
-    ]
-
-
-def _images(found: Findings) -> list[parts.Part]:
-    examples = read_examples(found.run / EXAMPLES) if found.is_delivered else None
-    return [] if examples is None else [parts.Gallery(examples)]
 
 
 def _provenance(state: RunState) -> list[parts.Part]:

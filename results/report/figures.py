@@ -1,4 +1,4 @@
-"""Pictures of data, training, search and final evaluation: the only home of matplotlib.
+"""Pictures of training, search and final evaluation; those of images are in `results.report.sheets`.
 
 Every function writes one file, PNG or SVG by its suffix (another one is a `FigureError`), and replaces it in one
 step, so that a viewer never sees half a picture. Without pyplot nothing stays in memory and threads do not meet.
@@ -13,7 +13,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -23,7 +22,9 @@ from results.files import replacing
 from results.finals import Standing
 from results.log.records import Status
 from results.log.state import RunState, TrialState
+from results.stats.bootstrap import ClassEstimates
 from results.stats.calibration import CalibrationError
+from results.stats.curves import ClassCurves
 from results.stats.detection import RecallCurve
 from results.stats.intervals import Estimate
 from results.stats.metrics import ClassificationMetrics, summary_line
@@ -47,47 +48,6 @@ STATUS_STYLE: Mapping[str, tuple[str, str, str]] = {  # colour, line, marker at 
 }
 DPI = 144
 LOG_SCALE_FROM = 30  # largest over smallest loss; a diverging loss would flatten all others on a linear scale
-
-
-def contact_sheet(
-    images: npt.NDArray[np.uint8],
-    labels: npt.NDArray[np.integer[Any]],
-    class_names: Sequence[str],
-    path: Path,
-    *,
-    per_class: int = 4,
-    seed: int = 0,
-    axis_names: tuple[str, str] = ("time (row, downwards)", "frequency (channel)"),
-) -> None:
-    """Draw `per_class` random images of every class, one class a row, grey values 0..255 as stored.
-
-    Args:
-        images: Pixels, uint8 (n, n_time, n_freq, n_channels); three channels are colours, else the first is shown.
-        labels: Class indices, integer (n,).
-        class_names: One name per class.
-        path: The picture, `.png` or `.svg`.
-        per_class: Images a row; a class with fewer leaves places empty.
-        seed: Chooses the images.
-        axis_names: What the rows and the columns of an image are.
-
-    Raises:
-        FigureError: Shapes that do not fit, or a label outside the classes.
-    """
-    _check_sheet(images, labels, class_names, per_class)
-    rng = np.random.default_rng(seed)
-    n_rows, n_columns = images.shape[1:3]
-    width, height = 2.4, min(max(2.4 * n_rows / n_columns, 0.6), 3.6)  # of one image, inches
-    figure = Figure(figsize=(width * per_class + 1.4, (height + 0.25) * len(class_names) + 0.75), layout="constrained")
-    axes = figure.subplots(len(class_names), per_class, squeeze=False)
-    for label, name in enumerate(class_names):
-        members = np.flatnonzero(labels == label)
-        chosen = np.sort(rng.choice(members, size=min(per_class, members.size), replace=False))
-        for column in range(per_class):
-            _show_image(axes[label, column], images, int(chosen[column]) if column < chosen.size else None)
-        axes[label, 0].set_ylabel(f"{label}  {name}\n{members.size} images", rotation=0, ha="right", va="center")
-    figure.supylabel(axis_names[0], fontsize=9, color=INK)
-    figure.supxlabel(axis_names[1], fontsize=9, color=INK)
-    save_figure(figure, path, f"{len(images)} images of {n_rows} x {n_columns} pixels, examples of each class")
 
 
 def learning_curves(rows: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> None:
@@ -176,30 +136,6 @@ def search_overview(state: RunState, path: Path, *, title: str = "") -> None:
     axes.set_ylabel(f"validation {state.study.objective.words}")
     _search_legend(axes, curves, best)
     save_figure(figure, path, title)
-
-
-def _check_sheet(
-    images: npt.NDArray[Any], labels: npt.NDArray[Any], class_names: Sequence[str], per_class: int
-) -> None:
-    if images.ndim != 4 or images.dtype != np.uint8 or labels.shape != images.shape[:1] or images.size == 0:
-        raise FigureError(
-            f"images {images.shape} of {images.dtype} and labels {labels.shape}, expected uint8 "
-            "(n, n_time, n_freq, n_channels) and (n,); scale pixels to 0..255"
-        )
-    outside = labels[(labels < 0) | (labels >= len(class_names))]
-    if outside.size:
-        raise FigureError(f"label {outside[0]}, expected 0..{len(class_names) - 1}; name every class")
-    if per_class < 1:
-        raise FigureError(f"per_class={per_class}, expected at least 1; ask for one image a class")
-
-
-def _show_image(axes: Axes, images: npt.NDArray[np.uint8], index: int | None) -> None:
-    axes.set(xticks=[], yticks=[], box_aspect=images.shape[1] / images.shape[2])
-    axes.spines[:].set_color(PALE)
-    if index is not None:
-        shown = images[index] if images.shape[-1] == 3 else images[index, ..., 0]
-        axes.imshow(shown, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(f"image {index}", fontsize=7, color=GREY, pad=2)
 
 
 def _known(epochs: Sequence[int], values: Sequence[float | None]) -> list[tuple[int, float]]:
@@ -348,6 +284,55 @@ def recall_curves(curves: Sequence[RecallCurve], path: Path, *, quantity: str, t
         _quiet(axes)
     panels[0].set_ylabel("share of the images, 95 % interval")
     panels[1].legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    save_figure(figure, path, title)
+
+
+def ranking_curves(curves: Sequence[ClassCurves], path: Path, *, title: str = "") -> None:
+    """Draw the ROC curve and the precision-recall curve of each class, with their areas and what guessing gives.
+
+    Raises:
+        FigureError: No curve, or a suffix other than `.png` and `.svg`.
+    """
+    if not curves:
+        raise FigureError(f"{path}: curves of no class; give predictions of images of two classes at least")
+    figure = Figure(figsize=(10.4, 5.0), layout="constrained")
+    roc, precision = figure.subplots(1, 2)
+    roc.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
+    for number, one in enumerate(curves):
+        look: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)], "linewidth": 1.8}
+        look["linestyle"] = ("-", "--", ":")[number // len(_COLOURS) % 3]
+        roc.plot(*one.roc, label=f"{one.class_name}, area {one.auc:.3f}", **look)
+        precision.plot(*one.precision_recall, label=f"{one.class_name}, average {one.average_precision:.3f}", **look)
+        precision.axhline(one.share, color=look["color"], linewidth=0.8, linestyle=(0, (2, 3)))
+    roc.set(xlabel="share of the other images taken for it", ylabel="recall", title="ROC")
+    precision.set(xlabel="recall", ylabel="precision", title="precision and recall")
+    for axes, corner in ((roc, "lower right"), (precision, "lower left")):
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.legend(frameon=False, fontsize=8, loc=corner)
+        axes.title.set_fontsize(10)
+        _quiet(axes)
+    save_figure(figure, path, title)
+
+
+def class_numbers(classes: Sequence[ClassEstimates], path: Path, *, title: str = "") -> None:
+    """Draw recall, precision and F1 of each class with their intervals, a column a class.
+
+    Raises:
+        FigureError: No class, or a suffix other than `.png` and `.svg`.
+    """
+    if not classes:
+        raise FigureError(f"{path}: numbers of no class; give those of `delivered_estimates`")
+    figure = Figure(figsize=(max(5.6, 1.1 * len(classes) + 2.6), 4.2), layout="constrained")
+    axes = figure.subplots()
+    for number, name in enumerate(("recall", "precision", "F1")):
+        places = [place + 0.18 * (number - 1) for place in range(len(classes))]
+        look = {"color": _COLOURS[number], "marker": _MARKERS[number], "label": name}
+        _with_bars(axes, places, [getattr(one, name.lower()) for one in classes], **look)
+    names = [f"{one.class_name}\n{one.n} images" for one in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=30 if len(classes) > 6 else 0)
+    axes.set(xlim=(-0.5, len(classes) - 0.5), ylim=(-0.02, 1.02), ylabel="95 % intervals")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    _quiet(axes)
     save_figure(figure, path, title)
 
 

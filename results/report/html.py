@@ -14,7 +14,7 @@ from typing import Any
 
 from results.files import write_atomically
 from results.findings import Findings
-from results.predictions import ExampleImages, png_uri
+from results.predictions import png_uri
 from results.report import parts
 from results.report.content import report
 from results.run_folder import HTML_REPORT
@@ -53,12 +53,11 @@ def to_html(document: parts.Document, *, is_running: bool) -> str:
     )
     environment.filters["kind"] = lambda part: type(part).__name__
     environment.filters["shown"], environment.filters["confusion"] = parts.shown, parts.confusion_table
-    environment.filters["words"] = words_html
+    environment.filters["words"], environment.filters["png"] = words_html, png_uri
     return environment.get_template("report.html").render(
         document=document,
         heights=heights,
         board=board,
-        pictures=_pictures,
         is_running=is_running,
         now=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
         policy=f"{_POLICY}; script-src {hashes(script, library)}",
@@ -114,18 +113,6 @@ def _cells(row: Row, parameters: Sequence[str]) -> Any:
         value = row[name]
         yield cell_text(value), value if isinstance(value, int | float) and not isinstance(value, bool) else None
     yield "" if seconds is None else f"{seconds:.1f}", seconds
-
-
-def _pictures(examples: ExampleImages, *, correct: bool) -> list[dict[str, str]]:
-    """Return the wrong or the right images with what the model said of them."""
-    names, pictures = examples.class_names, []
-    for i in range(len(examples.index)):
-        if bool(examples.correct[i]) == correct:
-            truth, predicted = names[int(examples.y_true[i])], names[int(examples.y_prob[i].argmax())]
-            words = f"test image {int(examples.index[i])}: {truth}" + ("" if correct else f", predicted {predicted}")
-            chance = f"p = {float(examples.y_prob[i].max()):.3f}"
-            pictures.append({"source": png_uri(examples.images[i]), "words": words, "chance": chance})
-    return pictures
 
 
 def _json(value: object) -> str:

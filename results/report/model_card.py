@@ -7,9 +7,11 @@ from pathlib import Path
 from results.commands import command
 from results.finals import Tested
 from results.findings import Findings
+from results.log.records import ImagesRecord
 from results.log.state import RunState
 from results.report import parts
-from results.report.content import numbers
+from results.report.kinds import layout
+from results.report.models import numbers
 from results.report.sentences import caveats, of_configurations
 from results.run_folder import MODEL_RECEIPT, SAVED_MODEL
 from results.study import DataSection, StudyRecord
@@ -20,34 +22,36 @@ _SAVED = (
 )
 _KERAS = "`model.keras`: stock Keras layers, opens with `keras.models.load_model` and without seti-tune."
 _INPUT = (
-    "Input are pixel values 0..255 as images (n, n_time, n_freq, channels); scaling is part of the network. Output are "
-    "probabilities in the order of the classes above."
+    "Input are pixel values 0..255 as images {layout}; scaling is part of the network. Output are probabilities in the "
+    "order of the classes above."
 )
 _PREDICT = "`seti-tune predict final/model.keras IMAGES` takes course CSVs, `.npz`, PNG files and folders of them."
 
 
-def _use(steps: object, *, is_saved: bool) -> list[str]:
+def _use(steps: object, images: ImagesRecord, *, is_saved: bool) -> list[str]:
     wants = f" It wants prepared images: what the steps `{steps}` make of pixels 0..255." if steps else ""
     first = f"{_KERAS}{wants}{f' {_SAVED}' if is_saved else ''}"
-    return [first, _INPUT, f"{_PREDICT}{' It prepares them as model.json says.' if steps else ''}"]
+    return [
+        first,
+        _INPUT.format(layout=layout(images)),
+        f"{_PREDICT}{' It prepares them as model.json says.' if steps else ''}",
+    ]
 
 
 def model_card(found: Findings) -> parts.Document:
     """Return the card of the delivered model; there must have been finals with test predictions."""
     delivered, state = found.tested[0], found.state
-    names, study = delivered.of_delivered.class_names, state.study
-    classes = parts.Text(f"Classifies radio spectrograms into {len(names)} classes: {', '.join(names)}.")
+    names, study, images = delivered.of_delivered.class_names, state.study, found.images
+    classes = parts.Text(f"Classifies {images.of} into {len(names)} classes: {', '.join(names)}.")
     started = state.trials[delivered.trial, delivered.delivered].started
     fields = [[name, str(value)] for name, value in started.configuration.items()]
-    is_saved = (found.run / SAVED_MODEL).is_dir()
+    steps, is_saved = started.configuration.get("prepare.steps"), (found.run / SAVED_MODEL).is_dir()
     digest = f"Digest of pixels, labels, names and groups: `{state.started.data_digest if state.started else None}`"
     return parts.Document(
         f"Model card: study {found.name}, trial {delivered.trial}, seed index {delivered.delivered}",
         (
             parts.Section("", "", [classes]),
-            parts.Section(
-                "use", "Use", [parts.Points(_use(started.configuration.get("prepare.steps"), is_saved=is_saved))]
-            ),
+            parts.Section("use", "Use", [parts.Points(_use(steps, images, is_saved=is_saved))]),
             parts.Section("figures", "Figures on the test split", _figures(found)),
             parts.Section("limits", "Limits", [parts.Points(_limits(state, delivered))]),
             parts.Section("data", "Data", [parts.Points([_data(study.data), digest])]),

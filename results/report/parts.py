@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from results.log.state import RunState
-from results.predictions import ExampleImages
 from results.report.plots import Plot
 from results.stats.intervals import Estimate
 from results.stats.metrics import ClassificationMetrics
@@ -132,11 +134,22 @@ class Beside:
     are_small: bool = False
 
 
+@dataclass(frozen=True, eq=False)  # arrays do not compare to one answer
+class ShownImage:
+    """An image, uint8 (n_time, n_freq[, channels]), with what the model said of it and how sure it was."""
+
+    pixels: npt.NDArray[np.uint8]
+    words: str
+    chance: str
+
+
 @dataclass(frozen=True)
 class Gallery:
-    """Test images with what the model said of them."""
+    """Images side by side under a heading; `note` says which way their axes go."""
 
-    examples: ExampleImages
+    heading: str
+    note: str
+    images: Sequence[ShownImage]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from results.log.history import Step
 from results.log.records import Status
 from results.log.state import RunState, TrialState
 from results.schema import Value
+from results.stats.bootstrap import ClassEstimates
 from results.stats.calibration import ReliabilityBin
+from results.stats.curves import ClassCurves, Points, thinned
 from results.stats.detection import RecallCurve
 from results.stats.intervals import Estimate
 from results.tables.table import cell_text, short_name
@@ -49,6 +51,9 @@ DRAWN_LAST = (
 _BEST_SHARE, _MOST_BEST = 0.1, 20  # of the completed trials, in colour
 _MANY = 200  # trials, whose lines would cover each other
 _EVERY_EPOCH = 15  # a tick each up to so many
+MOST_POINTS = 300  # of a curve: more than a screen shows
+_DASHES = ("solid", "dash", "dot")  # where there are more curves than colours
+_CHANCE = {"color": _INK, "width": 1, "dash": "dash"}
 _SHORT_H = 3.0  # below it a run is told in minutes
 
 
@@ -342,6 +347,65 @@ def recall(quantity: str, curves: Sequence[RecallCurve], class_names: Sequence[s
     title = f"predicted as {'any signal' if as_signal else 'its class'}"
     y = {"title": {"text": title}, "range": [-0.03, 1.05]}
     return traces, {"xaxis": {"title": {"text": text(f"|{quantity}|")}}, "yaxis": y, "height": 340}
+
+
+def roc(curves: Sequence[ClassCurves]) -> Plot:
+    """Return recall against the share of false alarms, a curve a class, and the diagonal of guessing."""
+    guess = _lines("by chance", [0, 1], [0, 1], _CHANCE) | {"hoverinfo": "skip", "showlegend": False}
+    hover = "recall %{y:.3f}<br>at a share of %{x:.4g} false alarms"
+    traces = [guess, *(_class_curve(i, c, c.roc, f"area {c.auc:.3f}", hover) for i, c in enumerate(curves))]
+    return traces, _unit_axes("share of the other images taken for it", "recall") | _legend_at("right")
+
+
+def precision_recall(curves: Sequence[ClassCurves]) -> Plot:
+    """Return precision against recall, a curve a class, and what guessing gives of each."""
+    traces = []
+    for i, c in enumerate(curves):
+        line = _CHANCE | {"color": _COLOURS[i % len(_COLOURS)]}
+        traces.append(_lines("by chance", [0, 1], [c.share] * 2, line) | {"hoverinfo": "skip", "showlegend": False})
+    hover = "precision %{y:.3f}<br>at a recall of %{x:.3f}"
+    areas = [f"average {c.average_precision:.3f}" for c in curves]
+    traces += [_class_curve(i, c, c.precision_recall, areas[i], hover) for i, c in enumerate(curves)]
+    return traces, _unit_axes("recall", "precision") | _legend_at("left")
+
+
+def class_numbers(classes: Sequence[ClassEstimates]) -> Plot:
+    """Return recall, precision and F1 of each class with their intervals, a column a class."""
+    names = ("recall", "precision", "F1")
+    traces = []
+    for number, name in enumerate(names):
+        of = [getattr(c, name.lower()) for c in classes]
+        x = [place + 0.2 * (number - 1) for place in range(len(classes))]
+        trace = _with_bars(name, x, of, [c.n for c in classes], number)
+        traces.append(trace | {"hovertemplate": f"{name} %{{text}}<extra></extra>"})
+    layout = _axes("", "") | {"height": 340}
+    ticks = [text(c.class_name) for c in classes]
+    layout["xaxis"] |= {"tickvals": list(range(len(classes))), "ticktext": ticks, "zeroline": False}
+    layout["xaxis"] |= {"range": [-0.5, len(classes) - 0.5]}
+    layout["yaxis"] |= {"range": [-0.03, 1.05]}
+    return traces, layout
+
+
+def _class_curve(number: int, of: ClassCurves, points: Points, area: str, hover: str) -> Trace:
+    x, y = thinned(points, MOST_POINTS)
+    line = {"color": _COLOURS[number % len(_COLOURS)], "width": 2, "dash": _DASHES[number // len(_COLOURS) % 3]}
+    name = f"{text(of.class_name)}, {area}"
+    return _lines(name, x.tolist(), y.tolist(), line) | {
+        "hovertemplate": f"{hover}<extra>{text(of.class_name)}</extra>"
+    }
+
+
+def _unit_axes(x: str, y: str) -> Layout:
+    layout = _axes(x, y) | {"height": 380}
+    for name in ("xaxis", "yaxis"):
+        layout[name] |= {"range": [-0.02, 1.02]}
+    return layout
+
+
+def _legend_at(side: str) -> Layout:
+    """Put the legend into the lower corner at a side, which such curves leave free."""
+    x = 0.98 if side == "right" else 0.02
+    return {"legend": {"x": x, "xanchor": side, "y": 0.03, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}}
 
 
 def _with_bars(name: str, x: Sequence[float], of: Sequence[Estimate], images: Sequence[int], number: int) -> Trace:

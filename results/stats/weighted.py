@@ -37,6 +37,20 @@ def roc_area(scores: Floats, positive: npt.NDArray[np.bool_], weights: Floats) -
     return divided(won, pairs)
 
 
+def average_precision(scores: Floats, positive: npt.NDArray[np.bool_], weights: Floats) -> Floats:
+    """Return the sum over falling thresholds of precision times the recall gained, for each row of `weights` (rows, n).
+
+    It is NaN where nothing is positive. Images of equal scores pass a threshold together.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), scores.size - 1)
+    weights, positive = weights[:, order], positive[order]
+    taken, hits = (np.cumsum(of, axis=1)[:, ends] for of in (weights, np.where(positive, weights, 0.0)))
+    gained = np.diff(hits, axis=1, prepend=0.0)
+    precision = np.nan_to_num(divided(hits, taken))  # 0 of 0 gains nothing
+    return divided((precision * gained).sum(axis=1), hits[:, -1])
+
+
 def mean_known(values: Floats) -> Floats:
     """Return the mean of each row's numbers that are not NaN, NaN where there is none."""
     known = ~np.isnan(values)

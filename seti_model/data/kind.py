@@ -10,10 +10,11 @@ from seti_model.errors import DatasetError
 SPECTROGRAMS = "radio spectrograms"
 TIME_FREQUENCY = ("time", "frequency")  # what goes down, what to the right
 ROW_COLUMN = ("row", "column")
-NONE, RANGE, PERCENTILE, ASINH, SIGMA_CLIP = "none", "range", "percentile", "asinh", "sigma_clip"
+RANGE, PERCENTILE, ASINH, SIGMA_CLIP = "range", "percentile", "asinh", "sigma_clip"
 SCALES = (RANGE, PERCENTILE, ASINH, SIGMA_CLIP)
 AS_IT_IS, GREY, RGB = "as it is", "grey", "rgb"
 FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")  # Pillow's
+LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue; ITU-R BT.601, as Pillow's grey
 LARGEST_SIDE = 65536  # pixels
 _LONGEST = 100  # letters of what images are of
 

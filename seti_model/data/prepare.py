@@ -23,6 +23,7 @@ from PIL import Image
 from seti_model.config import Preparation
 from seti_model.data.align import align
 from seti_model.data.dataset import Split, TrainingData
+from seti_model.data.kind import LUMINANCE
 from seti_model.data.shared import shared_rows
 from seti_model.errors import ConfigError
 from seti_model.own import load_step, require_same_source
@@ -33,7 +34,6 @@ VERSION = 1  # of what the steps compute
 KEPT = 16  # choices of preparation whose images stay on the disk
 DIGITS = 32  # of the digest, in the name of the folder of a choice
 PART = 256  # images prepared at a time, by one of those who need them
-LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's grey
 
 
 def prepare(images: Prepared, preparation: Preparation) -> Prepared:

@@ -143,6 +143,17 @@ def load_best(path: Path) -> TrainedNetwork:
         return _best_network(path, record)
 
 
+def load_best_probabilities(path: Path) -> npt.NDArray[np.float32]:
+    """Read and verify what the best epoch said of the validation images, (n_validation, n_classes).
+
+    Raises:
+        DamagedCheckpointError: Absent or damaged.
+    """
+    record = _read_record(path)
+    with _as_declared(path):
+        return _read_verified(path, _PROBABILITIES, record)["probabilities"]
+
+
 def prune_checkpoints(newest: Path, keep: int) -> None:
     """Remove all but the `keep` newest of the checkpoints beside `newest` up to and with it."""
     complete = (path for path in newest.parent.iterdir() if _COMPLETE.fullmatch(path.name))

@@ -1,7 +1,4 @@
-"""A network, its optimiser and its data while they are trained: runs epochs, recomputes statistics, validates.
-
-The order of an epoch's batches and their random changes are functions of seed, epoch and batch alone.
-"""
+"""A network, its optimiser and its data while they are trained: runs epochs, recomputes statistics, validates."""
 
 from __future__ import annotations
 
@@ -16,14 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from seti_model.config import BALANCED, AugmentConfig, Configuration
-from seti_model.data.align import MIDDLE
+from seti_model.config import BALANCED, Configuration
 from seti_model.data.dataset import Images, Split, TrainingData
 from seti_model.errors import ConfigError
 from seti_model.exported import InitialModel, start_from
 from seti_model.network import PixelScale, Shape, build_network, named_weights
-from seti_model.runtime import derive_seed
 from seti_model.training.arrays import Array, Arrays
+from seti_model.training.augment import augment_batch, epoch_order
 from seti_model.training.kernels import FusedAdam, Graph, Moments
 from seti_model.training.outcome import Diverged
 from seti_model.training.steps import INFERENCE_BATCH, TrainingSteps, compile_inference, moving_moments, weight_values
@@ -194,44 +190,6 @@ def pixel_scale(images: Images) -> PixelScale:
     return PixelScale(mean, float(np.sqrt(np.average((values - mean) ** 2, weights=counts))))
 
 
-def epoch_order(n_images: int, *, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Return a permutation of 0..n_images-1 for one epoch; nothing of earlier epochs is needed to repeat it."""
-    return _generator(seed, "order", epoch).permutation(n_images)
-
-
-def augment_batch(
-    images: Images, config: AugmentConfig, *, seed: int, epoch: int, batch: int, mirrors_rest: bool = False
-) -> Images:
-    """Return randomly changed copies of a batch, each image by its own draw.
-
-    Shifts are cyclic and uniform in -shift..shift pixels; noise is Gaussian, for uint8 rounded to whole pixel values
-    and clipped to 0..255. Every draw is made whatever is switched on, so that switching one change on leaves the
-    draws of the others as they were.
-
-    Args:
-        images: uint8 or float32 (n, n_time, n_freq, channels). Not modified.
-        config: Which changes, and how strong.
-        seed: Of the training.
-        epoch: From 1.
-        batch: From 0 within the epoch.
-        mirrors_rest: The last channel is what `align` leaves of whole shifts: mirrored in frequency it changes sign.
-    """
-    rng = _generator(seed, "augment", epoch, batch)
-    n_images, n_time, n_freq, _ = images.shape
-    flips = rng.random((2, n_images)) < 0.5
-    shifts = rng.random((2, n_images))
-    rows = _positions(n_time, flips[0] & config.flip_time, shifts[0], config.shift_time)
-    columns = _positions(n_freq, flips[1] & config.flip_frequency, shifts[1], config.shift_frequency)
-    changed = images[np.arange(n_images)[:, None, None], rows[:, :, None], columns[:, None, :]]
-    if mirrors_rest and config.flip_frequency:
-        changed[flips[1], ..., -1] = 2 * MIDDLE - changed[flips[1], ..., -1]
-    if config.noise > 0:
-        deviation = np.float32(255 * config.noise)
-        noisy = changed + deviation * rng.standard_normal(changed.shape, dtype=np.float32)
-        changed = np.clip(np.rint(noisy), 0, 255).astype(np.uint8) if images.dtype == np.uint8 else noisy
-    return changed
-
-
 def _scale(configuration: Configuration, data: TrainingData, initial: InitialModel | None) -> PixelScale:
     if initial is not None:
         return initial.scale(configuration.network)
@@ -270,16 +228,3 @@ def _pooled(batches: list[Any]) -> Moments:
     # The spread of the batches' means belongs to the variance of all; unlike E[x²]-E[x]² this cannot cancel.
     variance = variances.mean(axis=0) + means.var(axis=0)
     return Moments(means.mean(axis=0).astype(np.float32), variance.astype(np.float32))
-
-
-def _positions(
-    length: int, flip: npt.NDArray[np.bool_], draw: npt.NDArray[np.float64], largest: int
-) -> npt.NDArray[np.int64]:
-    """Return, (n, length), where along an axis each pixel of each changed image comes from."""
-    shift = np.floor(draw * (2 * largest + 1)).astype(np.int64) - largest
-    positions = (np.arange(length)[None, :] - shift[:, None]) % length
-    return np.where(flip[:, None], length - 1 - positions, positions)
-
-
-def _generator(seed: int, *purpose: int | str) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64(derive_seed(seed, *purpose)))

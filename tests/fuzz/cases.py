@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fuzz import archives, mutations, spectra
+from fuzz import archives, mutations, sky, spectra
 from fuzz.mutations import OUTSIDE, Mutation, Mutator
 from fuzz.options import OPTIONS, option_words
 from fuzz.places import PLACES, Prepared
@@ -20,6 +20,10 @@ IMPORT_CSV = (
     "--fractions 0.6,0.2,0.2"
 )
 IMPORT_NPZ = "data import out --npz ../in/images.npz --fractions 0.6,0.2,0.2"
+IMPORT_SKY = (
+    "data import out --folder ../in/sky --labels ../in/sky.csv --groups ../in/groups.csv --drop ../in/drop.txt "
+    "--size 12,13 --scale asinh --fractions 0.6,0.2,0.2"
+)
 IMPORT_FOLDER = "data import out --folder ../in/classes --fractions 0.6,0.2,0.2"
 IMPORT_SPECTRA = "data import out --tile 16,16 --rule log --fractions 0.34,0.33,0.33 --labels ../in/"
 IMPORT_FIL, IMPORT_H5 = (
@@ -100,6 +104,7 @@ _CSV = (*[mutations.in_csv] * 3, mutations.damage)
 _NPZ = (*[archives.in_npz] * 3, mutations.damage)
 _NPY = (*[archives.in_npy] * 3, mutations.damage)
 _PNG = (*[archives.in_png] * 4, mutations.damage)
+_FITS = (*[sky.in_fits] * 4, mutations.damage)
 _FIL = (*[spectra.in_fil] * 4, mutations.damage)
 _H5 = (*[spectra.in_h5] * 4, mutations.damage, spectra.in_packed)
 _PARQUET = (*[archives.in_parquet] * 3, mutations.damage)
@@ -136,6 +141,12 @@ KINDS: Mapping[str, tuple[Scenario, ...]] = {
         ),
         _network("predict", f"{PREDICT} ../in/one.png", "one.png", _PNG),
         _network("predict a folder", f"{PREDICT} ../in/loose", "loose/*", _PNG),
+    ),
+    "sky": (
+        Scenario("import FITS", "images", IMPORT_SKY, "sky/*.fits", _FITS, ("work/out",), weight=12),
+        Scenario(
+            "import by tables", "images", IMPORT_SKY, "sky.csv groups.csv drop.txt", _CSV, ("work/out",), weight=8
+        ),
     ),
     "fil": (
         Scenario("import", "spectra", IMPORT_FIL, "*.fil", _FIL, ("work/out",), weight=12),
@@ -229,6 +240,7 @@ WEIGHTS = {
     "csv": 8,
     "npz": 12,
     "png": 8,
+    "sky": 8,
     "fil": 5,
     "h5": 5,
     "toml": 14,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from astropy.io import fits
 from PIL import Image
 
 from fuzz import spectra
@@ -113,6 +114,7 @@ def _pictures(folder: Path) -> None:
     for n in range(3):
         Image.fromarray(images[n]).save(folder / "loose" / f"{n}.png")
     Image.fromarray(images[0]).save(folder / "one.png")
+    _sky(folder, images, labels)
     groups = np.array([f"g{n // 2}" for n in range(20)])
     # Groups hold one class each, as what is stratified needs.
     labels_of_groups = (np.arange(20) // 2) % 2
@@ -120,6 +122,18 @@ def _pictures(folder: Path) -> None:
     text = "\n".join(",".join(f"{value / 255:.4f}" for value in image.ravel()) for image in images)
     (folder / "images.csv").write_text(text + "\n")
     (folder / "labels.csv").write_text("".join("1,0\n" if label == 0 else "0,1\n" for label in labels))
+
+
+def _sky(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """FITS pictures in a folder, with tables of classes, groups and what is left out."""
+    (folder / "sky").mkdir()
+    for n, image in enumerate(images):
+        values = (image.astype(np.uint8), image.astype(np.int16), image.astype(np.float32) / 7)[n % 3]
+        fits.PrimaryHDU(values).writeto(folder / "sky" / f"{n:02d}.fits")
+    rows = [f"{n:02d}.fits,{CLASSES[label]}" for n, label in enumerate(labels)]
+    (folder / "sky.csv").write_text("\n".join(["file,class", *rows]) + "\n")
+    (folder / "groups.csv").write_text("\n".join(["file,group", *(f"{n:02d}.fits,g{n}" for n in range(20) if n != 7)]))
+    (folder / "drop.txt").write_text("07.fits\n")
 
 
 def _dataset(path: Path) -> Path:
@@ -184,10 +198,10 @@ def _network_search(folder: Path, study_folder: Path) -> None:
     run, data = folder / "run", Dataset.open(study_folder / "data")
     validation = len(data.split("validation").labels)
     with EventLog(run) as log:
-        from tune.resume import opening_events
+        from tune.resume import SeenData, opening_events
 
         state = _module("results.log.state", Path()).RunState()
-        opening = opening_events(study, state, run, data=(data.digest, validation), provenance=Provenance())
+        opening = opening_events(study, state, run, data=SeenData(data.digest, validation), provenance=Provenance())
         log.append(*opening)
         for number in range(2):
             point = {} if number == 0 else {"training.learning_rate": 0.002, "network.filters_1": 4}

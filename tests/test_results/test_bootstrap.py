@@ -107,11 +107,13 @@ def test_intervals_of_f1_and_auc_cover_the_truth_in_95_percent(monkeypatch):
     rng, covered = np.random.default_rng(9), []
     for skill, n in ((1.5, 80), (1.5, 300), (3.0, 200)):
         y_true, y_prob = drawn(rng, 200_000, skill)
-        f1, auc = (part[0].mean() for part in delivered._f1_and_auc(y_true, y_prob, np.ones((1, y_true.size))))
+        numbers = delivered._f1_and_areas(y_true, y_prob, np.ones((1, y_true.size)))
+        f1, auc, average = (part[0].mean() for part in numbers)
         for seed in range(200):
             found = delivered_estimates(*drawn(rng, n, skill), NAMES, seed=seed)
             pairs = [(found.macro_f1, f1), (found.macro_auc, auc), (found.classes[0].f1, f1)]
-            covered.append([one.low <= truth <= one.high for one, truth in [*pairs, (found.classes[1].auc, auc)]])
+            pairs += [(found.classes[1].auc, auc), (found.classes[1].average_precision, average)]
+            covered.append([one.low <= truth <= one.high for one, truth in pairs])
     # Of 600 draws each: one standard deviation is 0.009.
     assert all(0.93 <= share <= 0.97 for share in np.mean(covered, axis=0)), np.mean(covered, axis=0)
 

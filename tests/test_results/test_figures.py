@@ -15,10 +15,10 @@ from results.log.state import RunState
 from results.report.figures import (
     STATUS_STYLE,
     confusion_matrix,
-    contact_sheet,
     learning_curves,
     search_overview,
 )
+from results.report.sheets import contact_sheet
 from results.stats.metrics import classification_metrics
 
 NAMES = ("squiggle", "narrowband", "noise")
@@ -66,7 +66,13 @@ def test_contact_sheet_names_classes_counts_and_axes(tmp_path):
     images, labels = images_of(30)
     contact_sheet(images, labels, ("a", "b", "$c$"), tmp_path / "sheet.svg", per_class=2, seed=5)
     found = texts(tmp_path / "sheet.svg")
-    assert {"0  a", "1  b", "2  $c$", "10 images", "30 images of 16 x 32 pixels, examples of each class"} <= set(found)
+    assert {
+        "0  a",
+        "1  b",
+        "2  $c$",
+        "10 images",
+        "30 radio spectrograms of 16 x 32 pixels, examples of each class",
+    } <= set(found)
     assert {"time (row, downwards)", "frequency (channel)"} <= set(found)
     shown = [int(text.removeprefix("image ")) for text in found if text.startswith("image ")]
     assert [labels[index] for index in shown] == [0, 0, 1, 1, 2, 2]
@@ -82,7 +88,7 @@ def test_contact_sheet_shows_the_same_images_for_the_same_seed(tmp_path):
 
 def test_contact_sheet_of_a_class_with_few_or_no_images_leaves_places_empty(tmp_path):
     images, _ = images_of(3)
-    contact_sheet(images, np.array([0, 0, 1]), NAMES, tmp_path / "sheet.svg", axis_names=("y", "x"))
+    contact_sheet(images, np.array([0, 0, 1]), NAMES, tmp_path / "sheet.svg")
     found = texts(tmp_path / "sheet.svg")
     assert "0 images" in found
     assert sum(text.startswith("image ") for text in found) == 3

@@ -82,7 +82,7 @@ def test_it_draws_every_figure_without_a_word_on_the_console(opened: Any) -> Non
         "p.querySelectorAll('.scatterlayer path').length, p.querySelector('.main-svg').getBoundingClientRect().height,"
         "p.getBoundingClientRect().height])"
     )
-    assert len(marks) == 13
+    assert len(marks) == 16
     for name, paths, drawn, place in marks:
         assert paths > 0, f"{name} is empty"
         assert drawn == pytest.approx(place, abs=2), f"{name} does not fit its place"

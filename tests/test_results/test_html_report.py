@@ -59,7 +59,7 @@ def figures(page: str) -> dict[str, Any]:
 
 def test_it_has_a_section_for_every_question_of_a_reader(page: str) -> None:
     search, finals = "leaderboard curves parameters stopping costs", "finals model-winner model-baseline comparison"
-    wanted = f"result {search} {finals} detection recall images provenance"
+    wanted = f"result {search} {finals} detection recall errors images provenance"
     assert re.findall(r'<section id="([\w-]+)"', page) == wanted.split()
 
 
@@ -93,7 +93,8 @@ def test_every_figure_has_its_place_a_caption_and_data(page: str) -> None:
     )
     for name, figure in drawn.items():
         assert any(value is not None for trace in figure["data"] for value in trace["y"]), name
-    assert len(drawn) == 3 + 1 + 3 + 1 + 1 + 2 + 2  # curves, parallel, slices, rungs, finals, reliability, recall
+    # Curves, parallel, slices, rungs, finals, reliability, classes with ROC and precision, recall.
+    assert len(drawn) == 3 + 1 + 3 + 1 + 1 + 2 + 3 + 2
 
 
 def test_every_trial_has_its_row_and_every_epoch_its_point(run: Path, page: str) -> None:
@@ -144,8 +145,11 @@ def test_the_numbers_of_the_finals_are_in_tables_too(page: str) -> None:
 
 def test_the_worst_errors_are_shown_as_pictures(page: str) -> None:
     pictures = re.findall(r'<img src="data:image/png;base64,[^"]+" alt="([^"]+)"', page)
-    assert len([p for p in pictures if "predicted" in p]) == 12
-    assert len(pictures) == 12 + 4
+    assert len([p for p in pictures if p.startswith("test image") and "predicted" in p]) == 12
+    assert len([p for p in pictures if p.startswith("test image")]) == 12 + 4
+    of_validation = [p for p in pictures if p.startswith("validation image")]
+    assert len(of_validation) == 4 * 4, "the four surest errors of each class"
+    assert of_validation[0] == "validation image 796, predicted narrowbanddrd"
 
 
 def test_two_hundred_trials_take_less_than_three_megabytes_beside_the_library(hand: Any, tmp_path: Path) -> None:

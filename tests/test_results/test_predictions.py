@@ -10,7 +10,14 @@ import pytest
 from PIL import Image
 
 from results.errors import RecordError
-from results.predictions import Predictions, example_images, png_uri, read_examples, write_examples
+from results.predictions import (
+    Predictions,
+    errors_by_class,
+    example_images,
+    png_uri,
+    read_examples,
+    write_examples,
+)
 
 NAMES = ("on", "off")
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 16, 1), dtype=np.uint8)
@@ -27,6 +34,15 @@ def test_errors_come_by_falling_probability_then_the_first_right_image_of_each_c
     assert found.index.tolist() == [1, 5, 4, 2, 3]  # 1 and 5 were as sure; 0 is the fourth error
     assert found.correct.tolist() == [False, False, False, True, True]
     assert np.array_equal(found.images, IMAGES[[1, 5, 4, 2, 3]])
+
+
+def test_errors_of_a_class_are_those_of_the_highest_probability() -> None:
+    said = predictions([0.6, 0.9, 0.8, 0.2, 0.7, 0.1], [1, 1, 0, 1, 1, 0])
+    found = errors_by_class(said, IMAGES, each=2)
+    assert found.index.tolist() == [5, 1, 4]  # of "on" there is one, of "off" the two surest of three
+    assert found.y_true.tolist() == [0, 1, 1]
+    assert np.array_equal(found.images, IMAGES[[5, 1, 4]])
+    assert errors_by_class(predictions([0.9, 0.1], [0, 1]), IMAGES).index.size == 0
 
 
 def test_a_class_that_was_never_right_has_no_right_image() -> None:

@@ -111,7 +111,7 @@ def test_the_report_has_every_number_with_its_interval(events: list[Event], tmp_
 def test_the_pictures_and_tables_of_the_report_lie_where_it_says(events: list[Event], tmp_path: Path) -> None:
     path = write_report(findings(tmp_path, with_test_split(tmp_path, events)))
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", path.read_text())
-    assert len(pictures) == 6  # curves, finals, confusion and reliability of both
+    assert len(pictures) == 8  # curves, finals, confusion and reliability of both, classes and ROC of the winner
     assert "![Confusion matrix of the winner](final/confusion_matrix_winner.png)" in path.read_text()
     for picture in pictures:
         assert (tmp_path / picture).stat().st_size > 5000, picture

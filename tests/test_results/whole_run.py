@@ -20,13 +20,14 @@ from results.log.records import (
     Event,
     FinalEvaluated,
     FinalsDecided,
+    ImagesRecord,
     StudyEnded,
     TrialEnded,
     TrialStarted,
 )
 from results.log.state import RunState, load_run
-from results.predictions import Predictions, example_images, write_examples, write_predictions
-from results.run_folder import EXAMPLES
+from results.predictions import Predictions, errors_by_class, example_images, write_examples, write_predictions
+from results.run_folder import EXAMPLES, VALIDATION_ERRORS
 from results.study import DataSection, ResourcesSection
 from results.tables.leaderboard import write_tables
 
@@ -42,16 +43,18 @@ SPACE = {
 N = 200
 
 
-def write_whole_run(run: Path, hand: Any, *, recipe: str = "course") -> None:
+def write_whole_run(
+    run: Path, hand: Any, *, recipe: str = "course", images: ImagesRecord | None = None, channels: int = 1
+) -> None:
     """Write 30 trials: 20 completed, 6 stopped, 2 failed, 1 diverged, 1 running; trial 7 wins the finals."""
     with EventLog(run) as log:
-        study = hand.study(name=EVIL, trials=30, space=SPACE, validation_images=800)
+        study = hand.study(name=EVIL, trials=30, space=SPACE, validation_images=800, images=images)
         data = DataSection(simulate=recipe, seed=0, train=3200, validation=800, test=N)
         record = dataclasses.replace(study.study, resources=ResourcesSection(cpus_per_trial=2), data=data)
         log.append(dataclasses.replace(study, study=record))
         for number in range(30):
             log.append(*_trial(hand, number))
-        log.append(*_finals(hand, run))
+        log.append(*_finals(hand, run, channels))
         log.append(StudyEnded(finished=True, reason="all trials ended"))
     write_tables(run, load_run(run))
     shares = {"training.learning_rate": 0.7, "network.filters_1": 0.2, "network.activation": 0.1}
@@ -99,7 +102,7 @@ def _trial(hand: Any, number: int) -> Iterator[Event]:
     yield from (dataclasses.replace(e, seconds=3600.0) if isinstance(e, Epoch) else e for e in events)
 
 
-def _finals(hand: Any, run: Path) -> Iterator[Event]:
+def _finals(hand: Any, run: Path, channels: int) -> Iterator[Event]:
     evaluated = []
     for trial, objectives, right in ((7, (0.8, 0.78), (170, 160)), (0, (0.5, 0.52), (140, 150))):
         for repeat, objective in enumerate(objectives):
@@ -113,5 +116,6 @@ def _finals(hand: Any, run: Path) -> Iterator[Event]:
     yield from evaluated
     write_predictions(run / "final/validation_predictions.parquet", predictions(700, 800))
     (run / "final" / "model.json").write_text('{"weights_digest": null}')  # as in the events made by hand
-    images = np.random.default_rng(0).integers(0, 256, (N, 64, 128, 1), dtype=np.uint8)
-    write_examples(run / EXAMPLES, example_images(predictions(170), images))
+    images = np.random.default_rng(0).integers(0, 256, (800, 64, 128, channels), dtype=np.uint8)
+    write_examples(run / EXAMPLES, example_images(predictions(170), images[:N]))
+    write_examples(run / VALIDATION_ERRORS, errors_by_class(predictions(700, 800), images))

@@ -12,7 +12,7 @@ from seti_model.config import Configuration, field_types
 
 
 def test_the_spaces_that_are_shipped():
-    assert shipped_spaces() == ("baseline", "course", "extended", "quickstart", "wide")
+    assert shipped_spaces() == ("baseline", "course", "extended", "quickstart", "solar", "wide")
 
 
 @pytest.mark.parametrize("name", shipped_spaces())

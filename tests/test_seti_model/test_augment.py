@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seti_model.config import AugmentConfig
-from seti_model.training.trainer import augment_batch, epoch_order
+from seti_model.training.augment import augment_batch, epoch_order
 
 OFF = AugmentConfig(flip_frequency=False)
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seti_model.data.dataset import Dataset, Split, SplitData, TrainingData, compute_digest, write_dataset
-from seti_model.data.importers import read_npz
 from seti_model.data.kind import ROW_COLUMN, ImageKind, PixelRule
 from seti_model.data.repeated import remarks
+from seti_model.data.sources.archive import read_npz
 from seti_model.data.splits import split_by_fractions
 from seti_model.errors import DatasetError
 

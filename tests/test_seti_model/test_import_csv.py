@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seti_model.data.importers import COURSE_CLASS_NAMES, COURSE_USUAL_NAMES, read_csv
+from seti_model.data.sources.course_csv import COURSE_CLASS_NAMES, COURSE_USUAL_NAMES, read_csv
 from seti_model.errors import DatasetError
 
 NAMES = ("a", "b")

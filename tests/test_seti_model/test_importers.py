@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seti_model.data.importers import read_folder, read_npz
+from seti_model.data.sources.archive import read_npz
+from seti_model.data.sources.folder import read_folder
 from seti_model.errors import DatasetError
 
 # NumPy archives
@@ -162,9 +163,9 @@ def test_what_matplotlib_saves_is_read_as_the_colours_it_drew(tmp_path):
     [
         (
             lambda f: Image.new("RGBA", (3, 2), (1, 2, 3, 254)).save(f / "hum" / "1.png"),
-            r"1.png: 6 of 6 pixels are transparent; save it on a ground, as .* with transparent=False",
+            r"1.png: 6 of 6 pixels are transparent; say what lies under them \(--ground 0\), or save it on a ground",
         ),
-        (lambda f: Image.new("LA", (3, 2)).save(f / "hum" / "1.png"), r"1.png: 6 of 6 pixels are transparent; save"),
+        (lambda f: Image.new("LA", (3, 2)).save(f / "hum" / "1.png"), r"1.png: 6 of 6 pixels are transparent; say"),
         (
             lambda f: Image.new("L", (4, 2)).save(f / "hum" / "1.png"),
             r"1.png: shape \(2, 4, 1\), but .* has \(2, 3, 1\)",
@@ -172,11 +173,11 @@ def test_what_matplotlib_saves_is_read_as_the_colours_it_drew(tmp_path):
         (lambda f: Image.new("RGB", (3, 2)).save(f / "hum" / "1.png"), r"shape \(2, 3, 3\), but .*; bring all to one"),
         (
             lambda f: Image.new("I;16", (3, 2)).save(f / "hum" / "1.png"),
-            r"1.png: mode I;16, expected 8-bit grey \(L\) or",
+            r"1.png: values of type uint16, and nothing says how they become 8-bit pixels; convert",
         ),
         (lambda f: (f / "hum" / "1.png").write_bytes(b"no"), r"1.png: cannot be read as PNG .*; replace it"),
         (lambda f: tear(f / "hum" / "1.png"), r"1.png: cannot be read as PNG .*; replace it"),
-        (lambda f: (f / "empty").mkdir(), r"empty: no PNG files; add some or move the folder away"),
+        (lambda f: (f / "empty").mkdir(), r"empty: no PNG or FITS files; add some or move the folder away"),
     ],
 )
 def test_unusable_folder_is_refused(folder, spoil, message):
@@ -196,5 +197,5 @@ def test_folder_without_classes_is_refused(tmp_path):
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=r"nowhere: no such folder; give one that holds a folder of PNG files"):
+    with pytest.raises(DatasetError, match=r"nowhere: no such folder; give one that holds a folder of pictures"):
         read_folder(tmp_path / "nowhere")

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
-from spectra_files import fil_header, write_fil
+from spectra_files import fil_header, write_fil, write_h5
 
 from seti_model.data import recipe
 from seti_model.data.recipe import N_FFT
@@ -19,6 +20,7 @@ from seti_model.data.spectra.filterbank import open_spectra
 from seti_model.data.spectra.tiles import (
     LOG_PERCENTILES,
     NOISE_POWER,
+    DamagedTilesError,
     Tiling,
     count_tiles,
     flattened,
@@ -253,6 +255,27 @@ def test_band_that_is_narrower_than_a_tile_is_refused(tmp_path):
         DatasetError, match=r"a.fil: 100 channels, a tile takes 512 \(128 pixels of 4\); choose a smaller"
     ):
         all_tiles(path, Tiling())
+
+
+def test_damaged_block_is_passed_over_by_its_tiles(tmp_path):
+    """Of three rows of tiles the packed values of the second one are damaged; the others are what they were."""
+    tiling, path = Tiling(16, 32, **LOG), write_h5(tmp_path / "a.h5", noise(48, 64), chunks=(16, 1, 64))
+    before, _ = all_tiles(path, tiling)
+    with h5py.File(path) as file:
+        where = file["data"].id.get_chunk_info(1)
+    data = bytearray(path.read_bytes())
+    data[where.byte_offset : where.byte_offset + where.size] = b"\xff" * where.size
+    path.write_bytes(data)
+    with open_spectra(path) as spectra:
+        seen = []
+        with pytest.raises(
+            DamagedTilesError, match=r"a.h5, rows 16..31: cannot be read \(.*\); copy it anew"
+        ) as caught:
+            seen.extend(read_tiles(spectra, tiling))
+        assert caught.value.tiles == range(2, 4)
+        seen.extend(read_tiles(spectra, tiling, first=caught.value.tiles.stop))
+    assert [place.tile for batch in seen for place in batch.places] == [0, 1, 4, 5]
+    assert np.array_equal(np.concatenate([batch.images[..., 0] for batch in seen]), before[[0, 1, 4, 5]])
 
 
 # The tiling itself

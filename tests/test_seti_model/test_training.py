@@ -201,7 +201,7 @@ def test_recomputed_statistics_are_those_of_all_images_pooled(configure, striped
     weights = session.weights()
     import tensorflow as tf
 
-    from seti_model.training.trainer import epoch_order
+    from seti_model.training.augment import epoch_order
 
     chosen = epoch_order(50, seed=1, epoch=0)[:48]
     pixels = striped_data.train.images[chosen].astype(np.float32) / 255

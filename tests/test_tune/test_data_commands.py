@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from PIL import Image
 
 from results.errors import ResultsError
 from seti_model.data.dataset import SPLITS, Dataset
+from seti_model.data.kind import ImageKind, PixelRule
 from seti_model.data.simulator import CLASS_NAMES
 from seti_model.errors import DatasetError
 from tune.cli.main import parse
@@ -194,6 +196,20 @@ def test_npz_is_imported_without_dividing_a_group(tmp_path, npz):
     assert sum(map(len, groups)) == len(set().union(*groups)) == 20
 
 
+def test_what_images_are_of_and_their_axes_are_kept_and_said(tmp_path, npz, capsys):
+    words = ("--npz", npz, "--fractions", "0.6,0.2,0.2")
+    run("import", tmp_path / "d", *words, "--of", "radio galaxies", "--axes", "row, column")
+    assert "images: radio galaxies, row downwards, column to the right\n" in capsys.readouterr().out
+    assert Dataset.open(tmp_path / "d").kind == ImageKind("radio galaxies", ("row", "column"))
+    run("import", tmp_path / "plain", *words)
+    assert Dataset.open(tmp_path / "plain").kind == ImageKind()
+    run("describe", tmp_path / "d", "--out", tmp_path / "sheet.svg")
+    assert "60 radio galaxies" not in (found := (tmp_path / "sheet.svg").read_text(encoding="utf-8"))
+    assert "36 radio galaxies of 6 x 8 pixels" in found
+    with pytest.raises(DatasetError, match=r"'a\\tb'?.*: at most 100 letters that can be shown; choose others"):
+        run("import", tmp_path / "e", *words, "--of", "a\tb")
+
+
 def test_folder_of_images_is_imported(tmp_path, capsys):
     rng = np.random.default_rng(1)
     for name in ("tone", "noise"):
@@ -203,6 +219,53 @@ def test_folder_of_images_is_imported(tmp_path, capsys):
     assert run("import", tmp_path / "d", "--folder", tmp_path / "png", "--fractions", "0.6,0.2,0.2") == 0
     assert "class 0: noise\nclass 1: tone\n" in capsys.readouterr().out
     assert Dataset.open(tmp_path / "d").class_counts("test") == {"noise": 2, "tone": 2}
+
+
+def test_fits_with_a_table_of_labels_become_pixels_by_a_rule_that_is_kept(tmp_path, capsys):
+    rng, folder = np.random.default_rng(1), tmp_path / "sky"
+    folder.mkdir()
+    rows = []
+    for number in range(20):
+        values = rng.gamma(2.0, 3.0, (12, 14)).astype(np.float32)
+        values[0, :number] = np.nan
+        fits.PrimaryHDU(values).writeto(folder / f"{number}.fits")
+        rows.append(f"{number}.fits,{'FRI' if number % 2 else 'FRII'},object {number // 4}")
+    (tmp_path / "labels.csv").write_text("\n".join(["file,class,group", *rows]))
+    (tmp_path / "drop.txt").write_text("3.fits  # blurred\n")
+    words = ["--folder", folder, "--labels", tmp_path / "labels.csv", "--size", "6,7", "--fractions", "0.6,0.2,0.2"]
+    assert run("import", tmp_path / "d", *words, "--drop", tmp_path / "drop.txt") == 0
+    out = capsys.readouterr().out
+    assert "note: values between the percentiles 0.5 and 99.5 of a picture become 0..255 (--scale)" in out
+    assert "left out: 1 images that" in out
+    assert "19.fits: 14 values that are not finite became 0" in out
+    dataset = Dataset.open(tmp_path / "d")
+    assert dataset.kind.picture == PixelRule((6, 7), scale="percentile")
+    assert dataset.class_names == ("FRI", "FRII")
+    assert sum(sizes(dataset)) == 19
+    assert len(dataset.origin["not_finite"]) == 18
+    everywhere = [set(dataset.split(name).groups) for name in ("train", "validation")]
+    assert not everywhere[0] & everywhere[1]
+
+
+def test_a_source_that_is_divided_already_stays_so(tmp_path):
+    for number, split in enumerate(SPLITS):
+        for name in ("a", "b"):
+            (tmp_path / "in" / split / name).mkdir(parents=True)
+            Image.new("RGB", (3, 2), (60 * number, 7, ord(name))).save(tmp_path / "in" / split / name / "0.png")
+    assert run("import", tmp_path / "d", "--folder", tmp_path / "in", "--grey") == 0
+    dataset = Dataset.open(tmp_path / "d")
+    assert sizes(dataset) == [2, 2, 2]
+    assert dataset.image_shape == (2, 3, 1)
+    with pytest.raises(DatasetError, match="the source says itself which image is of which split; leave them out"):
+        run("import", tmp_path / "e", "--folder", tmp_path / "in", "--fractions", "0.6,0.2,0.2")
+
+
+def test_rows_of_an_archive_can_be_grouped_by_a_table(tmp_path, npz):
+    (tmp_path / "g.csv").write_text("row,group\n" + "".join(f"{row},night {row // 6}\n" for row in range(1, 61)))
+    assert (
+        run("import", tmp_path / "d", "--npz", npz, "--groups", tmp_path / "g.csv", "--fractions", "0.6,0.2,0.2") == 0
+    )
+    assert set(Dataset.open(tmp_path / "d").split("train").groups) <= {f"night {n}" for n in range(11)}
 
 
 def test_the_blank_and_the_equal_images_of_a_genuine_archive_are_named(tmp_path, real_data, capsys):
@@ -240,8 +303,23 @@ def test_genuine_galaxies_lose_the_duplicate_that_reached_two_splits(tmp_path, r
             ("--npz", "NPZ", "--fractions", "0.6,0.4"),
             r"fractions 0\.6, 0\.4: expected three positive numbers with sum 1",
         ),
-        (("--folder", ".", "--class-names", "a,b"), r"the folders are the classes of --folder; rename them instead"),
+        (
+            ("--folder", ".", "--class-names", "a,b"),
+            r"folders or --labels name the classes of --folder; rename them there",
+        ),
         (("--train", "x", "y"), r"CSV files hold no class names: give --class-names A,B,… in the order of the one-hot"),
+        (
+            ("--npz", "NPZ", "--labels", "x"),
+            r"--labels goes with --folder, which holds the files, or --spectra; name",
+        ),
+        (
+            ("--train", "x", "y", "--validation", "x", "y", "--groups", "x"),
+            r"--groups and --drop name the images of one source; import one file with --fractions",
+        ),
+        (
+            ("--folder", ".", "--percentiles", "1"),
+            r"--percentiles: two numbers are expected; write for example 0.5,99.5",
+        ),
         (
             ("--train", "x", "y", "--class-names", "a,b"),
             r"give either --validation IMAGES.csv LABELS.csv, or --fractions",
@@ -292,6 +370,8 @@ def test_bad_test_fraction_is_refused(tmp_path, csv_pair):
     ("words", "message"),
     [
         (("--shape", "64x128"), "'64x128' is not a shape; write for example 64,128"),
+        (("--axes", "row"), "'row' does not name two axes; write for example row,column"),
+        (("--axes", "row,"), "'row,' does not name two axes"),
         (("--shape", "0,128"), "'0,128' is not a shape; both numbers must be positive"),
         (("--fractions", "most,some,few"), "'most,some,few' is not a list of numbers; write for example 0.6,0.2,0.2"),
     ],

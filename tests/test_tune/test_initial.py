@@ -21,7 +21,7 @@ from tune.errors import StudyError
 from tune.initial import initial_digest, prepare_initial
 from tune.loop.coordinator import Coordinator
 from tune.loop.search import SearchPlan
-from tune.resume import opening_events, recorded_study
+from tune.resume import SeenData, opening_events, recorded_study
 from tune.study import Study, load_study
 
 SPACE = """
@@ -75,7 +75,7 @@ def begun(study: Study, run: Path) -> RunState:
     """Return the state of a run that has written its first line."""
     prepare_initial(study, run, RunState())
     with EventLog(run) as log:
-        log.append(*opening_events(study, RunState(), run, data=(None, None), provenance=Provenance()))
+        log.append(*opening_events(study, RunState(), run, data=SeenData(), provenance=Provenance()))
     return fold(run)
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 from PIL import Image
+from sky_inputs import write_sky_inputs
 from spectra_files import write_fil
 
 from search_spaces.space import load_space, shipped_spaces
@@ -19,7 +21,7 @@ from tune.cli.main import parse
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 INDEX = (DOCS / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *(DOCS / name for name in re.findall(r"\]\(([a-z-]+\.md)\)", INDEX))]
+PAGES = [ROOT / "README.md", *(DOCS / name for name in re.findall(r"\]\(([a-z/-]+\.md)\)", INDEX))]
 
 
 def text(page: Path) -> str:
@@ -44,11 +46,16 @@ def write_inputs(folder: Path) -> None:
     for i, image in enumerate(images[:20]):
         (folder / "my_images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / "my_images" / "ab"[i % 2] / f"{i}.png")
+    (folder / "my_files").mkdir()
+    for i, image in enumerate(images[:20]):
+        fits.PrimaryHDU(image.astype(np.float32)).writeto(folder / "my_files" / f"{i}.fits")
+    (folder / "labels.csv").write_text("file,class\n" + "".join(f"{i}.fits,{'ab'[i % 2]}\n" for i in range(20)))
     write_spectra(folder)
     for page in PAGES:
         printed = r"```(?:toml|python)\n# ([a-z_-]+\.(?:toml|py))\n(.*?)```"
         for name, content in re.findall(printed, text(page), flags=re.DOTALL):
             (folder / name).write_text(content, encoding="utf-8")
+    write_sky_inputs(folder)
     # `make search` takes minutes; what it leaves is stood in for by the run of the README's study.
     (folder / "runs").mkdir()
     (folder / "runs" / "quickstart").symlink_to("study")
@@ -146,7 +153,7 @@ def test_make_search_is_the_search_that_the_small_run_stands_in_for() -> None:
 
 
 def test_the_index_names_every_page() -> None:
-    assert {page.name for page in PAGES[1:]} | {"README.md"} == {page.name for page in DOCS.glob("*.md")}
+    assert {*PAGES[1:], DOCS / "README.md"} == {*DOCS.rglob("*.md")}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,6 +1,9 @@
 """One given configuration as a run of its own: interrupted, prolonged, corrected; the trainable takes milliseconds."""
 
 import dataclasses
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,23 @@ def test_a_run_interrupted_anywhere_ends_like_the_uninterrupted_one(
     assert outcome(train(folder / "run", single())) == outcome(train(folder / "straight", single()))
     recorded = [event.epoch for event in read_events(folder / "run") if isinstance(event, Epoch)]
     assert len(recorded) <= EPOCHS + len(interrupts), "more than the epoch without a checkpoint was done again"
+
+
+def test_ctrl_c_that_a_library_turned_into_another_error_is_still_ctrl_c(tmp_path: Path) -> None:
+    def on_epoch(epoch: Epoch) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(9)
+        except KeyboardInterrupt:  # as TensorFlow does while it converts an array
+            raise TypeError("Expected uint8 but got [[170]]") from None
+
+    before = signal.getsignal(signal.SIGINT)
+    with Recorder(tmp_path / "run") as recorder, pytest.raises(KeyboardInterrupt, match=r"^$"):
+        run_single(single(), recorder, None, on_epoch=on_epoch)
+    assert signal.getsignal(signal.SIGINT) is before
+    state = load_run(tmp_path / "run")
+    assert state.trials[0, None].ended is None
+    assert outcome(train(tmp_path / "run", single())) == outcome(train(tmp_path / "straight", single()))
 
 
 def test_a_completed_run_is_prolonged_from_its_last_checkpoint(tmp_path: Path) -> None:

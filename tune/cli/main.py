@@ -43,7 +43,7 @@ COMMANDS = {
     "data": ("data", "make, import or describe a data set"),
     "train": ("model", "train one configuration"),
     "evaluate": ("model", "evaluate an exported model on a split"),
-    "predict": ("model", "classify spectrograms with an exported model"),
+    "predict": ("model", "classify images with an exported model"),
     "scan": ("scan", "find signals in whole files of spectra, or as they arrive"),
 }
 
@@ -52,7 +52,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     """Return the options of a command line; the first word says which module is imported."""
     parser = argparse.ArgumentParser(
         prog="seti-tune",
-        description="Hyperparameter search for CNNs on radio spectrograms, with a record one can trust.",
+        description="Hyperparameter search for CNNs on spectrograms and other images, with a record one can trust.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -17,7 +17,7 @@ from results.files import check_output, write_atomically
 from results.stats.metrics import classification_metrics, report_text
 from results.text import csv_cell, printable
 from seti_model.data.dataset import DATASET_FILE, Dataset
-from seti_model.data.importers import Unlabelled, read_unlabelled
+from seti_model.data.sources.unlabelled import Unlabelled, read_unlabelled
 from seti_model.errors import DatasetError, ModelError
 from tune.models import cores, load_recorded
 from tune.test_split import report_use, unlock_test
@@ -42,10 +42,11 @@ EVALUATE_EPILOG = """examples:
 The test split is locked: `seti-tune finals RUN` looks at it once; each --unlock-test is recorded for good.
 """
 PREDICT_EPILOG = """examples:
-  seti-tune predict runs/train/model.keras new_spectrograms.npz --csv predictions.csv
+  seti-tune predict runs/train/model.keras new_images.npz --csv predictions.csv
   seti-tune predict runs/train/model.keras images.csv pictures/ one.png
   seti-tune predict runs/train/model.keras data/course --split train
-FILE is .npz (array x), .csv (a row of numbers 0..1 per image), .png, a folder of PNG files, or a data set.
+FILE is .npz (array x), .csv (a row of numbers 0..1 per image), .png, .fits, a folder of these, or a data set; pictures
+become pixels by the rule of the data set that the model was trained on.
 """
 TEST = "test"
 LATENCY_REPEATS = 40
@@ -228,7 +229,7 @@ def _split(dataset: Dataset, name: str, model: ExportedModel, args: argparse.Nam
 
 def _images(path: Path, dataset: Dataset | None, model: ExportedModel, args: argparse.Namespace) -> Unlabelled:
     if dataset is None:
-        return read_unlabelled(path, model.shape)
+        return read_unlabelled(path, model.shape, model.kind.picture)
     name = _split_name(args)
     images = _split(dataset, name, model, args, "predict").images
     return Unlabelled(images, (path / f"{name}_images.npy",) * len(images), tuple(range(len(images))))

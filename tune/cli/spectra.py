@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # what this imports reads files, and `--help` reads none
     from seti_model.data.spectra.tiles import Tiling
     from seti_model.data.spectra.voltages import TimeSeries
 
-_OPTIONS = ("labels", "tile", "overlap", "average", "shrink", "flatten", "rule", "fft", "dtype", "sample_rate")
+_OPTIONS = ("tile", "overlap", "average", "shrink", "flatten", "rule", "fft", "dtype", "sample_rate")
 
 
 def add_tiling(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +96,7 @@ def tiling_of(args: argparse.Namespace) -> tuple[Tiling, TimeSeries]:
     return tiling, TimeSeries(n_fft=n_fft, dtype=args.dtype, sample_rate_hz=args.sample_rate)
 
 
-def read_spectra(args: argparse.Namespace) -> tuple[Labelled, dict[str, Any]]:
+def read_spectra(args: argparse.Namespace) -> tuple[Labelled, Tiling, dict[str, Any]]:
     """Read the tiles of `--spectra` that `--labels` names, say what each file gave, and return how they were made.
 
     Raises:
@@ -114,10 +114,10 @@ def read_spectra(args: argparse.Namespace) -> tuple[Labelled, dict[str, Any]]:
     read = read_labelled(files, args.labels, tiling, series)
     for file in read.files:
         print(printable(_said(file, args.labels)))
-    origin = {"imported": [str(file) for file in files], "labels": str(args.labels), "tiling": tiling.to_mapping()}
+    origin: dict[str, Any] = {"imported": [str(file) for file in files], "labels": str(args.labels)}
     if any(file.suffix.lower() in SERIES_SUFFIXES for file in files):
         origin["time_series"] = asdict(series)
-    return read, origin
+    return read, tiling, origin
 
 
 def _said(file: FileOfTiles, table: Path) -> str:

@@ -26,6 +26,7 @@ from results.stats.detection import noise_needed
 from results.tables.leaderboard import write_tables
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_beside, simulate_dataset
+from tune.best import keep_best
 from tune.derived import refresh
 from tune.errors import ClusterError, StorageError, StudyError
 from tune.finals import conclude_finals, reopenings
@@ -42,6 +43,7 @@ from tune.ray_adapter import cluster as clusters
 from tune.ray_adapter.autoscale import room_asked_for
 from tune.resume import SeenData, check_continuation, check_digest, opening_events, retries
 from tune.start import kept_start
+from tune.storage.checkpoints import Checkpoints
 from tune.storage.scratch import sweep
 from tune.storage.segments import keep, stored_log
 from tune.study import Study
@@ -171,6 +173,8 @@ class Driver:
                 resumed = StudyResumed(study=study.record(), provenance=state.provenance)
                 self.recorder.write(resumed, durable=True)
         conclude_finals(study, self.recorder, check=self._signals.check)
+        if study.is_network and not study.finals.enabled and (path := study.dataset_path(run)) is not None:
+            keep_best(Checkpoints(run, study.storage.uri), state, path)
         keep(study.storage.uri, run)
         if state.ended is None or not state.ended.finished:
             done, wanted = len(state.search_trials()), study.study.trials

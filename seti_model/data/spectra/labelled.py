@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from seti_model.data.dataset import MOST_IMAGES, SPLITS, Source, SplitData
+from seti_model.data.dataset import MOST_IMAGES, Source, SplitData
+from seti_model.data.sources.imported import Imported, require_few_classes
 from seti_model.data.spectra.filterbank import Header, open_spectra
-from seti_model.data.spectra.labels import Label, matched, read_table
+from seti_model.data.spectra.labels import Label, matched, read_labels
 from seti_model.data.spectra.tiles import TilePlace, Tiling, count_tiles, read_tiles, tile_at
 from seti_model.data.spectra.voltages import TimeSeries
 from seti_model.errors import DatasetError
@@ -22,7 +23,6 @@ from seti_model.files import require_room
 if TYPE_CHECKING:
     import pandas as pd
 
-_MOST_CLASSES = 127  # labels are int8
 _TRUTH = (
     *("tile", "row", "channel", "start_time_s", "start_mjd", "low_frequency_mhz", "high_frequency_mhz"),
     *("dt_s", "df_hz", "hz_per_s"),
@@ -43,17 +43,8 @@ class FileOfTiles:
 class Labelled:
     """All labelled tiles with their place as truth, their group, and their split where the table has one."""
 
-    data: SplitData
-    class_names: tuple[str, ...]
-    splits: npt.NDArray[np.str_] | None
+    imported: Imported
     files: tuple[FileOfTiles, ...]
-
-    def by_split(self) -> dict[str, SplitData] | None:
-        """Return the splits of the table, None where it has none."""
-        if self.splits is None:
-            return None
-        names = [name for name in SPLITS if name in self.splits]
-        return {name: self.data.take(np.flatnonzero(self.splits == name)) for name in names}
 
 
 def read_labelled(files: Sequence[Path], table: Path, tiling: Tiling, series: TimeSeries | None = None) -> Labelled:
@@ -62,10 +53,9 @@ def read_labelled(files: Sequence[Path], table: Path, tiling: Tiling, series: Ti
     Raises:
         DatasetError: A file or a table that cannot be used, a label without a tile, or two for the same tile.
     """
-    labels = read_table(table)
+    labels = read_labels(table)
     class_names = tuple(sorted({label.class_name for label in labels}))
-    if len(class_names) > _MOST_CLASSES:
-        raise DatasetError(f"{table}: {len(class_names)} classes, at most {_MOST_CLASSES} are possible; merge some")
+    require_few_classes(table, len(class_names))
     chosen = [
         _chosen(file, some, tiling, series) for file, some in zip(files, matched(labels, table, files), strict=True)
     ]
@@ -86,7 +76,8 @@ def read_labelled(files: Sequence[Path], table: Path, tiling: Tiling, series: Ti
             blank = sum(place.n_blank for place in places[before:])
             n_tiles = count_tiles(spectra.header, tiling)
             found.append(FileOfTiles(spectra.header, n_tiles, len(one), blank))
-    return Labelled(_data(images, places, of_tiles, class_names), class_names, _splits(of_tiles), tuple(found))
+    data, split_of = _data(images, places, of_tiles, class_names), _splits(of_tiles)
+    return Labelled(Imported(data, class_names, split_of), tuple(found))
 
 
 def _chosen(file: Path, labels: Sequence[Label], tiling: Tiling, series: TimeSeries | None) -> dict[int, Label]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from seti_model.data.dataset import SPLITS
+from seti_model.data.sources.tables import read_table
 from seti_model.data.spectra.filterbank import Header
 from seti_model.errors import DatasetError
-from seti_model.files import UNREADABLE, require_file
 
-COLUMNS = ("file", "class", "split", "group", "row", "channel", "start_time_s", "frequency_mhz")
 _PLACES = (("row", "channel"), ("start_time_s", "frequency_mhz"))
-_MOST_BYTES, _MOST_ROWS = 2**26, 10**6
 _SHOWN = 60  # letters of a cell
 
 
@@ -49,29 +47,17 @@ class Label:
         return math.floor(first), math.floor(second)
 
 
-def read_table(path: Path) -> tuple[Label, ...]:
-    """Read a table of labels: CSV with a header, columns `file` and `class`, and perhaps the others of `COLUMNS`.
+def read_labels(path: Path) -> tuple[Label, ...]:
+    """Read a table of labels: CSV with a header, columns `file` and `class`, and perhaps `split`, `group` and a place.
 
     Raises:
-        DatasetError: A missing, foreign or oversized file, a column that is missing, unknown or there twice, or a row
-            that is not as it should be.
+        DatasetError: As `read_table`, a place of which only half is there, or a row that is not as it should be.
     """
-    require_file(path, DatasetError)
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise DatasetError(f"{path}: {path.stat().st_size} bytes, at most {_MOST_BYTES} are read; divide it")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            names = [name.strip() for name in next(reader, [])]
-            _check_columns(path, names)
-            rows = [(reader.line_num, cells) for cells in reader if cells]
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file; check the path") from error
-    except (*UNREADABLE, csv.Error) as error:
-        raise DatasetError(f"{path}: cannot be read as a table ({error}); save it as CSV in UTF-8") from error
-    if not 1 <= len(rows) <= _MOST_ROWS:
-        raise DatasetError(f"{path}: {len(rows)} rows, expected 1 to {_MOST_ROWS}; correct it")
-    return tuple(_label(f"{path}, line {line}", names, cells) for line, cells in rows)
+    columns, rows = read_table(path, ("file", "class"), ("split", "group", *chain(*_PLACES)), may_be_empty=_PLACES)
+    for pair in _PLACES:
+        if len(set(pair) & set(columns)) == 1:
+            raise DatasetError(f"{path}: a place needs both columns, {pair[0]} and {pair[1]}; add the other one")
+    return tuple(_label(f"{path}, line {line}", row) for line, row in rows)
 
 
 def matched(labels: Sequence[Label], table: Path, files: Sequence[Path]) -> list[list[Label]]:
@@ -98,27 +84,7 @@ def matched(labels: Sequence[Label], table: Path, files: Sequence[Path]) -> list
     return found
 
 
-def _check_columns(path: Path, names: Sequence[str]) -> None:
-    missing = [name for name in ("file", "class") if name not in names]
-    if missing:
-        raise DatasetError(f"{path}: has no column {missing[0]!r}; its first line must name the columns")
-    wrong = [name for n, name in enumerate(names) if name not in COLUMNS or name in names[:n]]
-    if wrong:
-        raise DatasetError(
-            f"{path}: column {wrong[0][:_SHOWN]!r} is unknown or there twice; the columns are {', '.join(COLUMNS)}"
-        )
-    for pair in _PLACES:
-        if len(set(pair) & set(names)) == 1:
-            raise DatasetError(f"{path}: a place needs both columns, {pair[0]} and {pair[1]}; add the other one")
-
-
-def _label(where: str, names: Sequence[str], cells: Sequence[str]) -> Label:
-    if len(cells) != len(names):
-        raise DatasetError(f"{where}: {len(cells)} cells, expected {len(names)}; correct it")
-    row = {name: cell.strip() for name, cell in zip(names, cells, strict=True)}
-    empty = [name for name in ("file", "class", "group", "split") if row.get(name) == ""]
-    if empty:
-        raise DatasetError(f"{where}: no {empty[0]}; fill it in")
+def _label(where: str, row: Mapping[str, str]) -> Label:
     if row.get("split", SPLITS[0]) not in SPLITS:
         raise DatasetError(f"{where}: split {row['split'][:_SHOWN]!r}; choose one of {', '.join(SPLITS)}")
     given = [pair for pair in _PLACES if any(row.get(name) for name in pair)]
@@ -136,7 +102,7 @@ def _label(where: str, names: Sequence[str], cells: Sequence[str]) -> Label:
     )
 
 
-def _number(where: str, row: dict[str, str], name: str) -> float:
+def _number(where: str, row: Mapping[str, str], name: str) -> float:
     try:
         value = float(row[name])
     except ValueError:

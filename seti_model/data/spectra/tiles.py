@@ -30,6 +30,14 @@ _MOST_PIXELS = 2**24
 _MOST = 2**20  # of any number of a tiling
 
 
+class DamagedTilesError(DatasetError):
+    """A block of a file that cannot be read; whoever goes on without it reads from `tiles.stop` on."""
+
+    def __init__(self, message: str, tiles: range) -> None:
+        super().__init__(message)
+        self.tiles = tiles
+
+
 @dataclass(frozen=True)
 class Tiling:
     """How spectra become images: with the same tiling the same spectra give the same pixels.
@@ -177,7 +185,8 @@ def read_tiles(
     Memory holds a batch and a block of power, of 34 MB or a tile, with what is calculated from it.
 
     Raises:
-        DatasetError: The file has fewer channels than a tile, or cannot be read.
+        DamagedTilesError: A block cannot be read; what came before it has been yielded.
+        DatasetError: The file has fewer channels than a tile, or cannot be asked for its rows.
     """
     if len(_across(spectra.header, tiling)) == 0:
         raise DatasetError(
@@ -187,14 +196,20 @@ def read_tiles(
     last = count_tiles(spectra.header, tiling, spectra.count_rows())
     images: list[npt.NDArray[np.uint8]] = []
     places: list[TilePlace] = []
-    for tile, power, n_blank in _powers(spectra, tiling, range(first, last if stop is None else min(stop, last))):
-        images.append(to_image(power, tiling))
-        places.append(place_of(spectra.header, tiling, tile, n_blank))
-        if len(images) == batch:
-            yield TileBatch(np.stack(images)[..., None], tuple(places))
-            images, places = [], []
+    damage = None
+    try:
+        for tile, power, n_blank in _powers(spectra, tiling, range(first, last if stop is None else min(stop, last))):
+            images.append(to_image(power, tiling))
+            places.append(place_of(spectra.header, tiling, tile, n_blank))
+            if len(images) == batch:
+                yield TileBatch(np.stack(images)[..., None], tuple(places))
+                images, places = [], []
+    except DamagedTilesError as error:
+        damage = error
     if images:
         yield TileBatch(np.stack(images)[..., None], tuple(places))
+    if damage is not None:
+        raise damage
 
 
 def place_of(header: Header, tiling: Tiling, tile: int, n_blank: int = 0) -> TilePlace:
@@ -305,7 +320,10 @@ def _powers(spectra: Spectra, tiling: Tiling, tiles: range) -> Iterator[tuple[in
         firsts = [across.first_channel(column + n) for n in range(count)]
         left = max(0, firsts[0] - halo)
         right = min(header.n_channels, firsts[-1] + tiling.n_channels + halo)
-        block = spectra.read(row, tiling.n_rows, left, right - left)
+        try:
+            block = spectra.read(row, tiling.n_rows, left, right - left)
+        except DatasetError as error:
+            raise DamagedTilesError(str(error), range(tile, tile + count)) from error
         is_blank = ~(np.abs(block) <= MOST_POWER)
         if is_blank.any():
             block = np.where(is_blank, np.float32(0), block)
