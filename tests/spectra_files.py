@@ -53,5 +53,6 @@ def write_h5(
         values = FIELDS | {"nchans": power.shape[1], "nifs": 1, "source_name": "HIP1"} | attributes
         for name, value in values.items():
             if value is not None:
+                value = np.bytes_(value) if isinstance(value, str) else value  # of fixed length
                 data.attrs[name] = value
     return path

@@ -142,7 +142,10 @@ def in_packed(path: Path, rng: random.Random) -> Mutation:
     with h5py.File(path) as file:
         where = file["data"].id.get_chunk_info(0)
     data = path.read_bytes()
-    how, piece = damaged(data[where.byte_offset : where.byte_offset + where.size], rng)
+    packed = data[where.byte_offset : where.byte_offset + where.size]
+    n = rng.choice((20, len(packed)))  # what a chunk says of itself, or all of it
+    how, piece = damaged(packed[:n], rng)
+    piece += packed[n:]
     piece = piece[: where.size].ljust(where.size, b"\0")
     path.write_bytes(data[: where.byte_offset] + piece + data[where.byte_offset + where.size :])
     return Mutation(f"what is packed, {how}", is_meaning=False)

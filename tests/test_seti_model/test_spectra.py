@@ -17,7 +17,7 @@ from seti_model.data.spectra.filterbank import MOST_VALUES, open_spectra
 from seti_model.data.spectra.voltages import TimeSeries
 from seti_model.errors import DatasetError
 
-PACKED = [None, {}, {"compression": "gzip", "shuffle": True}, {"compression": "lzf"}]
+PACKED = [None, {}, hdf5plugin.Bitshuffle(nelems=64, cname="lz4"), hdf5plugin.Bitshuffle(cname="zstd")]
 
 
 @pytest.fixture
@@ -71,6 +71,14 @@ def test_time_that_is_not_known_is_nan(tmp_path, power):
         assert np.isnan(spectra.header.start_mjd)
     with open_spectra(write_h5(tmp_path / "a.h5", power, tstart=0.0, source_name=None)) as spectra:
         assert np.isnan(spectra.header.start_mjd)
+        assert spectra.header.source_name == ""
+
+
+def test_text_of_any_length_is_left_where_it_is(tmp_path, power):
+    path = write_h5(tmp_path / "a.h5", power)
+    with h5py.File(path, "r+") as file:
+        file["data"].attrs["source_name"] = "HIP1"
+    with open_spectra(path) as spectra:
         assert spectra.header.source_name == ""
 
 
@@ -174,12 +182,18 @@ def test_unusable_filterbank_file_is_refused(tmp_path, content, message):
         (np.zeros((4, 8), "f8"), {}, r"samples of type float64, expected uint8, int8, uint16, float32; convert it"),
         (np.zeros((4, 8), ">f4"), {}, None),
         (np.zeros((4, 8, 2), "f4"), {}, r"'data' of shape \(4, 1, 8, 2\), expected \(n_time, 1, n_channels\)"),
-        (np.zeros((4, 8), "f4"), {"tsamp": None}, r"'data' has no attribute 'tsamp'; write it with one"),
-        (np.zeros((4, 8), "f4"), {"tsamp": "fast"}, r"attribute 'tsamp' of 'data' is no number; write one"),
+        (np.zeros((4, 8), "f4"), {"tsamp": None}, r"'data' has no number as its attribute 'tsamp'; write it"),
+        (np.zeros((4, 8), "f4"), {"tsamp": "fast"}, r"'data' has no number as its attribute 'tsamp'"),
         (np.zeros((4, 8), "f4"), {"foff": [1.0, 2.0]}, r"attribute 'foff' of 'data' has shape \(2,\); give it one"),
         (np.zeros((4, 8), "f4"), {"foff": [1.0]}, None),
         (np.zeros((4, 8), "f4"), {"fch1": float("nan")}, r"the first frequency is nan MHz"),
-        (np.zeros((4, 8), "f4"), {"packed": hdf5plugin.Blosc()}, r"packed by HDF5 filter 32001, gzip, shuffle, fletch"),
+        (np.zeros((4, 8), "f4"), {"packed": hdf5plugin.Blosc()}, r"packed by HDF5 filter 32001, only bitshuffle with"),
+        (
+            np.zeros((4, 8), "f4"),
+            {"packed": {"compression": "gzip", "shuffle": True}},
+            r"packed by HDF5 filter 2, 1,",
+        ),
+        (np.zeros((4, 8), "f4"), {"packed": hdf5plugin.Bitshuffle(cname="none")}, r"packed by HDF5 filter 32008, only"),
     ],
 )
 def test_hdf5_file_is_read_or_refused(tmp_path, power, attributes, message):
@@ -243,6 +257,42 @@ def test_damaged_chunk_is_named_by_its_rows(tmp_path, power):
     path.write_bytes(data)
     with open_spectra(path) as spectra, pytest.raises(DatasetError, match=r"a.h5, rows 2\.\.4: cannot be read \(.*\);"):
         spectra.read(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("at", "value"),
+    [
+        (0, b"\x7f" * 8),
+        (4, b"\x01"),
+        (5, b"\x40"),
+        (8, bytes(4)),
+        (8, b"\x00\x00\x00\x11"),
+        (12, b"\x7f" * 4),
+        (14, b"\xff"),
+    ],
+)
+def test_chunk_that_lies_about_its_size_is_not_unpacked(tmp_path, at, value):
+    """Where a chunk of bitshuffle claims more than is there its filter leaves its memory, which ends the process."""
+    path = write_h5(tmp_path / "a.h5", np.random.default_rng(2).random((64, 512)).astype("f4"), chunks=(16, 1, 512))
+    data = bytearray(path.read_bytes())
+    with h5py.File(path) as file:
+        where = file["data"].id.get_chunk_info(2)
+    data[where.byte_offset + at : where.byte_offset + at + len(value)] = value
+    path.write_bytes(data)
+    with open_spectra(path) as spectra:
+        assert spectra.read(0, 32).shape == (32, 512)
+        with pytest.raises(DatasetError, match=r"cannot be read \(the chunk of row 32, channel 0 is damaged\); copy"):
+            spectra.read(20, 20)
+
+
+def test_file_of_too_many_chunks_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        data = file.create_dataset("data", (2**12, 1, 2**12), "u1", chunks=(1, 1, 1))
+        data.attrs.update({"tsamp": 1.0, "fch1": 1420.0, "foff": 1e-6})
+    with open_spectra(tmp_path / "a.h5") as spectra:
+        assert not spectra.read(0, 2).any()  # nothing was written there
+        with pytest.raises(DatasetError, match=r"a.h5: more than 262144 chunks for 100 rows; save it in larger chunks"):
+            spectra.read(0, 100)
 
 
 def test_what_reads_hdf5_is_named_where_it_is_missing(tmp_path, power, monkeypatch):
