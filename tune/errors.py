@@ -27,6 +27,10 @@ class UnfinishedError(SearchError):
     exit_code = 3
 
 
+class ScanError(TuneError):
+    """A scan that cannot be made or continued so: the message names the folder, the file or the option."""
+
+
 class StorageError(TuneError):
     """A store that does not answer, or that another driver took over: what was recorded is kept, resume goes on."""
 

@@ -72,14 +72,14 @@ class EventLog:
         except OSError as error:
             raise RecordError(f"{run}: cannot be written to ({error.strerror}); choose another folder") from error
         try:
-            _lock(self._descriptor)
+            take_lock(self._descriptor)
         except BlockingIOError as error:
             self.close()
             raise RecordError(
                 f"{run}: another process is running this study; wait for it, or look at it with "
                 f"`{command('status', run)}`"
             ) from error
-        os.ftruncate(self._descriptor, _whole_lines(self._path))
+        os.ftruncate(self._descriptor, whole_lines(self._path))
         self._synced = self._looked = time.monotonic()
         self._is_moved = False
         if mirror is not None:
@@ -231,7 +231,12 @@ def _what_became_of(descriptor: int, *, is_there: bool) -> str:
     return "was deleted while it was written, and all that was recorded with it; begin again, or restore it from a copy"
 
 
-def _lock(descriptor: int) -> None:
+def take_lock(descriptor: int) -> None:
+    """Lock an open file for its one writer until it is closed.
+
+    Raises:
+        BlockingIOError: Another process holds it.
+    """
     for left in reversed(range(LOCK_TRIES)):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -242,7 +247,7 @@ def _lock(descriptor: int) -> None:
             time.sleep(LOCK_WAIT_S)
 
 
-def _whole_lines(path: Path) -> int:
+def whole_lines(path: Path) -> int:
     """Return the number of bytes up to and including the last line feed."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)

@@ -60,7 +60,7 @@ def to_html(document: parts.Document, *, is_running: bool) -> str:
         board=board,
         is_running=is_running,
         now=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
-        policy=f"{_POLICY}; script-src {_hashes(script, library)}",
+        policy=f"{_POLICY}; script-src {hashes(script, library)}",
         style=(folder / "report.css").read_text("utf-8"),
         figures=_json(drawn),
         library=library,
@@ -79,7 +79,7 @@ def words_html(text: str) -> str:
     return Markup("").join(parts)
 
 
-def _hashes(*scripts: str) -> str:
+def hashes(*scripts: str) -> str:
     """Name the only scripts that a browser may run in the page."""
     digests = [base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode() for script in scripts]
     return " ".join(f"'sha256-{digest}'" for digest in digests)

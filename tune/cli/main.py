@@ -44,6 +44,7 @@ COMMANDS = {
     "train": ("model", "train one configuration"),
     "evaluate": ("model", "evaluate an exported model on a split"),
     "predict": ("model", "classify images with an exported model"),
+    "scan": ("scan", "find signals in whole files of spectra, or as they arrive"),
 }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from types import FrameType
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -50,6 +51,17 @@ class Signals:
         for number in BOTH:
             signal.signal(number, self._receive)
         release()
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Take over both within a `with`, in a process that is not ours alone."""
+        before = {number: signal.getsignal(number) for number in BOTH}
+        self.install()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def check(self) -> None:
         """Raise Interrupted if a signal has been received; called wherever the driver can stop in order."""
