@@ -109,3 +109,35 @@ def test_the_lock_holds_every_direct_dependency() -> None:
     locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE))
     wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
     assert {re.split(r"[\[<>=~]", name)[0] for name in wanted} <= locked
+
+
+def test_without_the_extras_every_command_starts_and_a_missing_one_is_a_line(tmp_path: Path) -> None:
+    (tmp_path / "sky" / "a").mkdir(parents=True)
+    (tmp_path / "sky" / "b").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "sky" / name / "0.fits").write_bytes(b"SIMPLE")
+    (tmp_path / "objects.csv").write_text("name,ra,dec,class\nx,10,20,a\n")
+    absent = "'astropy', 'astroquery', 'pyvo', 'hdf5plugin', 'mlflow', 'IPython'"
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys(({absent})))\nfrom tune.cli.main import main; sys.exit(main())"
+    )
+    for words, returncode, said in (
+        (["--help"], 0, ""),
+        (["data", "import", "--help"], 0, ""),
+        (["scan", "--help"], 0, ""),
+        (
+            ["data", "import", "out", "--folder", "sky", "--fractions", "0.6,0.2,0.2"],
+            2,
+            "pip install 'seti-tune[fits]'",
+        ),
+        (
+            ["data", "fetch", "--survey", "first", "--catalogue", "objects.csv", "o"],
+            2,
+            "pip install 'seti-tune[fetch]'",
+        ),
+    ):
+        command = [sys.executable, "-c", code, *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == returncode, done.stderr
+        assert "Traceback" not in done.stderr
+        assert said in (done.stderr.splitlines() or [""])[-1]
