@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import made_galaxies
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,9 +44,9 @@ def write_inputs(folder: Path) -> None:
     for i, image in enumerate(images[:20]):
         (folder / "my_images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / "my_images" / "ab"[i % 2] / f"{i}.png")
-    galaxies = rng.integers(0, 256, (40, 72, 72), dtype=np.uint8)
-    names = np.array(["FRI", "FRII"])
-    np.savez(folder / "galaxies.npz", x=galaxies, y=np.arange(40) % 2, class_names=names, groups=np.arange(40) // 2)
+    galaxies, types = made_galaxies.galaxies(60, 1)
+    names = np.array(made_galaxies.CLASSES)
+    np.savez(folder / "galaxies.npz", x=galaxies, y=types, class_names=names, groups=np.arange(60))
     for page in PAGES:
         printed = r"```(?:toml|python)\n# ([a-z_-]+\.(?:toml|py))\n(.*?)```"
         for name, content in re.findall(printed, text(page), flags=re.DOTALL):
@@ -127,7 +128,7 @@ def test_the_page_on_radio_galaxies_runs_as_written(tmp_path: Path) -> None:
     run_pages(tmp_path, [DOCS / "tasks" / "radio-galaxies.md"])
     board = pd.read_csv(tmp_path / "runs" / "galaxies" / "leaderboard.csv")
     assert set(board["network.family"]) == {"alhassan", "aniyan"}
-    assert (tmp_path / "galaxies.csv").read_text().count("\n") == 41
+    assert (tmp_path / "galaxies.csv").read_text().count("\n") == 61
     assert (tmp_path / "second" / "model.keras").exists()
 
 
