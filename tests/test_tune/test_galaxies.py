@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from bench import run_here
@@ -16,10 +19,16 @@ from made_galaxies import CLASSES, SIZE, galaxies
 
 from results.findings import Findings
 from results.log.recorder import Recorder
+from results.log.records import StudyStarted, TrialStarted
+from results.log.state import load_run
 from results.run_folder import MODEL
+from results.study import Provenance
 from seti_model.data.dataset import Dataset
+from seti_model.pretrained import FILTERS
 from tune.cli.main import main
+from tune.errors import StudyError
 from tune.finals import conclude_finals
+from tune.resume import check_continuation
 from tune.study import load_study
 
 SMALL = """
@@ -98,6 +107,115 @@ def test_both_networks_go_through_a_search_with_finals_on_made_galaxies(
     assert len(found.standings) == 2
     assert found.tested[0].objective.value > 0.7, "made galaxies are easy"
     assert (run / MODEL).exists()
+
+
+@pytest.fixture
+def line(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], str]:
+    """Return a function: arguments -> the one line on standard error of a command that ends with exit code 2."""
+
+    def run(arguments: list[str]) -> str:
+        assert main(arguments) == 2
+        [said] = capsys.readouterr().err.splitlines()
+        return said
+
+    return run
+
+
+VGG16 = """
+[study]
+space = "rate.toml"
+trials = 1
+max_epochs = 1
+[data]
+path = "data"
+[fixed]
+"network.family" = "vgg16"
+"training.frozen_blocks" = 4
+"""
+RATE = """
+name = "rate"
+description = "One number."
+[parameters."training.learning_rate"]
+type = "float"
+low = 0.001
+high = 0.01
+reason = "The only one."
+"""
+
+
+def test_weights_that_are_none_are_one_line_wherever_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: Callable[[list[str]], str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images, labels = galaxies(30, 1)
+    np.savez("made.npz", x=images, y=labels, class_names=np.array(CLASSES))
+    assert main(["data", "import", "data", "--npz", "made.npz", "--fractions", "0.5,0.25,0.25"]) == 0
+    (tmp_path / "rate.toml").write_text(RATE)
+    study = tmp_path / "vgg16.toml"
+    study.write_text(VGG16)
+    assert "'training.frozen_blocks' keeps blocks as an earlier model has them; name one with" in line(
+        ["search", "vgg16.toml"]
+    )
+    study.write_text(VGG16 + '"vgg16.weights" = "weights.h5"\n')
+    missing = f"vgg16.weights: {tmp_path / 'weights.h5'} cannot be read (No such file or directory); name Keras's file"
+    assert missing in line(["search", "vgg16.toml"])
+    settings = ["--set", "network.family=vgg16", "--set", "vgg16.weights=weights.h5"]
+    assert missing in line(["train", "--data", "data", "--out", "out", *settings])
+    (tmp_path / "weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
+    assert "cannot be read (" in line(["train", "--data", "data", "--out", "out", *settings])
+    assert not (tmp_path / "out").exists()
+    study.write_text(VGG16 + '"vgg16.source" = "0"\n')
+    assert "[fixed] 'vgg16.source' is set by the file itself; remove it" in line(["search", "vgg16.toml"])
+
+
+def test_blocks_are_kept_only_by_trials_that_have_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of weights gives values to the blocks of VGG16 alone."""
+    write_weights(tmp_path / "weights.h5")
+    family = '[parameters."network.family"]\ntype = "categorical"\nchoices = ["course", "vgg16"]\nreason = "r"\n'
+    (tmp_path / "rate.toml").write_text(RATE)
+    (tmp_path / "both.toml").write_text(RATE.replace('"rate"', '"both"') + family)
+    named = VGG16 + '"vgg16.weights" = "weights.h5"\n'
+    (tmp_path / "one-study.toml").write_text(named)
+    study = load_study(tmp_path / "one-study.toml")
+    configuration = study.configuration({})
+    assert configuration["vgg16.weights"] == str(tmp_path / "weights.h5")
+    assert configuration["vgg16.source"] == hashlib.sha256((tmp_path / "weights.h5").read_bytes()).hexdigest()
+    several = named.replace("rate.toml", "both.toml").replace('"network.family" = "vgg16"\n', "").replace("= 4", "= 2")
+    (tmp_path / "both-study.toml").write_text(several)
+    with pytest.raises(StudyError, match=r"frozen_blocks keeps blocks that nothing has given values; .* `when`"):
+        load_study(tmp_path / "both-study.toml")
+
+
+def test_a_search_goes_on_with_the_weights_that_it_began_with_alone(tmp_path: Path) -> None:
+    write_weights(tmp_path / "weights.h5")
+    (tmp_path / "rate.toml").write_text(RATE)
+    (tmp_path / "vgg16.toml").write_text(VGG16 + '"vgg16.weights" = "weights.h5"\n')
+    study, run = load_study(tmp_path / "vgg16.toml"), tmp_path / "run"
+    events = [
+        StudyStarted(study=study.record(), space=study.space.to_mapping(), data_digest=None, provenance=Provenance()),
+        TrialStarted(trial=0, parameters={}, configuration=study.configuration({}), seed=1, max_epochs=1),
+    ]
+    with Recorder(run) as recorder:
+        recorder.write(*events)
+    check_continuation(study, load_run(run), run)
+    write_weights(tmp_path / "weights.h5", seed=2)
+    with pytest.raises(
+        StudyError, match=r"run: trial 0 began with another file of .*weights\.h5; restore it, or choose"
+    ):
+        check_continuation(study, load_run(run), run)
+
+
+def write_weights(path: Path, seed: int = 1) -> None:
+    """Write a file as Keras's, of drawn numbers."""
+    rng, channels = np.random.default_rng(seed), 3
+    with h5py.File(path, "w") as file:
+        for block, (filters, convolutions) in enumerate(FILTERS, start=1):
+            for number in range(1, convolutions + 1):
+                name = f"block{block}_conv{number}"
+                group = file.create_group(name)
+                group[f"{name}_W_1:0"] = rng.random((3, 3, channels, filters), np.float32)
+                group[f"{name}_b_1:0"] = np.zeros(filters, np.float32)
+                channels = filters
 
 
 REAL = """
