@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import made_galaxies
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,9 +52,9 @@ def write_inputs(folder: Path) -> None:
         fits.PrimaryHDU(image.astype(np.float32)).writeto(folder / "my_files" / f"{i}.fits")
     (folder / "labels.csv").write_text("file,class\n" + "".join(f"{i}.fits,{'ab'[i % 2]}\n" for i in range(20)))
     write_spectra(folder)
-    galaxies = rng.integers(0, 256, (40, 72, 72), dtype=np.uint8)
-    names = np.array(["FRI", "FRII"])
-    np.savez(folder / "galaxies.npz", x=galaxies, y=np.arange(40) % 2, class_names=names, groups=np.arange(40) // 2)
+    galaxies, types = made_galaxies.galaxies(60, 1)
+    names = np.array(made_galaxies.CLASSES)
+    np.savez(folder / "galaxies.npz", x=galaxies, y=types, class_names=names, groups=np.arange(60))
     for page in PAGES:
         printed = r"```(?:toml|python)\n# ([a-z_-]+\.(?:toml|py))\n(.*?)```"
         for name, content in re.findall(printed, text(page), flags=re.DOTALL):
@@ -149,7 +150,7 @@ def test_the_page_on_radio_galaxies_runs_as_written(tmp_path: Path) -> None:
     run_pages(tmp_path, [DOCS / "tasks" / "radio-galaxies.md"])
     board = pd.read_csv(tmp_path / "runs" / "galaxies" / "leaderboard.csv")
     assert set(board["network.family"]) == {"alhassan", "aniyan"}
-    assert (tmp_path / "galaxies.csv").read_text().count("\n") == 41
+    assert (tmp_path / "galaxies.csv").read_text().count("\n") == 61
     assert (tmp_path / "second" / "model.keras").exists()
 
 
