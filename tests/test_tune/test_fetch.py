@@ -21,6 +21,7 @@ import pytest
 import sky_servers as sky
 from sky_servers import SkyServer, fits_image, sky_server
 
+from seti_model.errors import DatasetError
 from tune.cli.main import main
 from tune.errors import FetchError
 from tune.sky.catalogue import read_catalogue
@@ -315,23 +316,38 @@ def test_files_that_changed_and_folders_of_others_are_refused(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,ra,class\na,1,x\n", "no column 'dec'; the first row names name, ra, dec and class"),
-        ("", "no column 'name'"),
-        ("name,ra,dec,class\n", "no row below the names of the columns"),
-        ("name,ra,dec,class\na,1,2,\n", "row 2: no class; give one or remove the row"),
-        ("name,ra,dec,class\n,1,2,x\n", "row 2: no name; give one"),
-        ("name,ra,dec,class\na,12h,2,x\n", r"row 2: ra '12h', expected degrees from 0 to below 360 \(J2000\); convert"),
-        ("name,ra,dec,class\na,360,2,x\n", "row 2: ra '360'"),
-        ("name,ra,dec,class\na,1,nan,x\n", r"row 2: dec 'nan', expected degrees from -90 to 90 \(J2000\)"),
-        ("name,ra,dec,class\na,1\n", "row 2: no class"),
-        ("name,ra,dec,class\na,1,2,x\nb,1,2,x\na,3,4,x\n", "row 4: 'a' would have the same file as 'a', a.fits; give"),
-        ("name,ra,dec,class\nA/b,1,2,x\na b,1,2,x\n", "row 3: 'a b' would have the same file as 'A/b', a_b.fits"),
-        ("name,ra,dec,class\n" + "a" * 200_000 + ",1,2,x\n", r"cannot be read as CSV \(.*\); save it as a table"),
+        (
+            "name,ra,class\na,1,x\n",
+            ": 0 columns 'dec' in its header, expected one; begin the file with name,ra,dec,class",
+        ),
+        ("name,ra,dec,class\n", ": no rows below its header; add some"),
+        ("name,ra,dec,class\na,1,2,\n", ", line 2: no class; fill it in"),
+        (
+            "name,ra,dec,class\na,12h,2,x\n",
+            r", line 2: ra '12h', expected degrees from 0 to below 360 \(J2000\); convert",
+        ),
+        ("name,ra,dec,class\na,360,2,x\n", ", line 2: ra '360'"),
+        ("name,ra,dec,class\na,1,nan,x\n", r", line 2: dec 'nan', expected degrees from -90 to 90 \(J2000\)"),
+        (
+            "name,ra,dec,class\na,1,2,x\nb,1,2,x\na,3,4,x\n",
+            ", line 4: 'a' would have the same file as 'a', a.fits; give",
+        ),
+        ("name,ra,dec,class\nA/b,1,2,x\na b,1,2,x\n", ", line 3: 'a b' would have the same file as 'A/b', a_b.fits"),
+        ("name,ra,dec,class\n" + "a" * 200_000 + ",1,2,x\n", r", line 2: field larger than .*; save it as a CSV file"),
     ],
 )
 def test_a_catalogue_with_a_mistake_is_refused_with_its_row(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "objects.csv").write_text(text)
-    with pytest.raises(FetchError, match=rf"objects\.csv.*{message}"):
+    with pytest.raises(DatasetError, match=rf"objects\.csv{message}"):
+        read_catalogue(tmp_path / "objects.csv")
+
+
+def test_a_catalogue_of_more_than_anybody_should_ask_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.sky.catalogue.MOST_OBJECTS", 2)
+    (tmp_path / "objects.csv").write_text("name,ra,dec,class\na,1,2,x\nb,1,2,x\nc,1,2,x\n")
+    with pytest.raises(DatasetError, match=r"objects\.csv: 3 objects, at most 2 are fetched; divide it"):
         read_catalogue(tmp_path / "objects.csv")
 
 
@@ -353,7 +369,7 @@ def test_names_become_files_that_lead_nowhere(tmp_path: Path) -> None:
         (("--pause", "-1"), "--pause -1: 0 to 3600 seconds are expected; choose a number within"),
         (("--tries", "0"), "--tries 0: 1 to 20 are expected; choose a number within"),
         (("--most-blank", "2"), "--most-blank 2: a share 0..1 is expected; choose one"),
-        (("--catalogue", "no.csv"), "no.csv: cannot be read (No such file or directory); check the path"),
+        (("--catalogue", "no.csv"), "no.csv: no such file; check the path"),
     ],
 )
 def test_an_impossible_wish_is_one_line(
@@ -445,7 +461,7 @@ def test_damaged_catalogues_and_journals_are_refused_or_read_and_nothing_else(tm
         for read in (lambda: read_catalogue(tmp_path / "objects.csv"), lambda: read_answers(tmp_path)):
             try:
                 read()
-            except FetchError as error:
+            except (DatasetError, FetchError) as error:
                 refused.append(str(error))
     assert len(refused) > 50
     assert all("; " in message for message in refused), "with what to do"
