@@ -52,13 +52,19 @@ def read_catalogue(path: Path) -> tuple[Target, ...]:
     return tuple(targets.values())
 
 
+def file_of(name: str) -> str:
+    """Return the file of an object: a name for any system, of no option, no hidden file and no formula of a table."""
+    stem = _NOT_IN_A_NAME.sub("_", name)[:_LONGEST_NAME]
+    return f"_{stem}.fits" if stem.startswith((".", "-", "+")) else f"{stem}.fits"
+
+
 def _target(place: str, row: Mapping[str, str]) -> Target:
     return Target(
         name=row["name"],
         ra_deg=_degrees(place, "ra", row["ra"], (0.0, 360.0)),
         dec_deg=_degrees(place, "dec", row["dec"], (-90.0, 90.0)),
         class_name=row["class"],
-        file=f"{_file_stem(row['name'])}.fits",
+        file=file_of(row["name"]),
     )
 
 
@@ -75,9 +81,3 @@ def _degrees(place: str, column: str, text: str, limits: tuple[float, float]) ->
             "hours and minutes to degrees"
         )
     return value
-
-
-def _file_stem(name: str) -> str:
-    """Return a name as a file may have it on any system, and as no option and no hidden file is written."""
-    stem = _NOT_IN_A_NAME.sub("_", name)[:_LONGEST_NAME]
-    return f"_{stem}" if stem[0] in ".-" else stem
