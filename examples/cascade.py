@@ -24,7 +24,7 @@ from results.files import check_output, read_moderate, write_atomically
 from results.stats.grouped import share_by_group
 from results.stats.intervals import Estimate
 from results.text import csv_cell
-from seti_model.data.importers import read_unlabelled
+from seti_model.data.sources.unlabelled import read_unlabelled
 from seti_model.errors import DatasetError
 from seti_model.exported import ExportedModel
 from seti_model.runtime import threads_in_use
@@ -101,7 +101,7 @@ def probabilities(model: ExportedModel, files: Sequence[str], class_name: str, h
     if class_name not in model.class_names:
         raise DatasetError(f"the model knows {', '.join(model.class_names)}, not {class_name!r}; name its class")
     once = list(dict.fromkeys(files))
-    images = np.concatenate([read_unlabelled(home / file, model.shape).images for file in once])
+    images = np.concatenate([read_unlabelled(home / file, model.shape, model.kind.picture).images for file in once])
     column = model.class_names.index(class_name)
     return dict(zip(once, model.predict(images)[:, column].astype(float), strict=True))
 

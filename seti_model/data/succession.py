@@ -6,8 +6,6 @@ together then holds no near-duplicate of another split's image.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
@@ -15,11 +13,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from seti_model.data.sources.tables import read_table
 from seti_model.errors import DatasetError
-from seti_model.files import require_file
 
-MOST_BYTES = 2**26  # of a table
-_FILE, _TIME, _REGION = "file", "time", "region"
+_NEEDED, _OPTIONAL = ("file", "time"), ("region",)
 _UNITS_S = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 _GAP = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[smhd])")
 _SHOWN = 60  # letters of a cell in a message
@@ -53,25 +50,14 @@ def read_frames(path: Path) -> tuple[Frame, ...]:
     """Read a CSV table with columns `file` and `time`, perhaps `region`; times are ISO 8601, UTC where none is said.
 
     Raises:
-        DatasetError: It is missing or no such table; a row without a file or a time, or a file that is there twice.
+        DatasetError: As `read_table`; a time that is none, or a file that is there twice.
     """
-    rows = csv.DictReader(io.StringIO(_text(path), newline=""))
     frames: dict[str, Frame] = {}
-    try:
-        columns = rows.fieldnames or ()
-        missing = [name for name in (_FILE, _TIME) if name not in columns]
-        if missing:
-            found = ", ".join(map(str, columns))[:_SHOWN]
-            raise DatasetError(f"{path}: no column {missing[0]!r}, found {found!r}; the first row names file and time")
-        for number, row in enumerate(rows, start=2):
-            frame = _frame(f"{path}, row {number}", row)
-            if frame.file in frames:
-                raise DatasetError(f"{path}, row {number}: {frame.file[:_SHOWN]!r} is there twice; leave one row of it")
-            frames[frame.file] = frame
-    except csv.Error as error:
-        raise DatasetError(f"{path}: cannot be read as CSV ({error}); save it as a table with commas") from error
-    if not frames:
-        raise DatasetError(f"{path}: no row below the names of the columns; add one for each file")
+    for line, row in read_table(path, _NEEDED, _OPTIONAL, may_be_empty=[_OPTIONAL])[1]:
+        place, file = f"{path}, line {line}", row["file"]
+        if file in frames:
+            raise DatasetError(f"{place}: {file[:_SHOWN]!r} is there twice; leave one row of it")
+        frames[file] = Frame(file, _time(place, row["time"]), row.get("region", ""))
     return tuple(frames.values())
 
 
@@ -92,27 +78,11 @@ def groups_in_time(frames: Sequence[Frame], gap: timedelta) -> tuple[str, ...]:
     return tuple(groups)
 
 
-def _text(path: Path) -> str:
-    require_file(path, DatasetError)
+def _time(place: str, text: str) -> datetime:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise DatasetError(f"{path}: larger than {MOST_BYTES / 1e6:.0f} MB, no table of files is; divide it")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: byte {error.start} is not UTF-8; save the table as UTF-8") from error
-
-
-def _frame(place: str, row: dict[str, str | None]) -> Frame:
-    file, time = ((row[name] or "").strip() for name in (_FILE, _TIME))
-    if not file:
-        raise DatasetError(f"{place}: no file; name one or remove the row")
-    try:
-        taken = datetime.fromisoformat(time)
-        taken = taken.replace(tzinfo=UTC) if taken.tzinfo is None else taken.astimezone(UTC)
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise DatasetError(
-            f"{place}: {time[:_SHOWN]!r} is no time; write ISO 8601, for example 2011-02-15T01:44:00"
+            f"{place}: {text[:_SHOWN]!r} is no time; write ISO 8601, for example 2011-02-15T01:44:00"
         ) from error
-    return Frame(file, taken, (row.get(_REGION) or "").strip())

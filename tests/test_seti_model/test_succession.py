@@ -69,35 +69,24 @@ def test_a_table_is_read_with_its_zones_and_regions(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,when\na,2011-01-01\n", r"no column 'time', found 'file, when'; the first row names file and time"),
-        ("", r"no column 'file', found ''; the first row names"),
-        ("file,time\n", "no row below the names of the columns; add one for each file"),
-        ("file,time\n,2011-01-01\n", "row 2: no file; name one or remove the row"),
-        ("file,time\na,noon\n", r"row 2: 'noon' is no time; write ISO 8601, for example 2011-02-15T01:44:00"),
-        ("file,time\na\n", r"row 2: '' is no time"),
-        ("file,time\na,0001-01-01T00:00:00+23:00\n", r"row 2: '0001-01-01T00:00:00\+23:00' is no time"),
-        ("file,time\na,2011-01-01\na,2011-01-02\n", "row 3: 'a' is there twice; leave one row of it"),
-        ("file,time\n" + "a" * 200_000 + ",2011-01-01\n", r"cannot be read as CSV \(.*\); save it as a table"),
+        ("file,when\na,2011-01-01\n", r": 0 columns 'time' in its header, expected one; begin the file with file,time"),
+        ("file,time\n", ": no rows below its header; add some"),
+        ("file,time\n,2011-01-01\n", ", line 2: no file; fill it in"),
+        ("file,time\na,noon\n", r", line 2: 'noon' is no time; write ISO 8601, for example 2011-02-15T01:44:00"),
+        ("file,time\na,0001-01-01T00:00:00+23:00\n", r", line 2: '0001-01-01T00:00:00\+23:00' is no time"),
+        ("file,time\na,2011-01-01\na,2011-01-02\n", ", line 3: 'a' is there twice; leave one row of it"),
+        ("file,time\n" + "a" * 200_000 + ",2011-01-01\n", r", line 2: field larger than .*; save it as a CSV file"),
     ],
 )
 def test_an_unusable_table_is_refused_with_its_row(tmp_path, text, message):
-    with pytest.raises(DatasetError, match=rf"times\.csv.*{message}"):
+    with pytest.raises(DatasetError, match=rf"times\.csv{message}"):
         read_frames(table(tmp_path, text))
 
 
-def test_a_missing_table_a_pipe_and_other_bytes_are_refused(tmp_path):
-    with pytest.raises(DatasetError, match=r"no\.csv: cannot be read \(No such file or directory\); check the path"):
-        read_frames(tmp_path / "no.csv")
-    (tmp_path / "b.csv").write_bytes(b"file,time\n\xff,2011-01-01\n")
-    with pytest.raises(DatasetError, match=r"b\.csv: byte 10 is not UTF-8; save the table as UTF-8"):
-        read_frames(tmp_path / "b.csv")
+def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DatasetError, match="is a device, a pipe or a socket, a file is expected"):
         read_frames(tmp_path / "pipe")
-    with (tmp_path / "large.csv").open("wb") as file:
-        file.truncate(2**26 + 1)
-    with pytest.raises(DatasetError, match="larger than 67 MB, no table of files is; divide it"):
-        read_frames(tmp_path / "large.csv")
 
 
 @pytest.mark.parametrize(("text", "hours"), [("6h", 6), ("90min", 1.5), ("90m", 1.5), ("1800s", 0.5), ("1.5d", 36)])

@@ -50,7 +50,7 @@ def test_splits_and_groups_of_the_table_are_kept(pictures, tmp_path):
     [
         ("", r"labels.csv: 0 columns 'file' in its header, expected one; begin the file with file,class"),
         ("file,class,file\n", r"labels.csv: 2 columns 'file' in its header"),
-        ("file,class\n", r"labels.csv: no rows below its header; add one for each image"),
+        ("file,class\n", r"labels.csv: no rows below its header; add some"),
         ("file,class\na.png\n", r"labels.csv, line 2: 1 columns, but its header has 2; correct it"),
         ("file,class\na.png,\n", r"labels.csv, line 2: no class; fill it in"),
         ("file,class\na.png,a\x1b[1m\n", r"labels.csv, line 2: class 'a\\x1b\[1m'; expected a text that can be shown"),

@@ -1,4 +1,4 @@
-"""What the user of the pages on the sky has: tiny disks and regions, made here, with their times and groups."""
+"""What the user of the pages on the sky has: tiny disks, regions and cut-outs, with their times and groups."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from sky_servers import EDGE, WHOLE, fits_image
 
 SIDE, REGION = 32, 16
+# Name, right ascension, class; the last one lies at the edge of its survey.
+OBJECTS = [
+    *((f"J{1000 + i}+47", 10.05 + i / 100, ("FRI", "FRII")[i % 2]) for i in range(10)),
+    ("J2000+47", EDGE + 0.5, "FRI"),
+]
 
 
 def disks(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,19 +44,36 @@ def regions(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_sky_inputs(folder: Path) -> None:
-    """Write `times.csv`, `disks.npz`, `regions.npz`, `objects.csv`, and pictures with `pairs.csv`."""
+    """Write `times.csv` and `frames`, `regions.npz`, `objects.csv`, and pictures with `pairs.csv`."""
     start = datetime(2011, 2, 12, tzinfo=UTC)
     times = [start + timedelta(hours=24 * (i // 3) + i % 3) for i in range(60)]
     rows = [f"disk{i:02d}.png,{time.isoformat()}" for i, time in enumerate(times)]
     (folder / "times.csv").write_text("\n".join(["file,time", *rows]) + "\n")
     images, labels = disks(60, 1)
-    names = np.array(["active", "quiet"])
-    np.savez(folder / "disks.npz", x=images, y=labels, class_names=names, groups=np.arange(60) // 3)
+    (folder / "frames").mkdir()
+    rows = ["file,class"]
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / "frames" / f"disk{i:02d}.png")
+        rows.append(f"disk{i:02d}.png,{('active', 'quiet')[labels[i]]}")
+    (folder / "frames" / "labels.csv").write_text("\n".join(rows) + "\n")
     images, labels = regions(90, 2)
     names = np.array(["flare", "quiet"])
     np.savez(folder / "regions.npz", x=images, y=labels, class_names=names, groups=np.arange(90) // 2)
-    (folder / "objects.csv").write_text("name,ra,dec,class\nJ1003+47,10.5,47.2,FRI\nJ1004+1,10.7,1.5,FRII\n")
+    rows = [f"{name},{ra},47.2,{class_name}" for name, ra, class_name in OBJECTS]
+    (folder / "objects.csv").write_text("\n".join(["name,ra,dec,class", *rows]) + "\n")
     write_pairs(folder)
+
+
+def write_cutouts(folder: Path) -> None:
+    """Write what `data fetch` makes of `objects.csv`, for where no server answers."""
+    (folder / "cutouts").mkdir()
+    rows = ["file,class"]
+    for i, (name, ra, class_name) in enumerate(OBJECTS):
+        is_labelled = int(ra) == WHOLE
+        file = f"{name}.fits" if is_labelled else f"{name}.fits.unused"
+        (folder / "cutouts" / file).write_bytes(fits_image(int(ra), 150, number=i))
+        rows += [f"{file},{class_name}"] if is_labelled else []
+    (folder / "cutouts" / "labels.csv").write_text("\n".join(rows) + "\n")
 
 
 def write_pairs(folder: Path) -> None:

@@ -7,6 +7,7 @@ import io
 import re
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,11 +19,11 @@ import numpy as np
 WHOLE, BLANK, EDGE, MISSING, BUSY, PAGE, CUT, BROKEN, SLOW, NAN_EDGE = range(10, 110, 10)
 
 
-def fits_image(kind: int, pixels: int, *, axes: int = 2) -> bytes:
-    """Return a FITS file of noise, with what the kind of object has wrong."""
+def fits_image(kind: int, pixels: int, *, axes: int = 2, number: int = 0) -> bytes:
+    """Return a FITS file of noise, another one for each number, with what the kind of object has wrong."""
     from astropy.io import fits
 
-    image = np.random.default_rng(kind).normal(0, 1e-3, (pixels, pixels)).astype(">f4")
+    image = np.random.default_rng((kind, number)).normal(0, 1e-3, (pixels, pixels)).astype(">f4")
     if kind == BLANK:
         image[:] = 0
     if kind == EDGE:
@@ -49,6 +50,7 @@ class SkyServer:
         self.agents: set[str] = set()
         self.at: list[float] = []
         self.delay_s = 0.0  # of every image
+        self.is_varied = False  # whether each position has noise of its own
         self.busy: dict[str, int] = {}
         self.address = ""
 
@@ -65,8 +67,8 @@ class SkyServer:
         if parts.path.endswith("/runquery.pl"):
             return self._found(query)
         if parts.path.startswith("/tempspace/"):
-            kind, pixels = map(int, re.findall(r"\d+", parts.path))
-            return self._image(kind, pixels, path)
+            kind, pixels, number = map(int, re.findall(r"\d+", parts.path))
+            return self._image(kind, pixels, path, number)
         return self._cadc(parts.path.replace("//", "/"), query, body)
 
     def _found(self, query: dict[str, list[str]]) -> tuple[int, str, bytes]:
@@ -79,14 +81,15 @@ class SkyServer:
                 return 503, "text/html", b"Try later"
         if kind == MISSING:
             return 200, "text/html", b"<html><body>No image: outside of the survey</body></html>"
-        name = f"skv{kind}_{query['pixels'][0]}"
+        number = zlib.crc32(query["Position"][0].encode()) if self.is_varied else 0
+        name = f"skv{kind}_{query['pixels'][0]}_{number}"
         return 200, "text/html", self.result.replace("skv6724208473423_1", name).encode()
 
-    def _image(self, kind: int, pixels: int, path: str) -> tuple[int, str, bytes]:
+    def _image(self, kind: int, pixels: int, path: str, number: int = 0) -> tuple[int, str, bytes]:
         time.sleep(self.delay_s + (2.0 if kind == SLOW else 0))
         if kind == PAGE:
             return 200, "text/html", b"<html>The archive is being maintained</html>"
-        return 200, "image/fits", fits_image(kind, pixels, axes=4 if path.startswith("/soda") else 2)
+        return 200, "image/fits", fits_image(kind, pixels, axes=4 if path.startswith("/soda") else 2, number=number)
 
     def _cadc(self, path: str, query: dict[str, list[str]], body: str) -> tuple[int, str, bytes]:
         if path == "/reg":

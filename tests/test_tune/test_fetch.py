@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ import pytest
 import sky_servers as sky
 from sky_servers import SkyServer, fits_image, sky_server
 
+from seti_model.data.dataset import Dataset
+from seti_model.errors import DatasetError
 from tune.cli.main import main
 from tune.errors import FetchError
 from tune.sky.catalogue import read_catalogue
@@ -42,7 +45,7 @@ def server() -> Iterator[SkyServer]:
 
 def catalogue(folder: Path, *kinds: int, more: str = "") -> Path:
     path = folder / "objects.csv"
-    rows = [f"J{i:02d} of {kind},{kind}.1234567,-1.5,{('FRI', 'FRII')[i % 2]}" for i, kind in enumerate(kinds)]
+    rows = [f"J{i:02d} of {kind},{kind}.1234567,{i - 1.5},{('FRI', 'FRII')[i % 2]}" for i, kind in enumerate(kinds)]
     path.write_text("\n".join(["name,ra,dec,class", *rows]) + "\n" + more)
     return path
 
@@ -54,6 +57,10 @@ def fetch(objects: Path, out: Path, *words: str, survey: str = "first") -> int:
 
 def labels(out: Path) -> list[tuple[str, str]]:
     return [(row["file"], row["class"]) for row in csv.DictReader((out / "labels.csv").read_text().splitlines())]
+
+
+def images(out: Path) -> list[str]:
+    return sorted(path.name for path in out.iterdir() if ".fits" in path.name)
 
 
 def outcomes(out: Path) -> dict[str, str]:
@@ -107,15 +114,35 @@ def test_missing_blank_and_edge_cut_outs_are_named_and_get_no_label_unseen(
     assert "missing 1: J03 of 40" in said.out
     assert "edge, no label 2: J02 of 30, J04 of 100" in said.out
     assert "J02_of_30.fits, 25.0% of it without sky" in said.err
-    assert sorted(path.name for path in out.glob("*.fits")) == ["J00_of_10.fits", "J02_of_30.fits", "J04_of_100.fits"]
+    assert images(out) == ["J00_of_10.fits", "J02_of_30.fits.unused", "J04_of_100.fits.unused"]
     asked = len(server.asked)
     assert fetch(objects, out, "--most-blank", "0.3") == 0
     assert [file for file, _ in labels(out)] == ["J00_of_10.fits", "J02_of_30.fits"]
+    assert images(out) == ["J00_of_10.fits", "J02_of_30.fits", "J04_of_100.fits.unused"]
     assert len(server.asked) == asked, "all were answered: nothing is asked again"
     assert fetch(objects, out, "--again") == 0
     assert len(server.images) == 4 + 1, (
         "of the blank and the missing one a page was asked for, and an image came of one"
     )
+
+
+def test_what_was_fetched_can_be_imported_as_it_is(tmp_path: Path, server: SkyServer) -> None:
+    out, server.is_varied = tmp_path / "out", True
+    words = ["--labels", str(out / "labels.csv"), "--scale", "asinh", "--size", "12,12", "--fractions", "0.6,0.2,0.2"]
+
+    def imported(name: str, objects: Path, *more: str) -> int:
+        assert fetch(objects, out, *more) == 0
+        assert main(["data", "import", str(tmp_path / name), "--folder", str(out), *words]) == 0
+        dataset = Dataset.open(tmp_path / name)
+        assert dataset.class_names == ("FRI", "FRII")
+        return sum(sum(dataset.class_counts(split).values()) for split in dataset.splits)
+
+    kinds = [*[sky.WHOLE] * 10, sky.EDGE, sky.MISSING, sky.BLANK, sky.NAN_EDGE]
+    assert imported("strict", catalogue(tmp_path, *kinds)) == 10
+    assert imported("mild", catalogue(tmp_path, *kinds), "--most-blank", "0.5") == 12, "and those at the edge"
+    assert imported("strict_again", catalogue(tmp_path, *kinds)) == 10
+    assert imported("fewer", catalogue(tmp_path, *kinds[:8])) == 8, "two were taken out of the catalogue"
+    assert len(images(out)) == 12, "and are kept"
 
 
 def test_vlass_comes_from_the_cadc_the_latest_quick_look_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,35 +337,55 @@ def test_files_that_changed_and_folders_of_others_are_refused(
     assert "'J00 of 10' was fetched at 10.1235, -1.5, the catalogue has 10.1235, -1.6" in refused()
     (out / "provenance.jsonl").write_text("no\n")
     assert "provenance.jsonl, line 1: not JSON" in refused()
+    shutil.rmtree(out)
+    (out / "J00_of_30.fits.unused" / "mine").mkdir(parents=True)
+    (out / "provenance.jsonl").touch()
+    catalogue(tmp_path, sky.EDGE)
+    assert "J00_of_30.fits.unused: cannot be put there (Is a directory); move away what is there" in refused()
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,ra,class\na,1,x\n", "no column 'dec'; the first row names name, ra, dec and class"),
-        ("", "no column 'name'"),
-        ("name,ra,dec,class\n", "no row below the names of the columns"),
-        ("name,ra,dec,class\na,1,2,\n", "row 2: no class; give one or remove the row"),
-        ("name,ra,dec,class\n,1,2,x\n", "row 2: no name; give one"),
-        ("name,ra,dec,class\na,12h,2,x\n", r"row 2: ra '12h', expected degrees from 0 to below 360 \(J2000\); convert"),
-        ("name,ra,dec,class\na,360,2,x\n", "row 2: ra '360'"),
-        ("name,ra,dec,class\na,1,nan,x\n", r"row 2: dec 'nan', expected degrees from -90 to 90 \(J2000\)"),
-        ("name,ra,dec,class\na,1\n", "row 2: no class"),
-        ("name,ra,dec,class\na,1,2,x\nb,1,2,x\na,3,4,x\n", "row 4: 'a' would have the same file as 'a', a.fits; give"),
-        ("name,ra,dec,class\nA/b,1,2,x\na b,1,2,x\n", "row 3: 'a b' would have the same file as 'A/b', a_b.fits"),
-        ("name,ra,dec,class\n" + "a" * 200_000 + ",1,2,x\n", r"cannot be read as CSV \(.*\); save it as a table"),
+        (
+            "name,ra,class\na,1,x\n",
+            ": 0 columns 'dec' in its header, expected one; begin the file with name,ra,dec,class",
+        ),
+        ("name,ra,dec,class\n", ": no rows below its header; add some"),
+        ("name,ra,dec,class\na,1,2,\n", ", line 2: no class; fill it in"),
+        (
+            "name,ra,dec,class\na,12h,2,x\n",
+            r", line 2: ra '12h', expected degrees from 0 to below 360 \(J2000\); convert",
+        ),
+        ("name,ra,dec,class\na,360,2,x\n", ", line 2: ra '360'"),
+        ("name,ra,dec,class\na,1,nan,x\n", r", line 2: dec 'nan', expected degrees from -90 to 90 \(J2000\)"),
+        (
+            "name,ra,dec,class\na,1,2,x\nb,1,2,x\na,3,4,x\n",
+            ", line 4: 'a' would have the same file as 'a', a.fits; give",
+        ),
+        ("name,ra,dec,class\nA/b,1,2,x\na b,1,2,x\n", ", line 3: 'a b' would have the same file as 'A/b', a_b.fits"),
+        ("name,ra,dec,class\n" + "a" * 200_000 + ",1,2,x\n", r", line 2: field larger than .*; save it as a CSV file"),
     ],
 )
 def test_a_catalogue_with_a_mistake_is_refused_with_its_row(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "objects.csv").write_text(text)
-    with pytest.raises(FetchError, match=rf"objects\.csv.*{message}"):
+    with pytest.raises(DatasetError, match=rf"objects\.csv{message}"):
+        read_catalogue(tmp_path / "objects.csv")
+
+
+def test_a_catalogue_of_more_than_anybody_should_ask_for_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.sky.catalogue.MOST_OBJECTS", 2)
+    (tmp_path / "objects.csv").write_text("name,ra,dec,class\na,1,2,x\nb,1,2,x\nc,1,2,x\n")
+    with pytest.raises(DatasetError, match=r"objects\.csv: 3 objects, at most 2 are fetched; divide it"):
         read_catalogue(tmp_path / "objects.csv")
 
 
 def test_names_become_files_that_lead_nowhere(tmp_path: Path) -> None:
-    (tmp_path / "objects.csv").write_text("name,ra,dec,class\n../../etc,1,2,x\n-rf,1,2,x\nJ1+2 é,0,-90,x\n")
+    (tmp_path / "objects.csv").write_text("name,ra,dec,class\n../../etc,1,2,x\n-rf,1,2,x\n+4,1,2,x\nJ1+2 é,0,-90,x\n")
     files = [target.file for target in read_catalogue(tmp_path / "objects.csv")]
-    assert files == ["_.._.._etc.fits", "_-rf.fits", "J1+2_.fits"]
+    assert files == ["_.._.._etc.fits", "_-rf.fits", "_+4.fits", "J1+2_.fits"]
 
 
 @pytest.mark.parametrize(
@@ -353,7 +400,7 @@ def test_names_become_files_that_lead_nowhere(tmp_path: Path) -> None:
         (("--pause", "-1"), "--pause -1: 0 to 3600 seconds are expected; choose a number within"),
         (("--tries", "0"), "--tries 0: 1 to 20 are expected; choose a number within"),
         (("--most-blank", "2"), "--most-blank 2: a share 0..1 is expected; choose one"),
-        (("--catalogue", "no.csv"), "no.csv: cannot be read (No such file or directory); check the path"),
+        (("--catalogue", "no.csv"), "no.csv: no such file; check the path"),
     ],
 )
 def test_an_impossible_wish_is_one_line(
@@ -445,7 +492,7 @@ def test_damaged_catalogues_and_journals_are_refused_or_read_and_nothing_else(tm
         for read in (lambda: read_catalogue(tmp_path / "objects.csv"), lambda: read_answers(tmp_path)):
             try:
                 read()
-            except FetchError as error:
+            except (DatasetError, FetchError) as error:
                 refused.append(str(error))
     assert len(refused) > 50
     assert all("; " in message for message in refused), "with what to do"

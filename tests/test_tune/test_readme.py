@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 from PIL import Image
-from sky_inputs import write_sky_inputs
+from sky_inputs import write_cutouts, write_sky_inputs
 from spectra_files import write_fil
 
 from search_spaces.space import load_space, shipped_spaces
@@ -60,6 +60,7 @@ def write_inputs(folder: Path) -> None:
         for name, content in re.findall(printed, text(page), flags=re.DOTALL):
             (folder / name).write_text(content, encoding="utf-8")
     write_sky_inputs(folder)
+    write_cutouts(folder)
     # `make search` takes minutes; what it leaves is stood in for by the run of the README's study.
     (folder / "runs").mkdir()
     (folder / "runs" / "quickstart").symlink_to("study")

@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import warnings
@@ -14,8 +15,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from sky_inputs import disks, regions, write_sky_inputs
-from sky_servers import sky_server
+from sky_inputs import OBJECTS, disks, regions, write_cutouts, write_sky_inputs
+from sky_servers import WHOLE, sky_server
 from test_readme import DOCS, ROOT, commands, run_pages, text
 
 from results.stats.intervals import wilson_estimate
@@ -46,8 +47,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_page_on_cut_outs_runs_as_written_its_server_on_loopback(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for command in commands(CUT_OUTS):
-        assert main(words_of(command)) == 0
+    typed = re.findall(r"^(?:\$ \.venv/bin/)?(seti-tune .*)$", text(CUT_OUTS), flags=re.MULTILINE)
+    assert [" ".join(command.split()[1:3]) for command in typed] == [
+        "data confusion", "data fetch", "data import", "data describe",
+    ]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from astroquery.skyview import conf
+    with sky_server() as server, conf.set_temp("url", f"{server.address}/current/cgi/basicform.pl"):
+        server.is_varied = True
+        for command in typed:
+            assert main([*words_of(command), *(("--pause", "0") if " fetch " in command else ())]) == 0, command
     assert (folder / "confusion.png").stat().st_size > 10_000
     said = [line.split() for line in capsys.readouterr().out.splitlines()]
     table = re.findall(r"^\| ([A-Z0-9 -]+) \| .* \| ([\d.]+) \| ([\d.]+)' \|", text(CUT_OUTS), flags=re.MULTILINE)
@@ -56,14 +66,18 @@ def test_the_page_on_cut_outs_runs_as_written_its_server_on_loopback(
         (row,) = [line for line in said if line[: len(survey.split())] == survey.split() and line[-1].endswith("'")]
         assert float(row[-3]) == pytest.approx(float(another), abs=0.006), survey
         assert float(row[-1].rstrip("'")) == pytest.approx(float(side), abs=0.06), survey
-    (fetch,) = re.findall(r"^seti-tune data fetch .*$", text(CUT_OUTS), flags=re.MULTILINE)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from astroquery.skyview import conf
-    with sky_server() as server, conf.set_temp("url", f"{server.address}/current/cgi/basicform.pl"):
-        assert main([*words_of(fetch), "--pause", "0"]) == 0
     rows = list(csv.DictReader((folder / "cutouts" / "labels.csv").read_text().splitlines()))
-    assert [(row["file"], row["class"]) for row in rows] == [("J1003+47.fits", "FRI"), ("J1004+1.fits", "FRII")]
+    labelled = [(f"{name}.fits", class_name) for name, ra, class_name in OBJECTS if int(ra) == WHOLE]
+    assert [(row["file"], row["class"]) for row in rows] == labelled
+    dataset = Dataset.open(folder / "data" / "sky")
+    assert dataset.image_shape == (64, 64, 1)
+    assert {split: dataset.class_counts(split) for split in dataset.splits} == {
+        "train": {"FRI": 3, "FRII": 3}, "validation": {"FRI": 1, "FRII": 1}, "test": {"FRI": 1, "FRII": 1},
+    }  # fmt: skip
+    fetched = {path.name for path in (folder / "cutouts").iterdir()}
+    shutil.rmtree(folder / "cutouts")
+    write_cutouts(folder)
+    assert {path.name for path in (folder / "cutouts").iterdir()} == fetched - {"provenance.jsonl"}
 
 
 # solar flares
@@ -81,13 +95,10 @@ def test_the_page_on_solar_flares_runs_up_to_its_searches(folder: Path, capsys: 
         dataset = Dataset.open(folder / "data" / name)
         groups = [set(dataset.split(split).groups.tolist()) for split in ("train", "validation")]
         assert not groups[0] & groups[1]
-
-
-def test_the_groups_of_the_table_are_those_of_the_archive(folder: Path) -> None:
-    main(["data", "groups", "times.csv", "--within", "6h", "--out", "groups.csv"])
-    named = [row["group"] for row in csv.DictReader((folder / "groups.csv").read_text().splitlines())]
-    with np.load(folder / "disks.npz") as archive:
-        assert np.array_equal(np.unique(named, return_inverse=True)[1], archive["groups"])
+    frames = Dataset.open(folder / "data" / "solar-disk")
+    assert frames.image_shape == (32, 32, 1)
+    named = {row["group"] for row in csv.DictReader((folder / "groups.csv").read_text().splitlines())}
+    assert {*frames.split("train").groups.tolist(), *frames.split("validation").groups.tolist()} < named
 
 
 def test_the_shipped_studies_ask_for_what_the_stages_are_for(folder: Path) -> None:

@@ -163,7 +163,7 @@ def test_options_of_spectra_go_with_spectra(tmp_path, files):
     [
         ("", r"labels.csv: 0 columns 'file' in its header, expected one; begin the file with file,class"),
         ("file\n", r"labels.csv: 0 columns 'class' in its header"),
-        ("file,class\n", r"labels.csv: no rows below its header; add one"),
+        ("file,class\n", r"labels.csv: no rows below its header; add some"),
         ("file,class,class\n", r"labels.csv: 2 columns 'class' in its header"),
         ("file,class,row\n0.fil,a,1\n", r"labels.csv: a place needs both columns, row and channel; add the other one"),
         ("file,class\n0.fil\n", r"labels.csv, line 2: 1 columns, but its header has 2; correct it"),

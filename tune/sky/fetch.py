@@ -9,7 +9,7 @@ import csv
 import hashlib
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +19,13 @@ from results.text import csv_cell
 from seti_model.errors import DatasetError
 from seti_model.files import written_whole
 from tune.errors import FetchError, FetchInterruptedError
-from tune.sky.catalogue import Target
+from tune.sky.catalogue import Target, file_of
 from tune.sky.pixels import share_without_sky
 from tune.sky.provenance import FINAL, KEPT, Answer, append_answer, begin_journal, read_answers, same_request
 from tune.sky.services import MOST_BYTES, SOURCES, Cutout, NoAnswerError, NoImageError, Service, open_service
 
 LABELS = "labels.csv"
+UNUSED = ".unused"  # behind the name of a cut-out without a label, which is then no picture to `data import`
 MOST_FAILURES = 3  # objects in a row without an answer: the server is down, or wants to be left alone
 BLANK_FROM = 0.999  # share without sky
 
@@ -85,6 +86,8 @@ def fetch(
 ) -> Mapping[str, Answer]:
     """Fetch what is not there yet, write `labels.csv`, and return the last answer about each object by its name.
 
+    In the folder are then the cut-outs of the table, and those without a label under names that end in `.unused`.
+
     Args:
         targets: Of the catalogue.
         folder: Is made if need be, or goes on.
@@ -105,7 +108,10 @@ def fetch(
     say(f"{len(targets)} objects, {len(targets) - len(wanted)} of them there, {len(wanted)} to be asked for")
     if wanted:
         _fetch_all(wanted, folder, request, answers, say)
-    _write_labels(folder, targets, answers, request.most_without_sky)
+    labelled = [target for target in targets if is_labelled(answers[target.name], request.most_without_sky)]
+    kept = {file_of(answer.name) for answer in {**before, **answers}.values() if answer.outcome in KEPT}
+    _set_aside(folder, kept, {target.file.casefold() for target in labelled})
+    _write_labels(folder, labelled)
     return answers
 
 
@@ -218,7 +224,7 @@ def _check_kept(folder: Path, targets: Sequence[Target], answers: dict[str, Answ
             )
         if answer.file is None:
             continue
-        path = folder / target.file
+        path = _place(folder, target.file)
         try:
             found = hashlib.sha256(read_moderate(path, MOST_BYTES)).hexdigest()
         except FileNotFoundError:
@@ -230,8 +236,30 @@ def _check_kept(folder: Path, targets: Sequence[Target], answers: dict[str, Answ
             raise FetchError(f"{path}: is not what was fetched; restore it, or remove it to fetch it again")
 
 
-def _write_labels(folder: Path, targets: Sequence[Target], answers: Mapping[str, Answer], most: float) -> None:
-    rows = [(one.file, one.class_name) for one in targets if is_labelled(answers[one.name], most)]
+def _place(folder: Path, file: str) -> Path:
+    """Return where a cut-out is: under its name, or set aside."""
+    path = folder / file
+    return path if path.exists() else path.with_name(f"{file}{UNUSED}")
+
+
+def _set_aside(folder: Path, kept: Collection[str], labelled: Collection[str]) -> None:
+    """Give each file the name that says whether it has a label; `labelled` are names without capitals.
+
+    Raises:
+        FetchError: One cannot be renamed.
+    """
+    for file in sorted(kept):
+        path, has_label = _place(folder, file), file.casefold() in labelled
+        name = folder / (file if has_label else f"{file}{UNUSED}")
+        try:
+            if path != name and path.exists():
+                path.rename(name)
+        except OSError as error:
+            raise FetchError(f"{name}: cannot be put there ({error.strerror}); move away what is there") from error
+
+
+def _write_labels(folder: Path, labelled: Sequence[Target]) -> None:
+    rows = [(one.file, one.class_name) for one in labelled]
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(
         [csv_cell(cell) for cell in row] for row in [("file", "class"), *rows]

@@ -1,4 +1,4 @@
-"""Tables about images: the class of each file, its group, and what is to be left out."""
+"""Tables: the one reader of all that are CSV with a header, and those that say class and group of images."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def read_table(
     except csv.Error as error:
         raise DatasetError(f"{path}, line {reader.line_num}: {error}; save it as a CSV file") from error
     if not rows:
-        raise DatasetError(f"{path}: no rows below its header; add one for each image")
+        raise DatasetError(f"{path}: no rows below its header; add some")
     filled = set(columns) - {name for names in may_be_empty for name in names}
     for line, row in rows:
         if empty := [name for name in columns if name in filled and not row[name]]:
