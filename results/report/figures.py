@@ -302,13 +302,14 @@ def ranking_curves(curves: Sequence[ClassCurves], path: Path, *, title: str = ""
         look: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)], "linewidth": 1.8}
         look["linestyle"] = ("-", "--", ":")[number // len(_COLOURS) % 3]
         roc.plot(*one.roc, label=f"{one.class_name}, area {one.auc:.3f}", **look)
-        precision.plot(*one.precision_recall, label=f"{one.class_name}, average {one.average_precision:.3f}", **look)
+        average = f"{one.class_name}, average {one.average_precision:.3f}"
+        precision.plot(*one.precision_recall, drawstyle="steps-pre", label=average, **look)
         precision.axhline(one.share, color=look["color"], linewidth=0.8, linestyle=(0, (2, 3)))
     roc.set(xlabel="share of the other images taken for it", ylabel="recall", title="ROC")
     precision.set(xlabel="recall", ylabel="precision", title="precision and recall")
     for axes, corner in ((roc, "lower right"), (precision, "lower left")):
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        axes.legend(frameon=False, fontsize=8, loc=corner)
+        axes.legend(fontsize=8, loc=corner, framealpha=0.8, edgecolor="none")
         axes.title.set_fontsize(10)
         _quiet(axes)
     save_figure(figure, path, title)

@@ -25,7 +25,10 @@ _INPUT = (
     "Input are pixel values 0..255 as images {layout}; scaling is part of the network. Output are probabilities in the "
     "order of the classes above."
 )
-_PREDICT = "`seti-tune predict final/model.keras IMAGES` takes course CSVs, `.npz`, PNG files and folders of them."
+_PREDICT = (
+    "`seti-tune predict final/model.keras IMAGES` takes `.npz`, course CSVs, PNG and FITS files and folders of them; "
+    "they become pixels as those of the data set did."
+)
 
 
 def _use(steps: object, images: ImagesRecord, *, is_saved: bool) -> list[str]:

@@ -117,7 +117,8 @@ def _class_pictures(folder: str, name: str, said: Predictions, of: DeliveredEsti
     """Return the pictures of the curves and the numbers of each class."""
     curves = class_curves(said.y_true, said.y_prob, said.class_names, numbers=of, background=NOISE)
     against = f"{curves[0].class_name} against the rest" if len(curves) == 1 else "each class against the rest"
-    areas = f"{against}, with the area and its 95 % interval"
+    of_roc = f"{against}, with the area and its 95 % interval; dashed: by chance"
+    of_precision = f"{against}, with the average precision, the area below; dashed: by chance"
     of_classes = "Recall, precision and F1 of each class with their 95 % intervals"
     drawn: list[parts.Part] = [
         parts.Picture(
@@ -127,10 +128,12 @@ def _class_pictures(folder: str, name: str, said: Predictions, of: DeliveredEsti
     ]
     if not curves:
         return drawn
-    both = f"ROC and precision-recall curves: {areas}"
+    both = f"ROC and precision-recall curves: {against}, with the areas and their 95 % intervals; dashed: by chance"
     figures_of = [
-        parts.Figure(f"roc-{name}", f"ROC: {areas}", partial(plots.roc, curves)),
-        parts.Figure(f"precision-{name}", f"Precision and recall: {areas}", partial(plots.precision_recall, curves)),
+        parts.Figure(f"roc-{name}", f"ROC: {of_roc}", partial(plots.roc, curves)),
+        parts.Figure(
+            f"precision-{name}", f"Precision and recall: {of_precision}", partial(plots.precision_recall, curves)
+        ),
     ]
     picture = parts.Picture(
         f"{folder}/curves_{name}.png", both, lambda figures, path: figures.ranking_curves(curves, path)

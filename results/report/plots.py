@@ -354,7 +354,7 @@ def roc(curves: Sequence[ClassCurves]) -> Plot:
     guess = _lines("by chance", [0, 1], [0, 1], _CHANCE) | {"hoverinfo": "skip", "showlegend": False}
     hover = "recall %{y:.3f}<br>at a share of %{x:.4g} false alarms"
     traces = [guess, *(_class_curve(i, c, c.roc, f"area {c.auc:.3f}", hover) for i, c in enumerate(curves))]
-    return traces, _unit_axes("share of the other images taken for it", "recall") | _legend_at("right")
+    return traces, _unit_axes("share of the other images taken for it", "recall", len(curves))
 
 
 def precision_recall(curves: Sequence[ClassCurves]) -> Plot:
@@ -366,7 +366,9 @@ def precision_recall(curves: Sequence[ClassCurves]) -> Plot:
     hover = "precision %{y:.3f}<br>at a recall of %{x:.3f}"
     areas = [f"average {c.average_precision:.3f}" for c in curves]
     traces += [_class_curve(i, c, c.precision_recall, areas[i], hover) for i, c in enumerate(curves)]
-    return traces, _unit_axes("recall", "precision") | _legend_at("left")
+    for trace in traces:
+        trace["line"] |= {"shape": "vh"}  # the steps that the average is the sum of
+    return traces, _unit_axes("recall", "precision", len(curves))
 
 
 def class_numbers(classes: Sequence[ClassEstimates]) -> Plot:
@@ -381,7 +383,7 @@ def class_numbers(classes: Sequence[ClassEstimates]) -> Plot:
     layout = _axes("", "") | {"height": 340}
     ticks = [text(c.class_name) for c in classes]
     layout["xaxis"] |= {"tickvals": list(range(len(classes))), "ticktext": ticks, "zeroline": False}
-    layout["xaxis"] |= {"range": [-0.5, len(classes) - 0.5]}
+    layout["xaxis"] |= {"range": [-0.5, len(classes) - 0.5], "showgrid": False}
     layout["yaxis"] |= {"range": [-0.03, 1.05]}
     return traces, layout
 
@@ -395,17 +397,13 @@ def _class_curve(number: int, of: ClassCurves, points: Points, area: str, hover:
     }
 
 
-def _unit_axes(x: str, y: str) -> Layout:
-    layout = _axes(x, y) | {"height": 380}
+def _unit_axes(x: str, y: str, entries: int) -> Layout:
+    """Return axes from 0 to 1, and below them, as in a narrow window too, a line of the legend for each curve."""
+    room = 20 * entries
+    layout = _axes(x, y) | {"height": 340 + room, "margin": {"l": 55, "r": 15, "t": 36, "b": 58 + room}}
     for name in ("xaxis", "yaxis"):
         layout[name] |= {"range": [-0.02, 1.02]}
-    return layout
-
-
-def _legend_at(side: str) -> Layout:
-    """Put the legend into the lower corner at a side, which such curves leave free."""
-    x = 0.98 if side == "right" else 0.02
-    return {"legend": {"x": x, "xanchor": side, "y": 0.03, "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"}}
+    return layout | {"legend": {"x": 0, "y": 0, "yref": "container", "yanchor": "bottom"}}
 
 
 def _with_bars(name: str, x: Sequence[float], of: Sequence[Estimate], images: Sequence[int], number: int) -> Trace:

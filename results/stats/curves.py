@@ -25,7 +25,8 @@ class ClassCurves:
         class_name: Its name.
         share: Its part of the images: the precision of guessing.
         roc: Share of the other images taken for it, and recall; from (0, 0) to (1, 1).
-        precision_recall: Recall and precision; from (0, 1), where nothing is taken for it.
+        precision_recall: Recall and precision, each holding from the recall before; the first is that of the highest
+            threshold, down to a recall of 0.
         auc: The area under the first, with its interval.
         average_precision: The area under the second, as a sum of steps.
     """
@@ -67,13 +68,19 @@ def class_curves(
     for i in shown:
         positive = truth == i
         if positive.any() and not positive.all():
-            roc, precision_recall = (
-                roc_points(probabilities[:, i], positive),
-                recall_points(probabilities[:, i], positive),
+            scores, of = probabilities[:, i], numbers.classes[i]
+            recall, precision = recall_points(scores, positive)
+            precision[0] = precision[1]  # where nothing is taken for the class there is none
+            curves.append(
+                ClassCurves(
+                    class_name=names[i],
+                    share=float(positive.mean()),
+                    roc=roc_points(scores, positive),
+                    precision_recall=(recall, precision),
+                    auc=of.auc,
+                    average_precision=of.average_precision,
+                )
             )
-            of = numbers.classes[i]
-            share = float(positive.mean())
-            curves.append(ClassCurves(names[i], share, roc, precision_recall, of.auc, of.average_precision))
     return tuple(curves)
 
 

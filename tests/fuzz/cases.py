@@ -229,7 +229,7 @@ KINDS: Mapping[str, tuple[Scenario, ...]] = {
         for name, targets, mutators in (
             ("test", "run/final/predictions/*.parquet", _PARQUET),
             ("validation", "run/final/validation_predictions.parquet", _PARQUET),
-            ("examples", "run/final/example_images.npz", _NPZ),
+            ("examples", "run/final/example_images.npz run/final/validation_errors.npz", _NPZ),
             ("importance", "run/importance.json run/final/model.json", _JSON),
         )
     ),

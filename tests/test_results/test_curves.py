@@ -71,6 +71,9 @@ def test_every_class_that_occurs_has_curves_with_the_areas_of_the_numbers() -> N
         assert curve.share == pytest.approx(of.n / 400)
         assert of.auc.low < of.auc.value < of.auc.high
         assert of.average_precision.low < of.average_precision.value < of.average_precision.high
+        recall, precision = curve.precision_recall
+        assert np.sum(np.diff(recall) * precision[1:]) == pytest.approx(of.average_precision.value, **EXACT)
+        assert precision[0] == precision[1]
 
 
 @pytest.mark.parametrize(

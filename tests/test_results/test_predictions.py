@@ -60,6 +60,23 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "final").iterdir()] == ["images.npz"]
 
 
+@pytest.mark.parametrize("channels", [2, 3, 5])
+def test_images_of_any_number_of_channels_are_read_again_and_drawn(channels: int, tmp_path: Path) -> None:
+    images = np.repeat(IMAGES, channels, axis=-1)
+    write_examples(tmp_path / "images.npz", example_images(predictions([0.9, 0.9], [0, 1]), images))
+    again = read_examples(tmp_path / "images.npz")
+    assert again is not None
+    assert again.images.shape == (2, 8, 16, channels)
+    assert png_uri(again.images[0]).startswith("data:image/png;base64,")
+
+
+def test_examples_without_a_pixel_are_damaged(tmp_path: Path) -> None:
+    said = predictions([0.9, 0.9], [0, 1])
+    write_examples(tmp_path / "images.npz", example_images(said, np.zeros((2, 0, 16, 1), np.uint8)))
+    with pytest.raises(RecordError, match=r"cannot be read as example images \(images without a pixel\); restore it"):
+        read_examples(tmp_path / "images.npz")
+
+
 def test_a_file_that_is_not_there_is_none_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "images.npz"
     assert read_examples(path) is None

@@ -348,6 +348,7 @@ PLANTS = (
     "receipts/0000.json",
     "final",
     "final/model_card.md",
+    "best",
     "exports",
     "exports/optuna-journal.log",
     "exports/tensorboard",

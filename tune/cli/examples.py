@@ -127,8 +127,9 @@ def _changes(study: Study, wanted: Wanted) -> Iterator[AugmentConfig]:
             f"--augment {study.study.name}: its trainable is not the one that augments images; name another study"
         )
     rng = random.Random(wanted.seed)  # noqa: S311 - points to look at
-    drawn = (study.configuration(study.space.sample(rng)) for _ in range(_DRAWS))
-    found = [one for values in drawn if _in_words(one := Configuration.from_mapping(values).augment)]
+    points = (study.configuration(study.space.sample(rng)) for _ in range(_DRAWS))
+    drawn = dict.fromkeys(Configuration.from_mapping(point).augment for point in points)  # each once, in their order
+    found = [change for change in drawn if _in_words(change)]
     if not found:
         raise StudyError(
             f"--augment {study.study.name}: changes no image; set augment.* under [fixed], or let its space vary them"
