@@ -45,6 +45,7 @@ def write_inputs(folder: Path) -> None:
         (folder / "my_images" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / "my_images" / "ab"[i % 2] / f"{i}.png")
     galaxies, types = made_galaxies.galaxies(60, 1)
+    galaxies = np.pad(galaxies, ((0, 0), (17, 16), (17, 16)), constant_values=20)  # room for the study's crop
     names = np.array(made_galaxies.CLASSES)
     np.savez(folder / "galaxies.npz", x=galaxies, y=types, class_names=names, groups=np.arange(60))
     for page in PAGES:
