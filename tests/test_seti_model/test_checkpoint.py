@@ -142,6 +142,18 @@ def test_number_that_no_float_holds_is_damage(trained, copied):
         load_checkpoint(copied, identity_of(trained))
 
 
+def test_a_checkpoint_from_before_there_was_a_choice_of_optimiser_goes_on_with_adam(trained, striped_data, tmp_path):
+    configuration, result, folder = trained
+    earlier = shutil.copytree(folder / "0002", tmp_path / "0002")
+    record = json.loads((earlier / "training.json").read_text())
+    del record["digest"], record["identity"]["configuration"]["training.optimizer"]
+    del record["identity"]["configuration"]["augment.rotate"]
+    (earlier / "training.json").write_text(json.dumps(record | {"digest": _digest_of(record)}))
+    again = train(configuration, striped_data, seed=5, resume_from=earlier)
+    assert len(again.history) == 4
+    assert again.last_weights_digest == result.last_weights_digest
+
+
 def test_thread_count_belongs_to_the_checkpoint(trained, copied):
     record = json.loads((copied / "training.json").read_text())
     del record["digest"]

@@ -16,7 +16,7 @@ from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 from seti_model.config import Configuration
 from seti_model.data.dataset import Split, TrainingData
 from seti_model.errors import ConfigError
-from seti_model.exported import start_pretrained
+from seti_model.exported import export_model, load_model, start_pretrained
 from seti_model.network import PixelScale, build_network
 from seti_model.own import completed
 from seti_model.pretrained import FILTERS, MOST_BYTES, read_weights, weights_digest
@@ -56,7 +56,7 @@ def test_it_sees_what_keras_own_vgg16_sees(weights, channels):
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
 
 
-def test_frozen_blocks_stay_as_the_file_has_them_and_the_others_are_trained(weights):
+def test_frozen_blocks_stay_as_the_file_has_them_and_the_others_are_trained(weights, tmp_path):
     rng = np.random.default_rng(2)
     split = Split(rng.integers(0, 256, (8, 32, 32, 1), np.uint8), (np.arange(8) % 2).astype(np.int8))
     data = TrainingData(split, split, ("FRI", "FRII"), "d" * 64)
@@ -67,6 +67,13 @@ def test_frozen_blocks_stay_as_the_file_has_them_and_the_others_are_trained(weig
     stayed = {name for name, array in given.items() if np.array_equal(array, named(result.best.weights)[name])}
     assert stayed == {name for name in given if not name.startswith("block_5_")}
     assert train(frozen, data, seed=1).best_weights_digest == result.best_weights_digest
+    # What was trained needs the file no more, to predict or to begin another training.
+    gone = dataclasses.replace(frozen, vgg16=dataclasses.replace(frozen.vgg16, weights="gone.h5"))
+    export_model(dataclasses.replace(result.best, configuration=gone), tmp_path / "model.keras")
+    model = load_model(tmp_path / "model.keras")
+    assert np.array_equal(model.predict(split.images), result.validation_probabilities)
+    again = train(gone, data, seed=2, init_from=tmp_path / "model.keras")
+    assert np.array_equal(again.best.weights["vgg16/block_4_conv_1/kernel"], given["block_4_conv_1/kernel"])
 
 
 def named(arrays):

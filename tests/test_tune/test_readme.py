@@ -53,6 +53,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "labels.csv").write_text("file,class\n" + "".join(f"{i}.fits,{'ab'[i % 2]}\n" for i in range(20)))
     write_spectra(folder)
     galaxies, types = made_galaxies.galaxies(60, 1)
+    galaxies = np.pad(galaxies, ((0, 0), (17, 16), (17, 16)), constant_values=20)  # room for the study's crop
     names = np.array(made_galaxies.CLASSES)
     np.savez(folder / "galaxies.npz", x=galaxies, y=types, class_names=names, groups=np.arange(60))
     for page in PAGES:
