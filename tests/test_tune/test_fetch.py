@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import csv
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -29,7 +31,7 @@ from tune.errors import FetchError
 from tune.sky.catalogue import read_catalogue
 from tune.sky.fetch import read_size
 from tune.sky.pixels import share_without_sky
-from tune.sky.provenance import Answer, append_answer, read_answers
+from tune.sky.provenance import Answer, append_answer, held_journal, read_answers
 
 PIXELS = 20
 
@@ -249,28 +251,54 @@ def test_a_survey_that_the_server_does_not_list_is_said(
     )
 
 
-# interruption
+# interruption, and two at once
+
+
+def start_fetch(folder: Path, server: SkyServer, objects: Path, out: Path) -> subprocess.Popen[str]:
+    """Start the command as a process of its own, which finds the server in astroquery's configuration."""
+    (folder / "astropy").mkdir()
+    (folder / "astropy" / "astroquery.cfg").write_text(f"[skyview]\nurl = {server.address}/current/cgi/basicform.pl\n")
+    given = ["--survey", "first", "--catalogue", str(objects), str(out), "--size", f"{PIXELS}px", "--pause", "0"]
+    command = [sys.executable, "-m", "tune.cli.main", "data", "fetch", *given]
+    env = {**os.environ, "XDG_CONFIG_HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_images(server: SkyServer, n: int, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 60
+    while len(server.images) < n and time.monotonic() < end and process.poll() is None:
+        time.sleep(0.01)
+
+
+def test_a_second_fetch_into_a_folder_is_refused_and_the_first_one_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, objects = tmp_path / "out", catalogue(tmp_path, *[sky.WHOLE] * 3)
+    with sky_server() as server:
+        server.delay_s = 0.5
+        process = start_fetch(tmp_path, server, objects, out)
+        wait_for_images(server, 1, process)
+        assert fetch(objects, out) == 2
+        said = capsys.readouterr().err
+        assert said == (f"seti-tune: {out}: another process is fetching into it; wait for it or name another folder\n")
+        assert process.poll() is None, "the first one was still at it"
+        assert process.communicate(timeout=30)[1].count("\n") == 4
+    assert process.returncode == 0
+    assert len(server.images) == 3
+    assert (out / "provenance.jsonl").read_text().count("\n") == 3
+    assert len(labels(out)) == 3
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_fetch_loses_at_most_the_image_in_flight(tmp_path: Path, how: signal.Signals) -> None:
     out, objects = tmp_path / "out", catalogue(tmp_path, *[sky.WHOLE] * 5)
-    (tmp_path / "astropy").mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from astroquery.skyview import conf
     with sky_server() as server:
-        (tmp_path / "astropy" / "astroquery.cfg").write_text(
-            f"[skyview]\nurl = {server.address}/current/cgi/basicform.pl\n"
-        )
         server.delay_s = 0.4
-        given = ["--survey", "first", "--catalogue", str(objects), str(out), "--size", f"{PIXELS}px", "--pause", "0"]
-        command = [sys.executable, "-m", "tune.cli.main", "data", "fetch", *given]
-        env = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-        process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
-        end = time.monotonic() + 60
-        while len(server.images) < 3 and time.monotonic() < end and process.poll() is None:
-            time.sleep(0.01)
+        process = start_fetch(tmp_path, server, objects, out)
+        wait_for_images(server, 3, process)
         process.send_signal(how)
         said = process.communicate(timeout=30)[1]
         assert process.returncode == (130 if how == signal.SIGINT else -9), said
@@ -312,6 +340,22 @@ def test_a_line_that_was_cut_off_is_written_anew(tmp_path: Path) -> None:
 
 
 # mistakes
+
+
+def test_folders_that_cannot_be_held_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "provenance.jsonl").symlink_to("elsewhere")
+    with pytest.raises(FetchError, match=r"cannot be used \(Too many levels of symbolic links\); name another folder"):
+        held_journal(tmp_path).__enter__()
+    assert not (tmp_path / "elsewhere").exists()
+
+    def without_locks(*_: int) -> None:  # as file systems without locks answer
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    with pytest.raises(
+        FetchError, match=r"new: cannot be locked \(No locks available\); name a folder on another disk"
+    ):
+        held_journal(tmp_path / "new").__enter__()
 
 
 def test_files_that_changed_and_folders_of_others_are_refused(

@@ -21,7 +21,7 @@ from seti_model.files import written_whole
 from tune.errors import FetchError, FetchInterruptedError
 from tune.sky.catalogue import Target, file_of
 from tune.sky.pixels import share_without_sky
-from tune.sky.provenance import FINAL, KEPT, Answer, append_answer, begin_journal, read_answers, same_request
+from tune.sky.provenance import FINAL, KEPT, Answer, append_answer, held_journal, read_answers, same_request
 from tune.sky.services import MOST_BYTES, SOURCES, Cutout, NoAnswerError, NoImageError, Service, open_service
 
 LABELS = "labels.csv"
@@ -95,23 +95,24 @@ def fetch(
         say: Is given a line an object.
 
     Raises:
-        FetchError: The folder is of another request, a file in it has changed, or something cannot be written or read.
+        FetchError: The folder is of another request or another process fetches into it, a file in it has changed, or
+            something cannot be written or read.
         FetchInterruptedError: Several objects in a row got no answer; the same call goes on.
         DatasetError: An image cannot be written.
     """
-    begin_journal(folder)
-    before = read_answers(folder)
-    same_request(before, request.survey, request.side_arcmin, request.pixels)
-    answers = {target.name: before[target.name] for target in targets if target.name in before}
-    _check_kept(folder, targets, answers)
-    wanted = [target for target in targets if _is_wanted(answers.get(target.name), request)]
-    say(f"{len(targets)} objects, {len(targets) - len(wanted)} of them there, {len(wanted)} to be asked for")
-    if wanted:
-        _fetch_all(wanted, folder, request, answers, say)
-    labelled = [target for target in targets if is_labelled(answers[target.name], request.most_without_sky)]
-    kept = {file_of(answer.name) for answer in {**before, **answers}.values() if answer.outcome in KEPT}
-    _set_aside(folder, kept, {target.file.casefold() for target in labelled})
-    _write_labels(folder, labelled)
+    with held_journal(folder):
+        before = read_answers(folder)
+        same_request(before, request.survey, request.side_arcmin, request.pixels)
+        answers = {target.name: before[target.name] for target in targets if target.name in before}
+        _check_kept(folder, targets, answers)
+        wanted = [target for target in targets if _is_wanted(answers.get(target.name), request)]
+        say(f"{len(targets)} objects, {len(targets) - len(wanted)} of them there, {len(wanted)} to be asked for")
+        if wanted:
+            _fetch_all(wanted, folder, request, answers, say)
+        labelled = [target for target in targets if is_labelled(answers[target.name], request.most_without_sky)]
+        kept = {file_of(answer.name) for answer in {**before, **answers}.values() if answer.outcome in KEPT}
+        _set_aside(folder, kept, {target.file.casefold() for target in labelled})
+        _write_labels(folder, labelled)
     return answers
 
 

@@ -1,13 +1,15 @@
 """Where each cut-out came from: a line of JSON an answer, on the disk before the next object is asked for.
 
-The file is a journal: what it names is done, and the last line about an object counts. A line that an interruption
-left unfinished is cut off by the next writer.
+The file is a journal with one writer: what it names is done, and the last line about an object counts. A line that an
+interruption left unfinished is cut off by the next writer.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -64,21 +66,28 @@ class Answer:
     tries: int = 1
 
 
-def begin_journal(folder: Path) -> None:
-    """Make the journal of a new folder; one that is there goes on.
+@contextlib.contextmanager
+def held_journal(folder: Path) -> Iterator[None]:
+    """Make the journal of a new folder, or go on with one that is there; no other process fetches into it meanwhile.
+
+    The kernel drops the lock when the process dies.
 
     Raises:
-        FetchError: The folder holds other files and no journal, or cannot be written.
+        FetchError: Another process holds it, the folder holds other files and no journal, or cannot be written.
     """
-    path = folder / PROVENANCE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            if any(folder.iterdir()):
-                raise FetchError(f"{folder}: holds files that were not fetched; name a new folder")
-            path.touch()
+        names = {path.name for path in folder.iterdir()}
+        if names and PROVENANCE not in names:
+            raise FetchError(f"{folder}: holds files that were not fetched; name a new folder")
+        descriptor = os.open(folder / PROVENANCE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise FetchError(f"{folder}: cannot be used ({error.strerror}); name another folder") from error
+    try:
+        _lock(folder, descriptor)
+        yield
+    finally:
+        os.close(descriptor)  # and with it the lock
 
 
 def read_answers(folder: Path) -> dict[str, Answer]:
@@ -136,6 +145,17 @@ def same_request(before: Mapping[str, Answer], survey: str, side_arcmin: float, 
                 f"{answer.side_arcmin:g} arcmin, now {survey}, {pixels} for {side_arcmin:g} is asked for; name another "
                 "folder"
             )
+
+
+def _lock(folder: Path, descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise FetchError(
+            f"{folder}: another process is fetching into it; wait for it or name another folder"
+        ) from error
+    except OSError as error:
+        raise FetchError(f"{folder}: cannot be locked ({error.strerror}); name a folder on another disk") from error
 
 
 def _cut_torn_line(descriptor: int) -> None:
