@@ -33,8 +33,8 @@ def share_by_group(
     Raises:
         IntervalError: Arrays of different lengths, or a level outside 0..1.
 
-    Source: design effect: L. Kish (1965), Survey Sampling, Wiley. n / design effect in an interval of independent images:
-    E. L. Korn, B. I. Graubard (1998), Survey Methodology 24, 193-201, with exact limits where here are Wilson's.
+    Source: L. Kish (1965), Survey Sampling, Wiley, for the design effect; E. L. Korn, B. I. Graubard (1998), Survey
+    Methodology 24, 193-201, for n / design effect in an interval, with exact limits where here are Wilson's.
     """
     check_level(level)
     if not hits.shape == counted.shape == groups.shape or hits.ndim != 1:

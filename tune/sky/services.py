@@ -41,8 +41,8 @@ class Source:
 
 # Names: of SkyView's own list, of the CADC's collections. Surveys: Becker, White & Helfand 1995, doi:10.1086/176166;
 # Condon et al. 1998, doi:10.1086/300337; Intema et al. 2017, doi:10.1051/0004-6361/201628536; Lacy et al. 2020,
-# doi:10.1088/1538-3873/ab63eb. Pixels: FIRST of its paper, NVSS of the help of NRAO's image server, VLASS of the quick-look
-# cell in NRAO's pipeline; TGSS as others ask SkyView for it, which no publication that was at hand says.
+# doi:10.1088/1538-3873/ab63eb. Pixels: FIRST of its paper, NVSS of the help of NRAO's image server, VLASS of the
+# quick-look cell in NRAO's pipeline; TGSS as other programs ask SkyView for it, not found in a publication.
 SOURCES: Mapping[str, Source] = {
     "first": Source("skyview", "VLA FIRST (1.4 GHz)", 1.8),
     "nvss": Source("skyview", "NVSS", 15.0),
