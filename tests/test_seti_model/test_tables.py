@@ -67,6 +67,11 @@ def test_unusable_labels_are_refused(tmp_path, text, message):
         read_labels(write(tmp_path, text))
 
 
+def test_more_rows_than_images_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match=r"labels.csv: more than 1000000 rows; divide it"):
+        read_labels(write(tmp_path, "file,class\n" + "".join(f"{n},x\n" for n in range(1_000_001))))
+
+
 def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(DatasetError, match=r"labels.csv: no such file; check the path"):
         read_labels(tmp_path / "labels.csv")

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from seti_model.data.dataset import SPLITS, Source, SplitData
+from seti_model.data.dataset import MOST_IMAGES, SPLITS, Source, SplitData
 from seti_model.data.sources.imported import Imported
 from seti_model.errors import DatasetError
 from seti_model.files import require_file
@@ -139,6 +139,8 @@ def read_table(
         header = [name.strip() for name in next(reader, [])]
         columns = _columns(path, header, needed, optional)
         for cells in reader:
+            if len(rows) == MOST_IMAGES:
+                raise DatasetError(f"{path}: more than {MOST_IMAGES} rows; divide it")
             if any(cell.strip() for cell in cells):
                 row = _row(f"{path}, line {reader.line_num}", header, cells, columns)
                 rows.append((reader.line_num, row))
