@@ -166,7 +166,8 @@ def cut_noise(images: Prepared, *, sigma: float) -> Prepared:
     """Set what lies less than `sigma` deviations of the noise above the sky to the sky; float32.
 
     Sky and noise are mean and deviation of an image's pixels without those that lie 3 deviations off, found again and
-    again; arXiv:1705.03413, section 3.2, sets what is below 3 of them to zero, where the sky of its images is.
+    again. The FIRST Classifier's public code (arXiv:1807.10380), after arXiv:1705.03413, sets what is below 3 of them
+    to zero, where the sky of its images is.
     """
     values = images.astype(np.float64)
     mean, deviation = sky_and_noise(values)

@@ -1,9 +1,10 @@
 """The FIRST Classifier's network: three convolutions that pool by two, a dense layer, dropout, and the classes.
 
-W. Alhassan, A. R. Taylor, M. Vaccari 2018, doi:10.1093/mnras/sty2038, arXiv:1807.10380. The paper says three
-convolutions and two dense layers, of which the second gives the classes, on images of 150x150 pixels. The sizes are
-those with which B. Becker et al. 2021 (arXiv:2102.03780) build it again: `first_class` in `model_architectures.py`
-of github.com/BurgerBecker/rg-benchmarker. First weights are Keras's usual ones.
+W. Alhassan, A. R. Taylor, M. Vaccari 2018, doi:10.1093/mnras/sty2038, arXiv:1807.10380. Three convolutions
+and two dense layers, of which the second gives the classes, on images of 150x150 pixels. The sizes are those with which
+B. Becker et al. 2021 (arXiv:2102.03780) build it again: `first_class` in `model_architectures.py` of
+github.com/BurgerBecker/rg-benchmarker; they were not compared with the paper's own table. First weights are Keras's
+usual ones.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 A. K. Aniyan and K. Thorat 2017, doi:10.3847/1538-4365/aa7333, arXiv:1705.03413: 96 filters of 11x11 in steps of 4,
 pooling over 3 in steps of 2, 256 of 5x5, pooling, 384 of 3x3 twice, 256 of 3x3, pooling, 4096 units twice with half
-of them dropped, batch normalisation after each convolution. What is padded is as B. Becker et al. 2021
-(arXiv:2102.03780) build it again: `toothless` in `model_architectures.py` of github.com/BurgerBecker/rg-benchmarker.
-First weights are Keras's usual ones.
+of them dropped, batch normalisation after each convolution. Sizes, order and padding were compared
+with how B. Becker et al. 2021 (arXiv:2102.03780) build it again: `toothless` in `model_architectures.py` of
+github.com/BurgerBecker/rg-benchmarker. First weights are Keras's usual ones.
 """
 
 from __future__ import annotations
