@@ -26,6 +26,7 @@ JOURNAL, CANDIDATES, SUMMARY, PAGE, PICTURES = (
     *("candidates.html", "pictures"),
 )
 FORMAT = 1
+STREAM = "standard input"  # in place of a file
 
 
 @dataclass(frozen=True)

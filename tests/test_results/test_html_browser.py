@@ -11,8 +11,10 @@ from whole_run import EVIL, write_whole_run
 
 from results.findings import Findings
 from results.log.recorder import EventLog
+from results.report.candidates import CandidatesPage, write_candidates_page, write_picture
 from results.report.html import to_html, write_html_report
 from results.report.several import read_several, report_of_several
+from results.scan import Candidate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -208,3 +210,39 @@ def test_a_thousand_trials_can_be_sorted_and_filtered(browser: Any, hand: Any, t
     )
     assert shown_trials(browser)[:2] == [0, 3]
     assert busy < 2000  # milliseconds, ten times what an idle machine takes
+
+
+def test_candidates_are_looked_through_by_class_and_in_another_order(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    candidates = []
+    for tile, (name, score, frequency) in enumerate(
+        [("line", 0.9, 1420.3), (EVIL, 0.95, None), ("line", 0.97, 1420.1)]
+    ):
+        picture = f"pictures/{tile}.png"
+        write_picture(tmp_path / picture, np.full((16, 32, 1), 80 * tile, np.uint8))
+        place = {"time_s": 1.0, "mjd": None, "frequency_mhz": frequency, "drift_hz_per_s": None}
+        band = {"low_frequency_mhz": None, "high_frequency_mhz": None, "duration_s": 2.0}
+        candidates.append(Candidate("sky.fil", tile, name, score, score, **place, **band, picture=picture))
+    page = tmp_path / "candidates.html"
+    write_candidates_page(page, CandidatesPage("Candidates", ("Three of `sky.fil`.",)), candidates)
+    browser.get_log("browser")
+    browser.get(page.as_uri())
+
+    def shown() -> list[str]:
+        return [
+            figure.find_element("tag name", "span").text
+            for figure in browser.find_elements("css selector", "figure:not([hidden])")
+        ]
+
+    assert shown() == ["score 0.970000", "score 0.950000", "score 0.900000"]
+    assert browser.execute_script("return [...document.images].every((one) => one.naturalWidth === 32)")
+    Select(browser.find_element("id", "order")).select_by_value("frequency")
+    assert shown() == ["score 0.970000", "score 0.900000", "score 0.950000"], "what is not known comes last"
+    Select(browser.find_element("id", "class")).select_by_visible_text("line")
+    assert shown() == ["score 0.970000", "score 0.900000"]
+    assert browser.find_element("id", "count").text == "2 shown"
+    assert EVIL in {
+        option.get_attribute("textContent") for option in browser.find_elements("css selector", "#class option")
+    }
+    assert browser.get_log("browser") == []

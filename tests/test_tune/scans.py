@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from seti_model.data.spectra.tiles import Tiling, to_image
 
 TILING = Tiling(16, 32, rule="log")
 CLASSES = ("line", "noise")
+STRENGTH = 8.0  # of a line, in units of the mean power of the noise
 SMALL = {
     "network.family": "small",
     "prepare.steps": "align",
@@ -28,14 +29,25 @@ SMALL = {
 }
 
 
-def powers(n: int, seed: int, *, strength: float = 8.0) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def powers(
+    n: int, seed: int, *, strength: float = STRENGTH, tiling: Tiling = TILING
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Power of tiles, exponential as that of noise, every second one with a line that drifts; and their labels."""
     rng = np.random.default_rng(seed)
-    power = rng.exponential(1e4, (n, TILING.n_time, TILING.n_freq)).astype(np.float32)
+    power = noise(rng, (n, tiling.n_rows, tiling.n_channels))
     labels = (np.arange(n) % 2).astype(np.int8)
     for one in np.flatnonzero(labels == 0):
-        add_line(power[one], rng.uniform(6, 26), rng.uniform(-4, 4), strength)
+        add_any_line(rng, power[one], strength)
     return power, labels
+
+
+def noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    return rng.standard_exponential(shape, np.float32) * np.float32(1e4)
+
+
+def add_any_line(rng: np.random.Generator, power: np.ndarray[Any, Any], strength: float) -> None:
+    n = power.shape[1]
+    add_line(power, rng.uniform(0.2 * n, 0.8 * n), rng.uniform(-n / 8, n / 8), strength)
 
 
 def add_line(power: np.ndarray[Any, Any], column: float, drift: float, strength: float) -> None:
@@ -46,11 +58,19 @@ def add_line(power: np.ndarray[Any, Any], column: float, drift: float, strength:
         power[row, at] += strength * 1e4
 
 
-def images_of(power: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.stack([to_image(one, TILING) for one in power])[..., None]
+def images_of(power: np.ndarray[Any, Any], tiling: Tiling = TILING) -> np.ndarray[Any, Any]:
+    return np.stack([to_image(one, tiling) for one in power])[..., None]
 
 
-def write_model(run: Path, *, kind: ImageKind | None = None, **changes: Any) -> Path:
+def write_model(
+    run: Path,
+    *,
+    kind: ImageKind | None = None,
+    tiling: Tiling = TILING,
+    strength: float = STRENGTH,
+    counts: tuple[int, int] = (640, 800),
+    **changes: Any,
+) -> Path:
     """Train for seconds and leave a run's delivered model with its validation predictions; return the model's path."""
     import pandas as pd
 
@@ -59,10 +79,10 @@ def write_model(run: Path, *, kind: ImageKind | None = None, **changes: Any) -> 
     from seti_model.training.train import train
 
     splits = []
-    for n, seed in ((640, 1), (800, 2)):
-        power, labels = powers(n, seed)
-        splits.append(Split(images_of(power), labels))
-    kind = ImageKind(tiles=TILING.to_mapping()) if kind is None else kind
+    for seed, n in enumerate(counts, start=1):
+        power, labels = powers(n, seed, strength=strength, tiling=tiling)
+        splits.append(Split(images_of(power, tiling), labels))
+    kind = ImageKind(tiles=tiling.to_mapping()) if kind is None else kind
     data = TrainingData(splits[0], splits[1], CLASSES, "d" * 64, kind=kind)
     result = train(Configuration.from_mapping(SMALL | changes), data, seed=3)
     path = run / "final" / "model.keras"
@@ -80,13 +100,20 @@ def write_sky(
     path: Path, *, n_down: int = 8, n_across: int = 20, seed: int = 5, every: int = 7, **fields: Any
 ) -> set[int]:
     """Write a file of noise in which every so manyth tile holds a line; return the numbers of these tiles."""
-    rng = np.random.default_rng(seed)
-    power = rng.exponential(1e4, (n_down * TILING.n_time, n_across * TILING.n_freq)).astype(np.float32)
     injected = set(range(3, n_down * n_across, every))
-    for tile in injected:
-        row, column = divmod(tile, n_across)
-        part = power[row * TILING.n_time :, column * TILING.n_freq :][: TILING.n_time, : TILING.n_freq]
-        add_line(part, rng.uniform(6, 26), rng.uniform(-4, 4), 8.0)
-    write_fil(path, power, **fields)
-    assert not math.isnan(float(power[0, 0]))
+    parts = list(sky_parts(TILING, n_down, n_across, injected, seed=seed))
+    write_fil(path, np.concatenate(parts), **fields)
     return injected
+
+
+def sky_parts(
+    tiling: Tiling, n_down: int, n_across: int, injected: set[int], *, seed: int, strength: float = STRENGTH
+) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield rows of tiles of noise, with a line in each tile of `injected`."""
+    rng = np.random.default_rng(seed)
+    for row in range(n_down):
+        power = noise(rng, (tiling.n_rows, n_across * tiling.n_channels))
+        for column in range(n_across):
+            if row * n_across + column in injected:
+                add_any_line(rng, power[:, column * tiling.n_channels :][:, : tiling.n_channels], strength)
+        yield power

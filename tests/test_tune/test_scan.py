@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from scans import TILING, add_line, powers, write_model, write_sky
+from scans import TILING, add_line, images_of, powers, write_model, write_sky
 from spectra_files import write_fil, write_h5
 
 from results.scan import read_journal
@@ -201,15 +202,12 @@ def test_ctrl_c_ends_in_order_and_the_same_command_goes_on(tmp_path: Path, sky: 
 def test_damaged_and_empty_blocks_are_skipped_counted_and_named(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import hdf5plugin
-
     power, _ = powers(40, 9)
     sky = power.reshape(4, 10, 16, 32).transpose(0, 2, 1, 3).reshape(64, 320).copy()
     sky[:16, :32] = np.nan
     sky[16:32, 32:64] = 0
     sky[3, 100] = np.nan
-    packed = dict(hdf5plugin.Bitshuffle(nelems=0, cname="lz4")) | {"chunks": (16, 1, 64)}
-    path = write_h5(tmp_path / "sky.h5", sky, packed=packed)
+    path = write_h5(tmp_path / "sky.h5", sky, chunks=(16, 1, 64))
     import h5py
 
     with h5py.File(path) as file:
@@ -368,7 +366,9 @@ def test_a_model_that_says_too_little_is_one_line(tmp_path: Path, model: Path, s
     for name in ("model.keras", "model.json"):
         shutil.copyfile(model.parent / name, alone / name)
     out = ("--out", tmp_path / "out", "--threads", "1")
-    assert "is not the delivered model of a run" in line("scan", alone / "model.keras", sky, *out)
+    assert "is no model of a run whose validation images tell a threshold" in line(
+        "scan", alone / "model.keras", sky, *out
+    )
     free = write_model(tmp_path / "free", kind=ImageKind(), **{"training.epochs": 1})
     assert "does not say how power became the pixels" in line("scan", free, sky, *out)
     said = line("scan", free, sky, *out, "--rule", "log", "--tile", "16,16")
@@ -395,10 +395,68 @@ def test_a_damaged_journal_is_named_with_its_line(tmp_path: Path, model: Path, s
 
 
 def test_two_scans_do_not_write_into_one_folder(tmp_path: Path, model: Path, sky: Path, line: Line) -> None:
-    import fcntl
-
     out = tmp_path / "out"
     out.mkdir()
     with (out / "journal.jsonl").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert "another process scans into it; wait for it" in line("scan", model, sky, "--out", out, "--threads", "1")
+
+
+def test_frames_in_a_pipe_are_rows_of_a_table_as_they_arrive(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from seti_model.exported import load_model
+
+    power, _ = powers(10, 11)
+    images = images_of(power)
+    for words in ((), ("--csv", tmp_path / "frames.csv")):
+        sent = io.BytesIO(images.tobytes() + b"half a frame")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(sent)))  # type: ignore[arg-type]
+        assert main(["predict", str(model), "-", "--threads", "1", *map(str, words)]) == 0
+        printed = capsys.readouterr()
+        assert "12 bytes at the end are no frame of 512: dropped" in printed.err
+        assert "10 images, " in printed.err
+        text = (tmp_path / "frames.csv").read_text() if words else printed.out
+        rows = list(csv.DictReader(text.splitlines()))
+        assert [(row["file"], int(row["index"])) for row in rows] == [("standard input", n) for n in range(10)]
+        y_prob = load_model(model).predict(images)
+        assert [float(row["p_line"]) for row in rows] == pytest.approx(y_prob[:, 0], abs=2e-6)
+
+
+def test_a_followed_folder_of_pictures_is_continued_where_it_was(
+    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, line: Line
+) -> None:
+    power, _ = powers(8, 12)
+    folder, out = tmp_path / "incoming", tmp_path / "out.csv"
+    folder.mkdir()
+
+    def arrive(numbers: range) -> None:
+        for n in numbers:
+            Image.fromarray(images_of(power)[n, ..., 0]).save(folder / f"{n}.png")
+
+    words = ["predict", str(model), str(folder), "--follow", "--idle", "0.9", "--threads", "1", "--csv", str(out)]
+    arrive(range(4))
+    (folder / "bad.png").write_bytes(b"no picture")
+    os.utime(folder / "bad.png", (1, 1))
+    thread = threading.Timer(0.7, arrive, [range(4, 6)])
+    thread.start()
+    assert main(words) == 0
+    thread.join()
+    assert capsys.readouterr().err.count("note: left out: ") == 1
+    with out.open("a") as file:
+        file.write(f"{folder / '6.png'},0,li")  # as a power cut may leave it
+    arrive(range(6, 8))
+    assert main(words) == 0
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    capsys.readouterr()
+    assert [Path(row["file"]).name for row in rows] == [f"{n}.png" for n in range(8)]
+    assert {row["predicted"] for row in rows[::2]} == {"line"}
+    other = write_model(tmp_path / "other", **{"training.epochs": 1})
+    assert "holds predictions of another model" in line("predict", other, *words[2:])
+    with out.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert "another process writes it" in line(*words)
+    for wrong in (("-", "--follow"), (folder, "--idle", 1), ("-", folder), (folder, "--follow", "--split", "train")):
+        assert "predict: - stands alone" in line("predict", model, *wrong)
+    assert "is no folder to follow" in line("predict", model, out, "--follow")
+    assert "--idle -1: seconds from 0 on" in line("predict", model, folder, "--follow", "--idle", -1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from tune.trust import TRUST_HELP
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
     from seti_model.data.dataset import SplitData
     from seti_model.exported import ExportedModel
+    from tune.scan.engine import Block, Reading
 
 TRAIN_EPILOG = """examples:
   seti-tune train --data data/course                                      the course network, into runs/train
@@ -45,6 +47,8 @@ PREDICT_EPILOG = """examples:
   seti-tune predict runs/train/model.keras new_images.npz --csv predictions.csv
   seti-tune predict runs/train/model.keras images.csv pictures/ one.png
   seti-tune predict runs/train/model.keras data/course --split train
+  seti-tune predict runs/train/model.keras incoming --follow --csv predictions.csv     pictures as they arrive
+  camera | seti-tune predict runs/train/model.keras - > predictions.csv                 frames, 8-bit pixels row by row
 FILE is .npz (array x), .csv (a row of numbers 0..1 per image), .png, .fits, a folder of these, or a data set; pictures
 become pixels by the rule of the data set that the model was trained on.
 """
@@ -94,6 +98,14 @@ def add_predict(predict: argparse.ArgumentParser) -> None:
     predict.add_argument("files", type=Path, nargs="+", metavar="FILE", help="images, see below")
     predict.add_argument("--split", help="of a data set; default: validation")
     predict.add_argument("--csv", type=Path, metavar="FILE", help="write the table there instead of printing it")
+    predict.add_argument(
+        "--follow",
+        action="store_true",
+        help="wait for pictures that arrive in the folder FILE; with --csv the same command goes on after an interrupt",
+    )
+    predict.add_argument(
+        "--idle", type=float, metavar="SECONDS", help="end --follow when nothing arrived for so long (default: never)"
+    )
     predict.add_argument(
         "--batch",
         type=int,
@@ -154,6 +166,8 @@ def _predict(args: argparse.Namespace) -> int:
     args.files = list(dict.fromkeys(args.files))
     if args.csv is not None:
         _check_csv(args.csv, args.files)
+    if args.follow or args.idle is not None or Path("-") in args.files:
+        return _predict_arriving(args)
     datasets = _datasets(args)
     start = time.perf_counter()
     model = _load(args)
@@ -181,6 +195,32 @@ def _predict(args: argparse.Namespace) -> int:
     if datasets and _split_name(args) == TEST:
         report_use(args.model)
     return 0
+
+
+def _predict_arriving(args: argparse.Namespace) -> int:
+    """Classify frames of standard input, or the pictures of a folder, as they arrive."""
+    [path, *more] = args.files
+    is_pipe = path == Path("-")
+    if more or args.split is not None or args.follow == is_pipe:
+        raise ModelError(
+            "predict: - stands alone, --follow goes with one folder, --idle with --follow, and --split with none of "
+            "them; leave out the others"
+        )
+    if args.follow and not path.is_dir():
+        raise ModelError(f"{path}: is no folder to follow; name one, or leave --follow out")
+    if args.idle is not None and not args.idle >= 0:
+        raise ModelError(f"--idle {args.idle:g}: seconds from 0 on are expected; correct it")
+    from tune.scan.frames import Folder, Frames, Table, predict_arriving
+
+    model = _load(args)
+
+    def blocks(reading: Reading) -> Iterator[Block]:
+        if is_pipe:
+            return Frames(sys.stdin.buffer, model.shape, reading).blocks()
+        return Folder(path, model, table.done, reading).blocks(args.idle)
+
+    with contextlib.closing(Table(args.csv, model, goes_on=not is_pipe)) as table:
+        return predict_arriving(model, table, blocks, batch=args.batch)
 
 
 def _check_csv(file: Path, images: Sequence[Path]) -> None:

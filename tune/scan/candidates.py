@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from results.predictions import read_predictions
-from results.run_folder import MODEL, VALIDATION_PREDICTIONS
+from results.best import read_best
+from results.log.state import load_run
+from results.predictions import Predictions, read_predictions
+from results.run_folder import MODEL, TRAINED_MODEL, VALIDATION_PREDICTIONS
 from results.scan import Candidate
 from results.stats.detection import Threshold as MeasuredThreshold
 from results.stats.detection import signal_scores, threshold_at_rate
@@ -59,22 +61,31 @@ def threshold_of(
         if not 0 <= given < 1:
             raise ScanError(f"--threshold {given:g}: a score of 0 to 1, without 1, is expected; correct it")
         return Threshold(given)
-    run = run_of(path)
-    if run is None or path.resolve() != run / MODEL:
-        raise ScanError(
-            f"{path}: is not the delivered model of a run, whose validation images tell a threshold; give --threshold, "
-            "a score of 1 - p(background)"
-        )
-    predictions = read_predictions(run / VALIDATION_PREDICTIONS)
+    predictions, where = _of_validation(path)
     if predictions.class_names != model.class_names:
-        raise ScanError(f"{run / VALIDATION_PREDICTIONS}: other classes than the model's; give --threshold")
+        raise ScanError(f"{where}: its validation images have other classes than the model; give --threshold")
     at = model.class_names.index(background)
     scores = signal_scores(predictions.y_prob, at)[predictions.y_true == at]
     try:
         measured = threshold_at_rate(scores, false_alarm)
     except ValueError as error:
-        raise ScanError(f"{run}: {error}; choose another --false-alarm, or give --threshold") from error
+        raise ScanError(f"{where}: {error}; choose another --false-alarm, or give --threshold") from error
     return Threshold(measured.score, measured)
+
+
+def _of_validation(path: Path) -> tuple[Predictions, Path]:
+    """Return what a model said of the validation images of its run: delivered by finals, or of a single training."""
+    run = run_of(path)
+    if run is not None and path.resolve() == run / MODEL:
+        return read_predictions(run / VALIDATION_PREDICTIONS), run
+    if run is not None and path.resolve() == run / TRAINED_MODEL:
+        best = read_best(run, load_run(run).search_trials())
+        if best is not None:
+            return best.predictions, run
+    raise ScanError(
+        f"{path}: is no model of a run whose validation images tell a threshold (final/model.keras, or that of a "
+        "training); give --threshold, a score of 1 - p(background)"
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from results.scan import (
     FORMAT,
     PAGE,
     PICTURES,
+    STREAM,
     SUMMARY,
     Candidate,
     ScanBegun,
@@ -195,7 +196,7 @@ class Scan:
         found: list[Candidate] = []
         for at, candidate in self._finder.find(block, y_prob):
             if journal.n_pictures + len(found) < self._wanted.pictures:
-                number = 0 if block.file == "-" else journal.number_of(block.file)
+                number = 0 if block.file == STREAM else journal.number_of(block.file)
                 name = f"{PICTURES}/{number:04d}-{candidate.tile:07d}.png"
                 write_picture(self._wanted.out / name, block.images[at])
                 candidate = replace(candidate, picture=name)

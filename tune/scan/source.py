@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from results.scan import absolute
+from results.scan import STREAM, absolute
 from seti_model.data.recipe import power_of
 from seti_model.data.spectra.filterbank import (
     FIL_SUFFIXES,
@@ -37,7 +37,7 @@ SUFFIXES = (*FIL_SUFFIXES, *HDF5_SUFFIXES, *SERIES_SUFFIXES)
 BLANK = "more than half of its values are no numbers"
 CONSTANT = "all its values are the same"
 POLL_S = 0.5
-_SETTLED_S = 10.0  # a file that cannot be opened and has not changed for so long is named
+SETTLED_S = 10.0  # a file that cannot be opened and has not changed for so long is named
 _CHUNK = 2**20  # bytes of standard input at once
 
 
@@ -92,18 +92,18 @@ class Files:
         last = time.monotonic()
         while True:
             for file in [file for folder in folders for file in spectra_in(folder)]:
-                stamp = _stamp(file)
-                if stamp is None or seen.get(file) == stamp:
+                found = stamp(file)
+                if found is None or seen.get(file) == found:
                     continue
                 try:
                     for block in self._of_file(file):
                         yield block
                         last = time.monotonic()
                 except DatasetError as error:
-                    if time.time() - stamp[1] / 1e9 < _SETTLED_S:
+                    if time.time() - found[1] / 1e9 < SETTLED_S:
                         continue  # it is still being written, perhaps
                     on_bad(str(error))
-                seen[file] = stamp
+                seen[file] = found
             if idle_s is not None and time.monotonic() - last > idle_s:
                 return
             time.sleep(POLL_S)
@@ -235,7 +235,7 @@ def _in_order(tasks: Iterator[Callable[[], Block]], workers: int) -> Iterator[Bl
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _stamp(file: Path) -> tuple[int, int] | None:
+def stamp(file: Path) -> tuple[int, int] | None:
     """Return size and time of change; None for what is no file, or is gone again."""
     try:
         status = file.stat()
@@ -347,7 +347,7 @@ class Stream:
             tile = row_of_tiles * per_row
             for some in read_tiles(spectra, tiling, first=tile, stop=tile + per_row, batch=self._cut.batch):
                 tiles = range(some.places[0].tile, some.places[0].tile + len(some.places))
-                block = block_of("-", tiles, some.images, some.places, tiling=tiling, begun=begun)
+                block = block_of(STREAM, tiles, some.images, some.places, tiling=tiling, begun=begun)
                 self._reading.add(pixels_s=time.monotonic() - resumed)
                 yield block
                 resumed = time.monotonic()
@@ -369,7 +369,7 @@ def _stream_header(series: TimeSeries) -> Header:
     rate = series.sample_rate_hz
     df_mhz = math.nan if rate is None else rate / series.n_fft / 1e6
     return Header(
-        path=Path("-"),
+        path=Path(STREAM),
         n_time=0,
         n_channels=series.n_fft,
         n_bits=32,

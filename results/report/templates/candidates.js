@@ -22,5 +22,6 @@ function arrange() {
 const filters = document.getElementById("filters");
 if (filters) {
   filters.addEventListener("input", arrange);
+  filters.addEventListener("change", arrange);
   filters.addEventListener("submit", (event) => event.preventDefault());
 }
