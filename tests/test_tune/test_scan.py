@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image
+from scan_child import MatchedFilter
 from scans import TILING, add_line, images_of, powers, write_model, write_sky
 from spectra_files import write_fil, write_h5
 
@@ -27,7 +28,10 @@ from results.scan import read_journal
 from seti_model.data.kind import ImageKind
 from seti_model.data.spectra.filterbank import open_spectra
 from seti_model.data.spectra.tiles import read_tiles
+from seti_model.data.spectra.voltages import TimeSeries
 from tune.cli.main import main
+from tune.scan.candidates import Threshold
+from tune.scan.scan import Scan, Wanted
 
 CHILD = Path(__file__).parent / "scan_child.py"
 WRITTEN = ("candidates.csv", "journal.jsonl")
@@ -265,6 +269,37 @@ def test_a_followed_folder_gives_what_arrives_and_what_grows_once(
     assert len(tiles) == summary(out)["tiles"]
 
 
+def test_the_page_of_a_followed_folder_is_there_before_its_end(tmp_path: Path, sky: Path) -> None:
+    folder, out = sky.parent / "incoming", tmp_path / "out"
+    folder.mkdir()
+    shutil.move(sky, folder / "sky.fil")
+    wanted = Wanted(
+        Path("model.keras"),
+        (folder,),
+        out,
+        background="noise",
+        batch=8,
+        readers=1,
+        follows=True,
+        idle_s=3.0,
+        page_every_s=0.0,
+    )
+    seen: list[float] = []
+
+    def look() -> None:
+        while not (out / "candidates.html").exists():
+            time.sleep(0.02)
+        seen.append(time.monotonic())
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    scan = Scan(wanted, cast("Any", MatchedFilter(0.0)), Threshold(0.8), tiling=TILING, series=TimeSeries())
+    assert scan.run() == 0
+    assert seen
+    assert time.monotonic() - seen[0] > 0.5
+    assert (out / "candidates.html").read_text().count("<figure") == len(table(out)) > 20
+
+
 def test_samples_on_standard_input_are_classified_and_what_fills_no_tile_is_said(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: Line
 ) -> None:
@@ -343,7 +378,7 @@ def test_what_cannot_be_scanned_is_one_line(tmp_path: Path, model: Path, sky: Pa
         ("-", sky): "-: standard input is scanned alone",
         (sky, "--drop-late"): "--drop-late: files wait, only standard input drops",
         (sky, "--idle", 3): "--idle 3: goes with --follow",
-        (sky, "--batch", 0): "--batch 0: a number of 1 to 65536 is expected",
+        (sky, "--batch", 0): "--batch 0: a number of 1 to 1024 is expected",
         (sky, "--background", "sky"): "--background sky: is none of the model's classes; choose one of line, noise",
         (sky, "--threshold", 1): "--threshold 1: a score of 0 to 1, without 1, is expected",
         (sky, "--false-alarm", 0.0001): "400 noise images cannot set a false-alarm rate of 0.0001",

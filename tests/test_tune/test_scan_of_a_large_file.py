@@ -130,18 +130,12 @@ def test_two_gigabytes_in_bounded_memory_with_the_predicted_recall_also_after_th
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("family", "tiling", "n_down"),
-    [("drift", Tiling(), 8), ("course", Tiling(rule="log"), 24)],
-    ids=["what a search of the course's images delivers", "the course network, log rule"],
-)
-def test_a_scan_is_nearly_as_fast_as_predict_of_the_same_network_in_the_same_process(
-    tmp_path: Path, family: str, tiling: Tiling, n_down: int
-) -> None:
-    changes = {"network.family": family, "prepare.steps": "" if family == "course" else "align", "training.epochs": 1}
-    changes |= {"align.half_width": 12, "align.max_drift": 11.5}
+def test_a_scan_is_nearly_as_fast_as_predict_of_the_same_network_in_the_same_process(tmp_path: Path) -> None:
+    # The course network on tiles of the rule `log`. Those of the rule `course` take as long as a network: docs/scan.md.
+    tiling = Tiling(rule="log")
+    changes = {"network.family": "course", "prepare.steps": "", "training.epochs": 1}
     path = write_model(tmp_path / "run", tiling=tiling, counts=(32, 240), **changes)
-    write_large(tmp_path / "sky.fil", tiling, n_down, 64, set())
+    write_large(tmp_path / "sky.fil", tiling, 24, 64, set())
     words = [sys.executable, "-c", RATIO, str(path), str(tmp_path / "sky.fil"), str(tmp_path / "out")]
     ratios = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
     for ratio, scan, plain, limit in ratios:

@@ -24,7 +24,7 @@ The same command goes on after Ctrl-C, a crash or a power cut; nothing is lost, 
 tiles as those were that the model was trained on. DIR holds candidates.csv, candidates.html, a picture of each
 candidate, scan.json, and the journal from which all of it follows.
 """
-BATCH, MOST_BATCH = 64, 65_536
+BATCH, MOST_BATCH = 64, 1024  # a block is one line of the journal, which has a longest one
 
 
 def add_scan(scan: argparse.ArgumentParser) -> None:

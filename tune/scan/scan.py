@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -66,6 +67,7 @@ class Wanted:
         idle_s: To follow until nothing arrived for so long; None: for ever.
         drops: Whether standard input is rather dropped than kept waiting.
         pictures: At most so many candidates get one.
+        page_every_s: Of what has no end the page is written anew about so often, if there are more candidates.
     """
 
     model: Path
@@ -79,6 +81,7 @@ class Wanted:
     idle_s: float | None = None
     drops: bool = False
     pictures: int = 2000
+    page_every_s: float = 60.0
 
 
 class Scan:
@@ -95,6 +98,7 @@ class Scan:
         self._total: int | None = None  # tiles, where it is known
         self._recording_rate: float | None = None  # tiles a second
         self._stream: Stream | None = None
+        self._page_due, self._paged = time.monotonic() + wanted.page_every_s, 0  # when, and with how many candidates
         self._headers: dict[str, Header] = {}  # of the files that are read, by their absolute path
 
     def run(self, pipe: BinaryIO | None = None) -> int:
@@ -220,6 +224,14 @@ class Scan:
             f"{f', {rates.dropped_tiles} dropped' if rates.dropped_tiles else ''}; {_limit(rates)}",
             file=sys.stderr,
         )
+        has_no_end = self._wanted.follows or self._stream is not None
+        if has_no_end and journal.n_candidates > self._paged and (begun := time.monotonic()) >= self._page_due:
+            self._finish(journal, rates, is_first=True)
+            took = time.monotonic() - begun  # longer and longer: all of the journal is read
+            self._page_due, self._paged = (
+                time.monotonic() + max(self._wanted.page_every_s, 50 * took),
+                journal.n_candidates,
+            )
 
     def _finish(self, journal: Journal, rates: Rates, *, is_first: bool) -> None:
         if rates.tiles or is_first:
