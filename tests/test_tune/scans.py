@@ -76,8 +76,10 @@ def write_model(
 
     from results.predictions import Predictions, write_predictions
     from seti_model.exported import export_model, load_model
+    from seti_model.runtime import prepare_process
     from seti_model.training.train import train
 
+    prepare_process(1)
     splits = []
     for seed, n in enumerate(counts, start=1):
         power, labels = powers(n, seed, strength=strength, tiling=tiling)

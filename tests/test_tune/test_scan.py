@@ -36,9 +36,6 @@ Line = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from seti_model.runtime import prepare_process
-
-    prepare_process(1)
     return write_model(tmp_path_factory.mktemp("model") / "run")
 
 

@@ -55,7 +55,7 @@ class Journal:
         """
         self.folder, self._path = folder, folder / JOURNAL
         self.done: dict[str, int] = {}
-        self.files: list[ScannedFile] = []
+        self.files: dict[str, ScannedFile] = {}  # by their absolute path, in the order of their numbers
         self.tiles = self.skipped = self.n_blank = self.n_candidates = self.n_pictures = 0
         self._descriptor = self._opened()
         try:
@@ -69,26 +69,26 @@ class Journal:
             self.close()
             raise
 
-    def file(self, header: Header) -> None:
-        """Write down a file before its first block, or make sure that it is still the one that was begun.
+    def require_same(self, header: Header) -> None:
+        """Make sure that a file that was begun is still that file.
 
         Raises:
             ScanError: It was replaced.
         """
         found = _scanned_file(header)
-        earlier = next((file for file in self.files if file.file == found.file), None)
-        if earlier is None:
-            self.files.append(found)
-            self._append(found)
-        elif earlier != found:
+        if self.files.get(found.file, found) != found:
             raise ScanError(
                 f"{header.path}: another file than the one that was begun (start, channels or source differ); "
                 f"restore it, or {_ELSEWHERE}"
             )
 
-    def number_of(self, file: str) -> int:
-        """Return the number of a file that was written down."""
-        return next(n for n, known in enumerate(self.files) if known.file == file)
+    def file(self, header: Header) -> int:
+        """Return the number of a file, which is written down before its first block."""
+        found = _scanned_file(header)
+        if found.file not in self.files:
+            self.files[found.file] = found
+            self._append(found)
+        return list(self.files).index(found.file)
 
     def block(self, block: ScannedBlock) -> None:
         """Put a block and its candidates on the disk; then it is done."""
@@ -139,7 +139,7 @@ class Journal:
             if isinstance(record, ScanBegun):
                 _require_same(self.folder, record, begun)
             elif isinstance(record, ScannedFile):
-                self.files.append(record)
+                self.files[record.file] = record
             else:
                 self._count(record)
                 self._table.write(csv_lines(record.candidates))

@@ -24,11 +24,12 @@ from results.scan import (
     ScanBegun,
     ScannedBlock,
     SkippedTile,
+    absolute,
     read_journal,
 )
 from results.schema import to_json
 from results.text import printable
-from seti_model.data.spectra.filterbank import SERIES_SUFFIXES, open_spectra
+from seti_model.data.spectra.filterbank import SERIES_SUFFIXES, Header, open_spectra
 from seti_model.data.spectra.tiles import Tiling, count_tiles
 from seti_model.data.spectra.voltages import TimeSeries
 from tune.errors import ScanError
@@ -94,6 +95,7 @@ class Scan:
         self._total: int | None = None  # tiles, where it is known
         self._recording_rate: float | None = None  # tiles a second
         self._stream: Stream | None = None
+        self._headers: dict[str, Header] = {}  # of the files that are read, by their absolute path
 
     def run(self, pipe: BinaryIO | None = None) -> int:
         """Scan until the end, or until a signal; write the summary and the page; return the exit code.
@@ -143,7 +145,7 @@ class Scan:
             self._total = (self._total or 0) + count_tiles(spectra.header, self._cut.tiling)
             self._know_rate(spectra.header)
 
-    def _know_rate(self, header: Any) -> None:
+    def _know_rate(self, header: Header) -> None:
         per_row = count_tiles(replace(header, n_time=self._cut.tiling.n_rows), self._cut.tiling)
         step_s = (self._cut.tiling.step_time or 1) * self._cut.tiling.rows_per_pixel * header.dt_s
         if step_s > 0:
@@ -172,7 +174,12 @@ class Scan:
             self._stream = Stream(pipe, self._cut, self._reading)
             self._know_rate(self._stream.header)
             return self._stream.blocks()
-        source = Files(self._cut, self._reading, journal.done, journal.file)
+
+        def on_file(header: Header) -> None:
+            journal.require_same(header)
+            self._headers[absolute(header.path)] = header
+
+        source = Files(self._cut, self._reading, journal.done, on_file)
         if self._wanted.follows:
             return source.followed(self._wanted.files, self._note_bad, idle_s=self._wanted.idle_s)
         return source.blocks(files)
@@ -193,10 +200,10 @@ class Scan:
 
     def _record(self, journal: Journal, block: Block, y_prob: npt.NDArray[np.float32]) -> None:
         """Write the pictures of a block, then its line."""
+        number = 0 if block.file == STREAM else journal.file(self._headers[block.file])
         found: list[Candidate] = []
         for at, candidate in self._finder.find(block, y_prob):
             if journal.n_pictures + len(found) < self._wanted.pictures:
-                number = 0 if block.file == STREAM else journal.number_of(block.file)
                 name = f"{PICTURES}/{number:04d}-{candidate.tile:07d}.png"
                 write_picture(self._wanted.out / name, block.images[at])
                 candidate = replace(candidate, picture=name)
@@ -225,7 +232,7 @@ class Scan:
         return {
             "begun_with": asdict(self._begun()),
             "expected_false_alarm": None if measured is None else asdict(measured.expected),
-            "files": [{"file": file.file, "tiles": journal.done.get(file.file, 0)} for file in journal.files],
+            "files": [{"file": file.file, "tiles": journal.done.get(file.file, 0)} for file in journal.files.values()],
             "files_left_out": self._bad,
             "tiles": journal.tiles,
             "skipped_tiles": journal.skipped,
