@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ AS_IT_IS, GREY, RGB = "as it is", "grey", "rgb"
 FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")  # Pillow's
 LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue; ITU-R BT.601, as Pillow's grey
 LARGEST_SIDE = 65536  # pixels
+MOST_RESIZED = 2**22  # pixels of a picture that is brought to another size
 _LONGEST = 100  # letters of what images are of
 
 
@@ -41,6 +43,8 @@ class PixelRule:
     def __post_init__(self) -> None:
         if self.size is not None and not all(1 <= side <= LARGEST_SIDE for side in self.size):
             raise DatasetError(f"size {self.size}: two numbers of 1 to {LARGEST_SIDE} are expected; correct it")
+        if self.size is not None and math.prod(self.size) > MOST_RESIZED:
+            raise DatasetError(f"size {self.size}: at most {MOST_RESIZED} pixels are made; choose a smaller one")
         for name, value, known in (
             ("filter", self.filter, FILTERS),
             ("colour", self.colour, (AS_IT_IS, GREY, RGB)),

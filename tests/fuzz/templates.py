@@ -132,7 +132,7 @@ def _sky(folder: Path, images: np.ndarray, labels: np.ndarray) -> None:
         fits.PrimaryHDU(values).writeto(folder / "sky" / f"{n:02d}.fits")
     rows = [f"{n:02d}.fits,{CLASSES[label]}" for n, label in enumerate(labels)]
     (folder / "sky.csv").write_text("\n".join(["file,class", *rows]) + "\n")
-    (folder / "groups.csv").write_text("\n".join(["file,group", *(f"{n:02d}.fits,g{n}" for n in range(20) if n != 7)]))
+    (folder / "groups.csv").write_text("\n".join(["file,group", *(f"{n:02d}.fits,g{n}" for n in range(20))]))
     (folder / "drop.txt").write_text("07.fits\n")
 
 

@@ -391,6 +391,7 @@ def test_what_images_are_of_is_kept_and_is_no_part_of_the_digest(tmp_path):
     ("values", "message"),
     [
         ({"size": (0, 8)}, r"size \(0, 8\): two numbers of 1 to 65536 are expected; correct it"),
+        ({"size": (9000, 9000)}, r"size \(9000, 9000\): at most 4194304 pixels are made; choose a smaller one"),
         ({"filter": "sharp"}, r"filter 'sharp' is unknown; choose one of nearest, box"),
         ({"colour": "red"}, r"colour 'red' is unknown; choose one of as it is, grey, rgb"),
         ({"scale": "log"}, r"scale 'log' is unknown; choose one of range, percentile, asinh, sigma_clip"),

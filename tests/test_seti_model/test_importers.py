@@ -190,6 +190,14 @@ def tear(file):
     file.write_bytes(file.read_bytes()[:50])
 
 
+def test_more_classes_than_labels_can_tell_apart_are_refused(tmp_path):
+    for number in range(128):
+        (tmp_path / f"{number}").mkdir()
+        Image.new("L", (3, 2)).save(tmp_path / f"{number}" / "0.png")
+    with pytest.raises(DatasetError, match=r"128 classes, at most 127 are possible; merge some"):
+        read_folder(tmp_path)
+
+
 def test_folder_without_classes_is_refused(tmp_path):
     (tmp_path / "only").mkdir()
     with pytest.raises(DatasetError, match=r"1 class folders, expected two or more; one folder for each class"):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import os
+import struct
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,6 +143,68 @@ def test_bscale_and_blank_are_applied(tmp_path):
     assert picture.pixels[..., 0].tolist() == [[0, 128], [255, 0]]  # 1, 6, 11
 
 
+@pytest.mark.parametrize("stored", [np.arange(-4, 4).astype(np.int16), np.arange(8).astype(np.uint8)])
+@pytest.mark.parametrize("zero", [0, 32768, -128, 7.5])
+@pytest.mark.parametrize("blank", [None, 0, 3])
+def test_values_are_those_of_the_standard_blank_or_not(tmp_path, stored, zero, blank):
+    """BZERO + BSCALE times what is stored, and no value where BLANK is stored: FITS standard 4.0, 4.4.2."""
+    unit = fits.PrimaryHDU(stored.reshape(2, 4), do_not_scale_image_data=True)
+    unit.header["BZERO"] = zero
+    if blank is not None:
+        unit.header["BLANK"] = blank
+    fits.HDUList([unit]).writeto(tmp_path / "a.fits", output_verify="ignore")
+    values = zero + stored.astype(float)
+    values[stored == blank] = np.nan
+    low, high = np.nanmin(values), np.nanmax(values)
+    expected = np.nan_to_num(np.rint(255 * (values - low) / (high - low)))
+    found = read_picture(tmp_path / "a.fits", PixelRule(scale="percentile", low=0, high=100))
+    assert found.pixels.ravel().tolist() == expected.tolist()
+    assert found.not_finite == np.isnan(values).sum()
+
+
+def test_a_picture_in_packed_tiles_is_not_unpacked(tmp_path):
+    packed = fits.CompImageHDU(ramp(np.int16), compression_type="RICE_1")
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(tmp_path / "a.fits")
+    with pytest.raises(DatasetError, match=r"give a file that has one, a packed one unpacked \(funpack\)"):
+        read_picture(tmp_path / "a.fits", PixelRule(scale="percentile"))
+
+
+def test_the_largest_numbers_are_scaled_without_a_word(tmp_path):
+    file = write_fits(tmp_path / "a.fits", np.array([[-1.7e308, 0.0, 1.7e308]]))
+    found = read_picture(file, PixelRule(scale="percentile", low=0, high=100))
+    assert found.pixels[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_clipping_that_leaves_nothing_is_refused(tmp_path):
+    file = write_fits(tmp_path / "a.fits", np.array([[0.0, 1.0] * 4]))
+    with pytest.raises(DatasetError, match=r"nothing lies within 0.5 deviations of the median; give a larger --sigma"):
+        read_picture(file, PixelRule(scale="sigma_clip", sigma=0.5))
+
+
+def test_values_that_a_mode_makes_are_counted(tmp_path):
+    save(tmp_path, Image.new("P", (3000, 2100)), transparency=0)
+    with pytest.raises(DatasetError, match=r"3000 x 2100 pixels of mode P, at most 16777216 values are read"):
+        read_picture(tmp_path / "a.png", RULE)
+
+
+def test_a_transparent_value_of_sixteen_bits_is_refused(tmp_path):
+    plain = save(tmp_path, Image.fromarray(np.zeros((2, 3), np.uint16))).read_bytes()
+    at = plain.index(b"IDAT") - 4
+    chunk = b"tRNS\x00\x00"
+    (tmp_path / "a.png").write_bytes(
+        plain[:at] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + plain[at:]
+    )
+    with pytest.raises(DatasetError, match=r"a value of mode I;16 is transparent; save it without, or with an alpha"):
+        read_picture(tmp_path / "a.png", PixelRule(ground=0))
+
+
+def test_a_name_that_no_record_can_hold_is_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/\xff.png")).write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"a/.*: is no name in UTF-8; rename it"):
+        picture_files(tmp_path)
+
+
 def test_a_picture_without_a_finite_value_is_black(tmp_path):
     picture = read_picture(write_fits(tmp_path / "a.fits", np.full((2, 3), np.nan)), PixelRule(scale="asinh"))
     assert picture.not_finite == 6
@@ -253,5 +319,7 @@ def test_new_files_become_pixels_by_the_same_rule(tmp_path):
     found = read_unlabelled(tmp_path, (8, 9, 1), rule)
     assert np.array_equal(found.images[0], read_picture(tmp_path / "a.fits", rule).pixels)
     assert picture_files(tmp_path) == [tmp_path / "a.fits"]
-    with pytest.raises(DatasetError, match=r"a.fits: images of shape \(8, 9, 1\), the model expects .* = \(8, 8, 1\)"):
+    with pytest.raises(
+        DatasetError, match=r"a.fits: the model brings pictures to \(8, 9\) and expects \(8, 8\); export it"
+    ):
         read_unlabelled(tmp_path, (8, 8, 1), rule)

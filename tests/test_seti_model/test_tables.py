@@ -53,7 +53,10 @@ def test_splits_and_groups_of_the_table_are_kept(pictures, tmp_path):
         ("file,class\n", r"labels.csv: no rows below its header; add some"),
         ("file,class\na.png\n", r"labels.csv, line 2: 1 columns, but its header has 2; correct it"),
         ("file,class\na.png,\n", r"labels.csv, line 2: no class; fill it in"),
-        ("file,class\na.png,a\x1b[1m\n", r"labels.csv, line 2: class 'a\\x1b\[1m'; expected a text that can be shown"),
+        (
+            "file,class\na.png,a\x1b[1m\n",
+            r"labels.csv, line 2: class 'a\\x1b\[1m', expected at most 1000 letters",
+        ),
         ("file,class\na,x\na,y\n", r"labels.csv, line 3: 'a' for the second time; keep one of its rows"),
         ("file,class\n../a,x\n", r"labels.csv, line 2: '../a' leads out of the folder; name files relative to it"),
         ("file,class\n/a,x\n", r"labels.csv, line 2: '/a' leads out of the folder"),
@@ -126,6 +129,7 @@ def test_groups_are_found_by_row_by_file_and_by_both(archive, pictures, tmp_path
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("row,group,group\n1,x,y\n", r"groups.csv: 2 columns 'group' in its header, expected one"),
         ("group\nx\n", r"groups.csv: no column file or row, by which images are found; add one"),
         ("row,group\n1,x\n1,y\n", r"groups.csv, line 3: another group for the same image; keep one of its rows"),
         ("row,group\n1,x\n2,x\n3,x\n4,x\n5,x\n", r"groups.csv: row 5 not among the images; take the rows out"),
@@ -161,6 +165,33 @@ def test_lines_name_what_is_left_out(archive, pictures, tmp_path):
 def test_lines_that_name_no_image_are_refused(archive, tmp_path, text, message):
     with pytest.raises(DatasetError, match=message):
         dropped(archive, tmp_path, text, tmp_path)
+
+
+def test_what_messages_call_an_image_can_be_dropped(archive, pictures, tmp_path):
+    place = archive.data.source.place(2)
+    assert dropped(archive, tmp_path, f"{place}\n", tmp_path).data.images[:, 0, 0, 0].tolist() == [0, 6, 18]
+    (pictures / "0.png").rename(pictures / "a#0.png")
+    listed = read_listed(pictures, read_labels(write(tmp_path, GOOD.replace("0.png", "a#0.png"))))
+    lines = f"{pictures / 'b' / '1.png'} # blurred\na#0.png\n"
+    assert dropped(listed, tmp_path, lines, pictures).data.images[:, 0, 0, 0].tolist() == [20]
+
+
+def test_pictures_are_grouped_by_file_and_not_twice(pictures, tmp_path):
+    listed = read_listed(pictures, read_labels(write(tmp_path, GOOD)))
+    (tmp_path / "groups.csv").write_text("row,group\n1,x\n")
+    with pytest.raises(DatasetError, match=r"groups.csv: no column file, and the images are many files; add it"):
+        with_groups(listed, tmp_path / "groups.csv", pictures)
+    (tmp_path / "groups.csv").write_text("file,group\n./0.png,p\nb/1.png,q\nb/2.png,p\n")
+    grouped = with_groups(listed, tmp_path / "groups.csv", pictures)
+    assert grouped.data.groups.tolist() == ["q", "p", "p"]
+    with pytest.raises(DatasetError, match=r"the images have groups already, by their source; leave one of both out"):
+        with_groups(grouped, tmp_path / "groups.csv", pictures)
+
+
+def test_what_was_guarded_against_spreadsheets_is_read_as_it_was(tmp_path):
+    table = read_labels(write(tmp_path, "file,class\n'+1.png,'-a\n'x.png,b\n"))
+    assert table.files == ("+1.png", "'x.png")
+    assert table.classes == ("-a", "b")
 
 
 def test_an_archive_may_say_its_splits(tmp_path):

@@ -385,7 +385,16 @@ def test_a_source_that_is_divided_already_stays_so(tmp_path):
         run("import", tmp_path / "e", "--folder", tmp_path / "in", "--fractions", "0.6,0.2,0.2")
 
 
+def test_splits_without_training_images_are_refused(tmp_path, npz):
+    with np.load(npz) as arrays:
+        np.savez(tmp_path / "v.npz", **{**arrays, "split": np.full(60, "validation")})
+    with pytest.raises(DatasetError, match="splits validation; expected train, validation and perhaps test"):
+        run("import", tmp_path / "d", "--npz", tmp_path / "v.npz")
+
+
 def test_rows_of_an_archive_can_be_grouped_by_a_table(tmp_path, npz):
+    with np.load(npz) as arrays:
+        np.savez(npz, **{name: array for name, array in arrays.items() if name != "groups"})
     (tmp_path / "g.csv").write_text("row,group\n" + "".join(f"{row},night {row // 6}\n" for row in range(1, 61)))
     assert (
         run("import", tmp_path / "d", "--npz", npz, "--groups", tmp_path / "g.csv", "--fractions", "0.6,0.2,0.2") == 0

@@ -139,7 +139,7 @@ def test_blank_values_are_said(tmp_path, files, capsys):
         (("--average", "0,1"), r"tiles: average_time is 0, expected 1 to 1048576; correct it"),
         (("--rule", "square"), r"rule 'square' is unknown; choose one of course, log"),
         (("--shrink", "2,2"), r"the rule 'log' shrinks no pictures; leave --shrink out"),
-        (("--fft", "0"), r"n_fft is 0, expected 1 to"),
+        (("--fft", "64"), r"--fft: is of time series, and none is given; leave it out"),
         (("--class-names", "a,b"), r"--class-names: the table of labels names the classes of --spectra; leave it out"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from seti_model.data.sources.archive import read_npz
 from seti_model.data.sources.course_csv import COURSE_CLASS_NAMES, COURSE_USUAL_NAMES, MOST_COLUMNS, read_csv
 from seti_model.data.sources.folder import read_folder, read_listed
 from seti_model.data.sources.imported import Imported
-from seti_model.data.sources.pictures import default_scale, picture_files
+from seti_model.data.sources.pictures import default_scale, picture_files, require_text
 from seti_model.data.sources.tables import read_labels, with_groups, without_dropped
 from seti_model.data.splits import carve_test, split_by_fractions
 from seti_model.errors import DatasetError
@@ -37,6 +37,9 @@ EXAMPLES = (
 )
 
 
+_PIXELS = ("size", "filter", "grey", "rgb", "ground", "scale", "percentiles", "sigma")  # of pictures
+
+
 @dataclass(frozen=True)
 class _Read:
     """What was read: by split, or not yet divided."""
@@ -52,6 +55,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     """Give `data import` its arguments."""
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make; must not exist")
     _add_sources(parser)
+    _add_tables(parser)
     _add_splits(parser)
     _add_pixels(parser)
     add_tiling(parser)
@@ -71,7 +75,7 @@ def import_dataset(args: argparse.Namespace) -> Dataset:
     splits, origin = dict(read.splits), dict(read.origin)
     for index, name in enumerate(read.class_names):
         print(f"class {index}: {printable(name)}")
-    if "test" not in splits and args.test_fraction != 0:
+    if "train" in splits and "test" not in splits and args.test_fraction != 0:
         splits["train"], splits["test"] = carve_test(
             splits["train"], args.test_fraction, args.split_seed, class_names=read.class_names
         )
@@ -106,6 +110,10 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spectra", nargs="+", type=Path, metavar="FILE", help=".fil, .h5, .npy, .dat or .bin, to be cut into tiles"
     )
+    parser.add_argument("--shape", type=pair, metavar="H,W", help="of CSV images (default: 64,128)")
+
+
+def _add_tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels",
         type=Path,
@@ -130,13 +138,12 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         metavar="DOWN,RIGHT",
         help="what goes down and to the right in them, as in row,column (default: time,frequency)",
     )
-    parser.add_argument("--shape", type=pair, default=(64, 128), metavar="H,W", help="of CSV images (default: 64,128)")
 
 
 def _add_pixels(parser: argparse.ArgumentParser) -> None:
     pixels = parser.add_argument_group("how pictures become 8-bit pixels; recorded, `predict` does the same")
     pixels.add_argument("--size", type=pair, metavar="H,W", help="rows and columns they are brought to")
-    pixels.add_argument("--filter", choices=FILTERS, default=PixelRule.filter, help="of --size (default: %(default)s)")
+    pixels.add_argument("--filter", choices=FILTERS, help=f"of --size (default: {PixelRule.filter})")
     colour = pixels.add_mutually_exclusive_group()
     colour.add_argument("--grey", action="store_true", help="colours become their luminance")
     colour.add_argument("--rgb", action="store_true", help="grey is repeated to three channels")
@@ -150,13 +157,10 @@ def _add_pixels(parser: argparse.ArgumentParser) -> None:
     pixels.add_argument(
         "--percentiles",
         type=_numbers,
-        default=(PixelRule.low, PixelRule.high),
         metavar="LOW,HIGH",
         help="of percentile and asinh (default: 0.5,99.5)",
     )
-    pixels.add_argument(
-        "--sigma", type=float, default=PixelRule.sigma, metavar="N", help="of sigma_clip (default: %(default)s)"
-    )
+    pixels.add_argument("--sigma", type=float, metavar="N", help=f"of sigma_clip (default: {PixelRule.sigma:g})")
 
 
 def _add_splits(parser: argparse.ArgumentParser) -> None:
@@ -185,10 +189,22 @@ def _require_one_source(args: argparse.Namespace) -> None:
         raise DatasetError("data import: --labels goes with --folder, which holds the files, or --spectra; name one")
     if args.spectra is None:
         refuse_tiling(args)
+    if args.folder is None and (given := [name for name in _PIXELS if getattr(args, name) not in (None, False)]):
+        raise DatasetError(f"data import: --{given[0]} is of pictures and goes with --folder; leave it out")
+    if args.shape is not None and not args.train:
+        raise DatasetError("data import: --shape is of CSV images and goes with --train; leave it out, or give --size")
+    for path in _paths(args):
+        require_text(str(path))
     if len([file for file in (args.train, args.validation, args.test) if file]) > 1 and (args.groups or args.drop):
         raise DatasetError(
             "data import: --groups and --drop name the images of one source; import one file with --fractions"
         )
+
+
+def _paths(args: argparse.Namespace) -> Iterator[Path]:
+    """Yield all paths of the arguments."""
+    for value in vars(args).values():
+        yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, Path))
 
 
 def _from_csv(args: argparse.Namespace) -> _Read:
@@ -207,7 +223,9 @@ def _from_csv(args: argparse.Namespace) -> _Read:
     if names == COURSE_USUAL_NAMES:
         print(f"note: if this is the course set, {usual} is the wrong order printed with it; give --class-names course")
     given = {split: getattr(args, split) for split in ("train", "validation", "test") if getattr(args, split)}
-    splits = {split: read_csv(files[0], files[1], names, shape=args.shape) for split, files in given.items()}
+    splits = {
+        split: read_csv(files[0], files[1], names, shape=args.shape or (64, 128)) for split, files in given.items()
+    }
     origin = {"imported": {split: [str(file) for file in files] for split, files in given.items()}}
     if args.fractions:
         return _divided(Imported(splits["train"], names), args.train[0].parent, origin, args)
@@ -243,28 +261,30 @@ def _from_spectra(args: argparse.Namespace) -> _Read:
 
 def _rule(args: argparse.Namespace) -> PixelRule:
     """Return the rule that the options ask for; which scale it is depends on the first file where nobody says."""
-    if len(args.percentiles) != 2:
+    percentiles = args.percentiles or (PixelRule.low, PixelRule.high)
+    if len(percentiles) != 2:
         raise DatasetError("--percentiles: two numbers are expected; write for example 0.5,99.5")
+    low, high = percentiles
     scale = args.scale
     if scale is None:
         files = picture_files(args.folder) if args.folder.is_dir() else []
         scale = default_scale(files[0]) if files else PixelRule.scale
         if scale != PixelRule.scale:
-            low, high = args.percentiles
             print(f"note: values between the percentiles {low:g} and {high:g} of a picture become 0..255 (--scale)")
-    low, high = args.percentiles
     colour = GREY if args.grey else RGB if args.rgb else PixelRule.colour
-    return PixelRule(args.size, args.filter, colour, args.ground, scale, low, high, args.sigma)
+    given = {name: value for name in ("filter", "sigma") if (value := getattr(args, name)) is not None}
+    return PixelRule(args.size, colour=colour, ground=args.ground, scale=scale, low=low, high=high, **given)
 
 
 def _divided(read: Imported, root: Path, origin: Mapping[str, Any], args: argparse.Namespace) -> _Read:
     """Leave out and group what tables say, and divide by the source's own splits or at random."""
-    if args.drop:
-        read = without_dropped(read, args.drop, root)
-        print(f"left out: {read.notes['dropped']} images that {printable(str(args.drop))} names")
     if args.groups:
         read = with_groups(read, args.groups, root)
         origin = {**origin, "groups": str(args.groups)}
+    if args.drop:
+        read = without_dropped(read, args.drop, root)
+        origin = {**origin, "drop": str(args.drop)}
+        print(f"left out: {read.notes['dropped']} images that {printable(str(args.drop))} names")
     names, origin = read.class_names, {**origin, **read.notes}
     if read.split_of is not None:
         if args.fractions:

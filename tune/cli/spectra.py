@@ -111,6 +111,10 @@ def read_spectra(args: argparse.Namespace) -> tuple[Labelled, Tiling, dict[str, 
         raise DatasetError("--class-names: the table of labels names the classes of --spectra; leave it out")
     tiling, series = tiling_of(args)
     files = list(dict.fromkeys(args.spectra))
+    if not any(file.suffix.lower() in SERIES_SUFFIXES for file in files):
+        for name in ("fft", "dtype", "sample_rate"):
+            if getattr(args, name) is not None:
+                raise DatasetError(f"--{name.replace('_', '-')}: is of time series, and none is given; leave it out")
     read = read_labelled(files, args.labels, tiling, series)
     for file in read.files:
         print(printable(_said(file, args.labels)))

@@ -42,11 +42,14 @@ def _image(content: bytes) -> npt.NDArray[np.float64]:
         start = content[:40].decode("ascii", "replace")
         raise FetchError(f"no FITS file, it begins with {start!r}; look at its address in a browser")
     try:
-        with warnings.catch_warnings(), fits.open(io.BytesIO(content), memmap=False) as parts:
+        with (
+            warnings.catch_warnings(),
+            fits.open(io.BytesIO(content), memmap=False, disable_image_compression=True) as parts,
+        ):
             warnings.simplefilter("error")  # what is cut off is only warned of
             for part in parts:
                 shape = tuple(part.header.get(f"NAXIS{axis}", 0) for axis in range(part.header["NAXIS"], 0, -1))
-                if getattr(part, "is_image", False) and len(shape) >= 2:
+                if type(part) in (fits.PrimaryHDU, fits.ImageHDU) and len(shape) >= 2:
                     return _checked(part, shape)
     except FetchError:
         raise

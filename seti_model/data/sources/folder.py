@@ -36,6 +36,7 @@ def read_folder(path: Path, rule: PixelRule | None = None) -> Imported:
     folders = _class_folders(path)
     if {"train", "validation"} <= {folder.name for folder in folders} <= set(SPLITS):
         return _read_splits(folders, rule)
+    require_few_classes(path, len(folders))
     files, labels = _files_by_class(folders)
     names = tuple(folder.name for folder in folders)
     return _read(path, files, np.array(labels, np.int8), names, rule)
@@ -56,6 +57,7 @@ def read_listed(path: Path, table: LabelTable, rule: PixelRule | None = None) ->
     if unlisted := [name for name in there if name not in listed]:
         raise DatasetError(f"{table.path}: no row for {_some(unlisted)} in {path}; add them or move the files away")
     names = tuple(sorted(set(table.classes)))
+    require_few_classes(table.path, len(names))
     labels = np.array([names.index(one) for one in table.classes], np.int8)
     read = _read(path, [there[name] for name in table.files], labels, names, rule)
     groups = None if table.groups is None else np.array(table.groups, np.str_)
@@ -71,6 +73,7 @@ def _read_splits(folders: Sequence[Path], rule: PixelRule | None) -> Imported:
     classes: tuple[str, ...] = ()
     for split in folders:
         below = _class_folders(split)
+        require_few_classes(split, len(below))
         names = tuple(folder.name for folder in below)
         if classes and names != classes:
             raise DatasetError(
@@ -114,7 +117,6 @@ def _read(
     names: tuple[str, ...],
     rule: PixelRule | None,
 ) -> Imported:
-    require_few_classes(path, len(names))
     first = read_picture(files[0], rule).pixels
     require_room(f"{path}", len(files) * first.size, DatasetError)
     images = np.empty((len(files), *first.shape), np.uint8)

@@ -23,9 +23,13 @@ ASINH_SOFTENING = 0.1  # of `astropy.visualization.AsinhStretch`
 _CLIPPINGS = 5  # at most, of sigma clipping
 # What Pillow reads a PNG as, and what that is converted to; 16-bit colour it reads as the higher 8 bits.
 _MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "I;16": "I;16"}
-_OPAQUE = {"L": "LA", "P": "RGBA", "RGB": "RGBA"}  # to what a mode is converted where a colour is transparent
+_WITH_ALPHA = {"L": "LA", "P": "RGBA", "RGB": "RGBA"}  # to what a mode is converted where a colour is transparent
+_CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1}
 _FITS_MAGIC = b"SIMPLE"
 _SHOWN = 300  # letters of what a reader says
+# Nothing is unpacked: a damaged picture in tiles ends the process within the library's C code.
+_PLAIN = {"memmap": False, "lazy_load_hdus": True, "disable_image_compression": True, "do_not_scale_image_data": True}
+_SHIFTED = {("u1", -128): np.int8, ("i2", 2**15): np.uint16, ("i4", 2**31): np.uint32}  # by stored type and BZERO
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,24 @@ def picture_files(folder: Path) -> list[Path]:
         DatasetError: One of the folders cannot be read.
     """
     found = entries(folder)
+    for entry in found:
+        require_text(entry.path)
     below = [file for entry in found if entry.is_dir(follow_symlinks=False) for file in picture_files(Path(entry))]
     return sorted([*below, *(file for file in map(Path, found) if file.suffix.lower() in SUFFIXES)])
+
+
+def require_text(name: str) -> None:
+    """Refuse a name that is not UTF-8: no record could hold it.
+
+    Raises:
+        DatasetError: It is such a one.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DatasetError(
+            f"{name.encode(errors='backslashreplace').decode()}: is no name in UTF-8; rename it"
+        ) from error
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -93,20 +113,36 @@ def _read_png(file: Path, rule: PixelRule | None) -> npt.NDArray[Any]:
     """Return (rows, columns, 1 or 3), uint8 or uint16."""
     require_file(file, DatasetError)
     try:
-        with Image.open(file, formats=["PNG"]) as image:
-            if image.width * image.height * len(image.getbands()) > MOST_PIXELS:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of many pixels, which are counted here, and of parts that are not looked at
+            image = Image.open(file, formats=["PNG"])
+        with image:
+            mode = _mode(file, image)
+            channels = max(_CHANNELS[mode], 3 if rule is not None and rule.colour == RGB else 1)
+            if image.width * image.height * channels > MOST_PIXELS:
                 raise DatasetError(_too_large(file, f"{image.width} x {image.height} pixels of mode {image.mode}"))
-            mode = _MODES.get(image.mode)
-            if mode is None:
-                raise DatasetError(f"{file}: mode {image.mode}, expected grey, colour or a palette; convert it")
-            if "transparency" in image.info:
-                mode = _OPAQUE.get(image.mode, mode)
             pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     except (*UNREADABLE, SyntaxError, Image.DecompressionBombError) as error:  # SyntaxError: a broken chunk
         raise DatasetError(f"{file}: cannot be read as PNG ({error}); replace it") from error
     if mode in ("LA", "RGBA"):
         pixels = _on_ground(file, pixels, rule)
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _mode(file: Path, image: Image.Image) -> str:
+    """Return the mode that a picture is converted to."""
+    mode = _MODES.get(image.mode)
+    if mode is None:
+        raise DatasetError(f"{file}: mode {image.mode}, expected grey, colour or a palette; convert it")
+    if "transparency" not in image.info:
+        return mode
+    if image.mode not in _WITH_ALPHA:
+        raise DatasetError(
+            f"{file}: a value of mode {image.mode} is transparent; save it without, or with an alpha channel"
+        )
+    return _WITH_ALPHA[image.mode]
 
 
 def _on_ground(file: Path, pixels: npt.NDArray[Any], rule: PixelRule | None) -> npt.NDArray[Any]:
@@ -138,31 +174,56 @@ def _read_fits(file: Path) -> npt.NDArray[Any]:
             if opened.read(len(_FITS_MAGIC)) != _FITS_MAGIC:  # compressed files begin with something else
                 raise ValueError("it does not begin with SIMPLE")
             opened.seek(0)
-            with fits.open(opened, memmap=False, lazy_load_hdus=True) as units:
+            with fits.open(opened, **_PLAIN) as units:
                 for unit in units:
-                    if unit.is_image and (shape := _picture_shape(unit.shape)):
+                    if type(unit) in (fits.PrimaryHDU, fits.ImageHDU) and (shape := _picture_shape(unit.shape)):
                         if int(np.prod(shape)) > MOST_PIXELS:
                             raise DatasetError(_too_large(file, f"{' x '.join(map(str, shape))} values"))
-                        return _native(unit.data, shape)
+                        return _in_order(_physical(unit), shape)
     except FileNotFoundError as error:
         raise DatasetError(f"{file}: no such file; check the path") from error
     except (*UNREADABLE, fits.VerifyError) as error:
         why = " ".join(str(error).split())[:_SHOWN]
         raise DatasetError(f"{file}: cannot be read as FITS ({why}); replace it") from error
-    raise DatasetError(f"{file}: no image of two axes, or of three colours; give a file that has one")
+    raise DatasetError(
+        f"{file}: no image of two axes, or of three colours; give a file that has one, a packed one unpacked (funpack)"
+    )
 
 
 def _picture_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """Return rows, columns, and colours where there are, of an array that is a picture; axes of length 1 are none."""
-    kept = tuple(length for length in shape if length != 1)
+    if min(shape, default=0) < 1:
+        return None
+    kept = shape if len(shape) == 2 else tuple(length for length in shape if length != 1)
     if len(kept) == 2 or (len(kept) == 3 and kept[0] == 3):
         return kept
     return None
 
 
-def _native(data: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    values = np.ascontiguousarray(data.reshape(shape), data.dtype.newbyteorder("="))
-    return values[..., None] if len(shape) == 2 else np.moveaxis(values, 0, -1)
+def _physical(unit: Any) -> npt.NDArray[Any]:
+    """Return the values of an image that was not scaled: whole numbers as they are or shifted, else float64 with NaN.
+
+    The library knows no BLANK where BZERO makes a type unsigned, nor one of 0.
+    Source: FITS standard 4.0, sections 4.4.2 and 5.2.5 (BSCALE, BZERO, BLANK; unsigned numbers).
+    """
+    stored = np.ascontiguousarray(unit.data, unit.data.dtype.newbyteorder("="))
+    scale, zero, blank = (
+        unit.header.get(name, default) for name, default in (("BSCALE", 1), ("BZERO", 0), ("BLANK", None))
+    )
+    if stored.dtype.kind == "f":
+        return stored if (scale, zero) == (1, 0) else stored * np.float64(scale) + np.float64(zero)
+    if blank is None and (scale, zero) == (1, 0):
+        return stored
+    if blank is None and scale == 1 and (stored.dtype.str[1:], zero) in _SHIFTED:
+        return (stored.astype(np.int64) + np.int64(zero)).astype(_SHIFTED[stored.dtype.str[1:], zero])
+    values = stored * np.float64(scale) + np.float64(zero)
+    values[stored == blank] = np.nan
+    return values
+
+
+def _in_order(values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    planes = values.reshape(shape)
+    return planes[..., None] if len(shape) == 2 else np.moveaxis(planes, 0, -1)
 
 
 def _by_rule(file: Path, values: npt.NDArray[Any], rule: PixelRule) -> Picture:
@@ -199,9 +260,10 @@ def _scaled(
     """Return values 0..255; what is not finite becomes 0, and so does a picture of one value without a range."""
     finite = numbers[np.isfinite(numbers)]
     low, high = limits or (_found_limits(file, finite, rule) if finite.size else (0.0, 0.0))
-    if high <= low:
+    if high / 2 - low / 2 <= 0:
         return np.zeros(numbers.shape)
-    share = np.nan_to_num((numbers - low) / (high - low), nan=0.0, posinf=0.0, neginf=0.0).clip(0, 1)
+    # Of halves, because the difference of two numbers may be more than a float holds.
+    share = np.nan_to_num((numbers / 2 - low / 2) / (high / 2 - low / 2), nan=0.0, posinf=0.0, neginf=0.0).clip(0, 1)
     if rule.scale == ASINH:
         share = np.arcsinh(share / ASINH_SOFTENING) / np.arcsinh(1 / ASINH_SOFTENING)
     return 255 * share
@@ -216,6 +278,10 @@ def _found_limits(file: Path, finite: npt.NDArray[np.float64], rule: PixelRule) 
     except ImportError as error:
         raise DatasetError(f"{file}: sigma clipping needs astropy; run: pip install 'seti-tune[fits]'") from error
     kept = sigma_clip(finite, sigma=rule.sigma, maxiters=_CLIPPINGS, masked=False)
+    if not kept.size:
+        raise DatasetError(
+            f"{file}: nothing lies within {rule.sigma:g} deviations of the median; give a larger --sigma"
+        )
     return float(kept.min()), float(kept.max())
 
 

@@ -19,7 +19,9 @@ from seti_model.files import require_file
 MOST_BYTES = 2**26  # of a table
 _LONGEST = 1000  # letters of a cell
 _ROW = re.compile(r"(?:(?P<file>.*), row )?(?P<row>\d{1,9})")
+_COMMENT = re.compile(r"(^|\s)#.*")
 _NAMED = 3  # lines that a message names
+_GUARDED = re.compile(r"^'(?=[=+@\t\r-])")  # before what a spreadsheet would run, in tables that we write
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,16 @@ def with_groups(read: Imported, path: Path, root: Path) -> Imported:
         DatasetError: As `read_labels`; an image without a row, or a row without an image.
     """
     columns, rows = read_table(path, ("group",), ("file", "row"))
+    if read.data.groups is not None:
+        raise DatasetError(f"{path}: the images have groups already, by their source; leave one of both out")
     if columns == ("group",):
         raise DatasetError(f"{path}: no column file or row, by which images are found; add one")
+    if "file" not in columns and read.data.source is not None and len(read.data.source.files) > 1:
+        raise DatasetError(f"{path}: no column file, and the images are many files; add it")
     keys = _keys(read.data, root, by_file="file" in columns, by_row="row" in columns)
     group_of: dict[tuple[str, str], str] = {}
     for number, row in rows:
-        key = (row.get("file", ""), row.get("row", ""))
+        key = (_inside(path, number, row["file"]) if "file" in row else "", row.get("row", ""))
         if group_of.setdefault(key, row["group"]) != row["group"]:
             raise DatasetError(f"{path}, line {number}: another group for the same image; keep one of its rows")
     known = set(keys)
@@ -90,16 +96,18 @@ def without_dropped(read: Imported, path: Path, root: Path) -> Imported:
     Raises:
         DatasetError: A missing file, or a line that names no image.
     """
-    lines = [line.partition("#")[0].strip() for line in _read_text(path).splitlines()]
+    lines = [_COMMENT.sub("", line).strip() for line in _read_text(path).splitlines()]
     by_file = {key: row for row, key in enumerate(_keys(read.data, root, by_file=True, by_row=False))}
     by_row = {key: row for row, key in enumerate(_keys(read.data, root, by_file=False, by_row=True))}
     by_both = {key: row for row, key in enumerate(_keys(read.data, root, by_file=True, by_row=True))}
+    source = read.data.source
+    by_place = {} if source is None else {source.place(row): row for row in range(len(read.data.labels))}
     dropped: set[int] = set()
     several = len(by_file) > 1
     for number, line in enumerate(lines, 1):
         if not line:
             continue
-        found = by_file.get((line, "")) if several else None
+        found = by_place.get(line, by_file.get((line, "")) if several else None)
         if found is None and (match := _ROW.fullmatch(line)):
             named, row = match["file"], str(int(match["row"]))
             found = by_both.get((named, row)) if named else None if several else by_row.get(("", row))
@@ -168,7 +176,7 @@ def _keys(data: SplitData, root: Path, *, by_file: bool, by_row: bool) -> list[t
 
 
 def _columns(path: Path, header: Sequence[str], needed: Sequence[str], optional: Sequence[str]) -> tuple[str, ...]:
-    for name in needed:
+    for name in (*needed, *(name for name in optional if name in header)):
         if header.count(name) != 1:
             raise DatasetError(
                 f"{path}: {header.count(name)} columns {name!r} in its header, expected one; begin the file with "
@@ -180,10 +188,12 @@ def _columns(path: Path, header: Sequence[str], needed: Sequence[str], optional:
 def _row(place: str, header: Sequence[str], cells: Sequence[str], columns: Sequence[str]) -> Mapping[str, str]:
     if len(cells) != len(header):
         raise DatasetError(f"{place}: {len(cells)} columns, but its header has {len(header)}; correct it")
-    row = {name: cells[header.index(name)].strip() for name in columns}
+    row = {name: _GUARDED.sub("", cells[header.index(name)].strip(), count=1) for name in columns}
     for name, cell in row.items():
         if len(cell) > _LONGEST or not cell.isprintable():
-            raise DatasetError(f"{place}: {name} {cell[:40]!r}; expected a text that can be shown")
+            raise DatasetError(
+                f"{place}: {name} {cell[:40]!r}, expected at most {_LONGEST} letters that can be shown; correct it"
+            )
     return row
 
 

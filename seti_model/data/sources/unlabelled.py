@@ -59,6 +59,10 @@ def read_unlabelled(path: Path, shape: tuple[int, int, int], rule: PixelRule | N
 
 
 def _pictures(files: list[Path], shape: tuple[int, int, int], rule: PixelRule | None) -> Unlabelled:
+    if rule is not None and rule.size not in (None, shape[:2]):
+        raise DatasetError(
+            f"{files[0]}: the model brings pictures to {rule.size} and expects {shape[:2]}; export it again"
+        )
     require_room(f"{files[0].parent}", len(files) * math.prod(shape), DatasetError)
     images = np.empty((len(files), *shape), np.uint8)
     for row, file in enumerate(files):

@@ -76,7 +76,7 @@ def read_labelled(files: Sequence[Path], table: Path, tiling: Tiling, series: Ti
             blank = sum(place.n_blank for place in places[before:])
             n_tiles = count_tiles(spectra.header, tiling)
             found.append(FileOfTiles(spectra.header, n_tiles, len(one), blank))
-    data, split_of = _data(images, places, of_tiles, class_names), _splits(of_tiles)
+    data, split_of = _data(images, places, of_tiles, class_names), _split_of(of_tiles)
     return Labelled(Imported(data, class_names, split_of), tuple(found))
 
 
@@ -145,5 +145,5 @@ def _truth(places: Sequence[TilePlace]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(_TRUTH)).dropna(axis="columns", how="all")
 
 
-def _splits(labels: Sequence[Label]) -> npt.NDArray[np.str_] | None:
+def _split_of(labels: Sequence[Label]) -> npt.NDArray[np.str_] | None:
     return None if labels[0].split is None else np.array([label.split for label in labels], np.str_)
