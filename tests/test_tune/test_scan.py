@@ -353,6 +353,26 @@ def test_a_stated_rate_is_kept_or_the_lag_is_said(
     assert not rate["keeps_up"]
 
 
+def test_a_network_too_slow_for_a_pipe_drops_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    n_fft, rows = 64, 40
+    sent = np.random.default_rng(3).integers(-90, 90, rows * TILING.n_time * n_fft * 2, np.int8).tobytes()
+    out = tmp_path / "out"
+    wanted = Wanted(
+        Path("model.keras"), (Path("-"),), out, background="noise", batch=1, readers=1, rate=1.0, drops=True
+    )
+    series = TimeSeries(n_fft=n_fft, dtype="int8")
+    scan = Scan(wanted, cast("Any", MatchedFilter(0.02)), Threshold(0.8), tiling=TILING, series=series)
+    assert scan.run(cast("Any", io.BufferedReader(io.BytesIO(sent)))) == 0  # type: ignore[arg-type]
+    written = summary(out)
+    dropped = written["standard_input"]["dropped_tiles"]
+    assert dropped > 0
+    assert written["tiles"] + dropped == 2 * rows
+    assert not written["rate"]["keeps_up"]
+    said = capsys.readouterr().out
+    assert f"does not keep up with what arrives: {dropped} tiles dropped" in said
+    assert "the network limits" in said
+
+
 def test_several_threads_make_the_same_pixels_in_the_same_order(tmp_path: Path, model: Path, sky: Path) -> None:
     for readers in (1, 3):
         words = ("--out", tmp_path / str(readers), "--readers", readers, "--batch", 16, "--pictures", 5)

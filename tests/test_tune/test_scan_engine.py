@@ -71,6 +71,7 @@ def test_a_late_block_is_dropped_and_counted_where_the_sender_may_not_wait() -> 
     assert len(recorded) * PER_BLOCK + rates.dropped_tiles == 200
     assert recorded == sorted(recorded)
     assert rates.reader_waited_s < 0.05
+    assert rates.limit == "network"
 
 
 def test_it_shows_how_it_stands_while_nothing_arrives() -> None:

@@ -79,6 +79,8 @@ class Rates:
     @property
     def limit(self) -> str:
         """What limits the scan: the network, the disk, the making of pixels, that nothing more arrives, or neither."""
+        if self.dropped_tiles:  # a reader that drops does not wait
+            return "network"
         if max(self.reader_waited_s, self.network_waited_s) < _NEITHER * self.seconds:
             return "neither"
         if self.reader_waited_s > self.network_waited_s:

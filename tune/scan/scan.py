@@ -354,5 +354,7 @@ def _rate_words(rate: dict[str, Any], rates: Rates) -> str:
     of = f"{rate['tiles_per_s']:.6g} tiles/s of {rate['is_of']}"
     if rate["keeps_up"]:
         return f"keeps up with {of}: {rate['share']:.3g} times as fast"
-    dropped = f", {rates.dropped_tiles} tiles dropped" if rates.dropped_tiles else ""
-    return f"lags behind {of}: {rate['share']:.3g} of it, {rate['behind_s']:.1f} s behind at the end{dropped}"
+    if rates.dropped_tiles:
+        done = f"{rates.dropped_tiles} tiles dropped, {rate['share']:.3g} times {of} done"
+        return f"does not keep up with what arrives: {done}"
+    return f"lags behind {of}: {rate['share']:.3g} of it, {rate['behind_s']:.1f} s behind at the end"
