@@ -86,7 +86,7 @@ class SkyServer:
         return 200, "text/html", self.result.replace("skv6724208473423_1", name).encode()
 
     def _image(self, kind: int, pixels: int, path: str, number: int = 0) -> tuple[int, str, bytes]:
-        time.sleep(self.delay_s + (2.0 if kind == SLOW else 0))
+        time.sleep(self.delay_s + (5.0 if kind == SLOW else 0))
         if kind == PAGE:
             return 200, "text/html", b"<html>The archive is being maintained</html>"
         return 200, "image/fits", fits_image(kind, pixels, axes=4 if path.startswith("/soda") else 2, number=number)

@@ -217,12 +217,12 @@ def test_a_server_that_does_not_answer_ends_the_fetch_after_three_objects(
 def test_a_slow_server_is_given_up_after_a_time(
     tmp_path: Path, server: SkyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tune.sky.services.DEADLINE_S", 0.5)
+    monkeypatch.setattr("tune.sky.services.DEADLINE_S", 2.0)
     start = time.monotonic()
     assert fetch(catalogue(tmp_path, sky.SLOW, sky.WHOLE), tmp_path / "out", "--tries", "1") == 3
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert outcomes(tmp_path / "out") == {"J00": "failed", "J01": "whole"}
-    assert read_answers(tmp_path / "out")["J00 of 90"].reason == "no answer within 0.5 s"
+    assert read_answers(tmp_path / "out")["J00 of 90"].reason == "no answer within 2 s"
 
 
 def test_no_server_at_all_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

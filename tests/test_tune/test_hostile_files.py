@@ -154,7 +154,7 @@ def test_a_folder_of_a_class_that_is_no_text_is_named(tmp_path: Path, line: Call
         Path(os.fsdecode(folder)).mkdir(parents=True)
         Path(os.fsdecode(folder + b"/1.png")).write_bytes(png(4, 4))
     said = line("data", "import", tmp_path / "out", "--folder", tmp_path / "pictures", "--fractions", "0.5,0.3,0.2")
-    assert "the name of the class cannot be shown; rename the folder" in said
+    assert "is no name in UTF-8; rename it" in said
 
 
 def bomb(path: Path) -> None:

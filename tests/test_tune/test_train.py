@@ -366,7 +366,7 @@ def test_images_that_cannot_be_predicted_are_named(trained, tmp_path, error):
     np.savez(tmp_path / "y.npz", y=np.zeros(3))
     np.savez(tmp_path / "small.npz", x=np.zeros((2, 8, 8), np.uint8))
     (tmp_path / "short.csv").write_text("0.1,0.2\n")
-    assert "no PNG files in this folder" in message("empty")
+    assert "no PNG or FITS files in this folder" in message("empty")
     assert "absent.npz: no such file" in message("absent.npz")
     assert "notes.txt: unknown kind of file" in message("notes.txt")
     assert "y.npz: no array 'x'" in message("y.npz")

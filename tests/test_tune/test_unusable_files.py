@@ -218,7 +218,7 @@ def test_a_folder_of_pictures_to_import(place: Path, line: Callable[..., str]) -
     assert f"{pictures}: no such folder" in said()
     for name in ("a", "b"):
         (pictures / name).mkdir(parents=True)
-    assert f"{pictures / 'a'}: no PNG files" in said()
+    assert f"{pictures / 'a'}: no PNG or FITS files" in said()
     (pictures / "a" / "1.png").write_bytes(NOT_UTF8)
     with locked(pictures / "b"):
         assert f"{pictures / 'b'}: cannot be read (Permission denied)" in said()
