@@ -241,6 +241,7 @@ def test_the_first_picture_of_several_units_is_read_and_axes_of_length_one_are_n
         (lambda p: p.write_bytes(b"\x1f\x8b no"), RULE, r"cannot be read as FITS \(it does not begin with SIMPLE\)"),
         (lambda p: p.write_bytes(b""), RULE, r"cannot be read as FITS"),
         (lambda p: None, RULE, r"a.fits: no such file; check the path"),
+        (lambda p: claim_axes(p), RULE, r"cannot be read as FITS \(NAXIS is 99999999, at most 999 is possible\)"),
         (lambda p: claim(p), RULE, r"70000 x 70000 values, at most 16777216 values are read; make it smaller"),
         (lambda p: tear(write_fits(p, np.zeros((90, 90), np.uint8))), RULE, r"cannot be read as FITS .*; replace it"),
     ],
@@ -249,6 +250,11 @@ def test_unusable_fits_is_refused(tmp_path, make, rule, message):
     make(tmp_path / "a.fits")
     with pytest.raises(DatasetError, match=message):
         read_picture(tmp_path / "a.fits", rule)
+
+
+def claim_axes(file):
+    data = write_fits(file, np.zeros((7, 7), np.uint8)).read_bytes()
+    file.write_bytes(data.replace(b"NAXIS   =                    2", b"NAXIS   =             99999999"))
 
 
 def claim(file):

@@ -72,6 +72,7 @@ def test_a_signal_leaves_a_readable_run_no_process_and_can_be_continued(
     assert values(run) == values(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_explained_and_its_run_continued(
     quick_study: Callable[..., Path], run: Path, slow: Path
 ) -> None:

@@ -364,6 +364,7 @@ def finals(run: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 def test_finals_after_the_search_are_those_of_a_search_that_includes_them(
     quick_study: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from seti_model.config import Configuration, NetworkConfig
 from seti_model.data.prepare import prepared_form
 from seti_model.families import FAMILIES
 from seti_model.network import PixelScale, build_network
+from seti_model.runtime import prepare_process
 from tune.forecast import Images, forecast, forecast_text, measure_flops, network_cost, seconds_per_image
 from tune.study import load_study
 
@@ -36,6 +37,7 @@ def test_the_course_network_is_forecast_near_what_was_measured() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_weights_of_a_family_are_counted_nearly_all(family: str) -> None:
+    prepare_process(threads=1)
     configuration = Configuration.from_mapping({"network.family": family, "aniyan.dense_units": 64})
     shape, _ = prepared_form((80, 128, 1), configuration.preparation)
     counted = network_cost(configuration, shape, 4)

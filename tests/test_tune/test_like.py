@@ -166,6 +166,7 @@ def test_a_mistake_is_one_line(path: Path, earlier: Path, tmp_path: Path) -> Non
     assert done.stderr == "seti-tune: --top 3: says how many configurations of --like RUN; name that too\n"
 
 
+@pytest.mark.slow
 def test_the_command_takes_over_and_goes_on_without_the_other_run(
     quick_study: Callable[..., Path], earlier: Path, tmp_path: Path
 ) -> None:

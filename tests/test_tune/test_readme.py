@@ -117,6 +117,7 @@ def test_the_readme_runs_as_written(tmp_path: Path) -> None:
     assert (tmp_path / "predictions.csv").read_text().count("\n") == 61
 
 
+@pytest.mark.slow
 def test_the_page_on_a_network_and_a_step_of_ones_own_runs_as_written(tmp_path: Path) -> None:
     said = run_pages(tmp_path, [DOCS / "your-own-network.md"])
     assert "dense_2 (Dense)" in said["train"]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from seti_model.data.sources.pictures import require_few_axes
 from tune.errors import FetchError
 
 MOST_PIXELS = 2**24  # 4096 x 4096, as of any image that is read
@@ -42,6 +43,7 @@ def _image(content: bytes) -> npt.NDArray[np.float64]:
         start = content[:40].decode("ascii", "replace")
         raise FetchError(f"no FITS file, it begins with {start!r}; look at its address in a browser")
     try:
+        require_few_axes([content])
         with (
             warnings.catch_warnings(),
             fits.open(io.BytesIO(content), memmap=False, disable_image_compression=True) as parts,

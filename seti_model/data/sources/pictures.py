@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,9 @@ _WITH_ALPHA = {"L": "LA", "P": "RGBA", "RGB": "RGBA"}  # to what a mode is conve
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1}
 _FITS_MAGIC = b"SIMPLE"
 _SHOWN = 300  # letters of what a reader says
+_CARD, _HEADERS = 80, 2880 * 1024  # bytes of a card, and of what is looked through at once
+_AXES = re.compile(rb"NAXIS   =\s*(\d+)")
+_MOST_AXES = 999  # FITS standard 4.0, section 4.4.1
 # Nothing is unpacked: a damaged picture in tiles ends the process within the library's C code.
 _PLAIN = {"memmap": False, "lazy_load_hdus": True, "disable_image_compression": True, "do_not_scale_image_data": True}
 _SHIFTED = {("u1", -128): np.int8, ("i2", 2**15): np.uint16, ("i4", 2**31): np.uint32}  # by stored type and BZERO
@@ -85,6 +90,21 @@ def require_text(name: str) -> None:
         raise DatasetError(
             f"{name.encode(errors='backslashreplace').decode()}: is no name in UTF-8; rename it"
         ) from error
+
+
+def require_few_axes(chunks: Iterable[bytes]) -> None:
+    """Refuse a FITS file that claims more axes than there can be: its reader would count through them all.
+
+    Args:
+        chunks: Of the file, each a whole number of cards but the last.
+
+    Raises:
+        ValueError: It does.
+    """
+    for chunk in chunks:
+        for found in _AXES.finditer(chunk):
+            if found.start() % _CARD == 0 and int(found[1]) > _MOST_AXES:
+                raise ValueError(f"NAXIS is {int(found[1])}, at most {_MOST_AXES} is possible")
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -173,6 +193,8 @@ def _read_fits(file: Path) -> npt.NDArray[Any]:
             warnings.simplefilter("ignore")  # of keywords that break the standard, which this does not look at
             if opened.read(len(_FITS_MAGIC)) != _FITS_MAGIC:  # compressed files begin with something else
                 raise ValueError("it does not begin with SIMPLE")
+            opened.seek(0)
+            require_few_axes(iter(lambda: opened.read(_HEADERS), b""))
             opened.seek(0)
             with fits.open(opened, **_PLAIN) as units:
                 for unit in units:
