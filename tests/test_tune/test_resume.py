@@ -62,6 +62,7 @@ def epochs(run: Path) -> int:
     return sum(isinstance(e, Epoch) for e in read_events(run)) if (run / LOG_NAME).exists() else 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_names_the_command_that_continues_it_without_the_study_file(
     quick_study: Callable[..., Path], tmp_path: Path, run: Path
 ) -> None:
