@@ -10,7 +10,6 @@ from seti_model.errors import DatasetError
 
 SPECTROGRAMS = "radio spectrograms"
 TIME_FREQUENCY = ("time", "frequency")  # what goes down, what to the right
-ROW_COLUMN = ("row", "column")
 RANGE, PERCENTILE, ASINH, SIGMA_CLIP = "range", "percentile", "asinh", "sigma_clip"
 SCALES = (RANGE, PERCENTILE, ASINH, SIGMA_CLIP)
 AS_IT_IS, GREY, RGB = "as it is", "grey", "rgb"

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seti_model.data.dataset import Dataset, Split, SplitData, TrainingData, compute_digest, write_dataset
-from seti_model.data.kind import ROW_COLUMN, ImageKind, PixelRule
+from seti_model.data.kind import ImageKind, PixelRule
 from seti_model.data.repeated import remarks
 from seti_model.data.sources.archive import read_npz
 from seti_model.data.splits import split_by_fractions
@@ -378,7 +378,7 @@ def rewrite(path, **changes):
 
 
 def test_what_images_are_of_is_kept_and_is_no_part_of_the_digest(tmp_path):
-    kind = ImageKind("galaxies", ROW_COLUMN, PixelRule((8, 8), scale="asinh"))
+    kind = ImageKind("galaxies", ("row", "column"), PixelRule((8, 8), scale="asinh"))
     plain = write_dataset(tmp_path / "plain", make_splits(train=4, validation=2), NAMES, {})
     made = write_dataset(tmp_path / "galaxies", make_splits(train=4, validation=2), NAMES, {}, kind=kind)
     assert Dataset.open(made.path).kind == kind

@@ -7,7 +7,6 @@ interruption left unfinished is cut off by the next writer.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from results.files import read_moderate
+from results.log.recorder import take_lock, whole_lines
 from results.schema import SchemaError, read_json, to_json
 from tune.errors import FetchError
 
@@ -123,7 +123,7 @@ def append_answer(folder: Path, answer: Answer) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "r+b") as file:
-            _cut_torn_line(file.fileno())
+            os.ftruncate(file.fileno(), whole_lines(path))
             file.seek(0, os.SEEK_END)
             file.write(to_json(answer, indent=None).encode() + b"\n")
             file.flush()
@@ -149,25 +149,10 @@ def same_request(before: Mapping[str, Answer], survey: str, side_arcmin: float, 
 
 def _lock(folder: Path, descriptor: int) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take_lock(descriptor)
     except BlockingIOError as error:
         raise FetchError(
             f"{folder}: another process is fetching into it; wait for it or name another folder"
         ) from error
     except OSError as error:
         raise FetchError(f"{folder}: cannot be locked ({error.strerror}); name a folder on another disk") from error
-
-
-def _cut_torn_line(descriptor: int) -> None:
-    """Cut off what follows the last line feed."""
-    end = os.lseek(descriptor, 0, os.SEEK_END)
-    at = end
-    while at > 0:
-        start = max(0, at - 65536)
-        found = os.pread(descriptor, at - start, start).rfind(b"\n")
-        if found >= 0:
-            at = start + found + 1
-            break
-        at = start
-    if at < end:
-        os.ftruncate(descriptor, at)
