@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
+from msgspec import Meta
+
+FalseAlarm = Annotated[float, Meta(gt=0, lt=1)]
 Name = Literal["accuracy", "balanced_accuracy", "macro_f1", "auc", "loss", "recall_at_false_alarm"]
 NAMES: tuple[str, ...] = get_args(Name)
 ACCURACY, LOSS, AT_FALSE_ALARM = "accuracy", "loss", "recall_at_false_alarm"
@@ -21,7 +24,7 @@ class Objective:
 
     name: Name = "accuracy"
     background: str = "noise"  # the class without a signal
-    false_alarm: float = 0.01  # share of the background that may be taken for a signal
+    false_alarm: FalseAlarm = 0.01  # share of the background that may be taken for a signal
 
     @property
     def is_minimised(self) -> bool:

@@ -15,7 +15,7 @@ from results.log.state import RunState, TrialState
 from results.objective import Objective
 from results.run_folder import RECEIPTS, receipt_path
 from results.schema import SchemaError, Value, parse_json, read, to_json
-from results.study import Amount, Count, DataSection, Natural, Provenance
+from results.study import Amount, Count, DataSection, Natural, Provenance, Seed
 
 RECEIPT_VERSION = 1
 _MAY_DIFFER = ("study", "folder", "data", "own_code", "model_digest")
@@ -51,7 +51,7 @@ class Receipt:
     trainable: str
     folder: str | None  # of the study file, where a trainable of the user's lies
     configuration: Mapping[str, Value]
-    seed: int
+    seed: Seed
     data: DataSection  # of the study: where the data set is, or how it is simulated
     data_digest: str | None
     validation_images: int | None

@@ -114,7 +114,9 @@ def to_line(record: Line) -> bytes:
     try:
         text = to_json({"kind": _NAMES[type(record)]} | _plain(record), indent=None)
     except SchemaError as error:
-        raise RecordError(f"{type(record).__name__}: cannot be recorded: {error}") from error
+        raise RecordError(
+            f"{type(record).__name__}: cannot be recorded: {error}; correct it where it comes from"
+        ) from error
     return text.encode() + b"\n"
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from results.commands import command
-from results.objective import Name, Objective
+from results.objective import FalseAlarm, Name, Objective
 from results.schema import Value
 
 NETWORK = "tune.trial:train_network"  # ours, as logs and receipts name it wherever its code lies
@@ -50,7 +50,7 @@ class StudySection:
     objective: Name = "accuracy"
     background: str = "noise"  # the class without a signal, for `recall_at_false_alarm`
     # share of the background that may be taken for a signal, for `recall_at_false_alarm`
-    false_alarm: Annotated[float, Meta(gt=0, lt=1)] = 0.01
+    false_alarm: FalseAlarm = 0.01
     time_limit_h: Annotated[Amount | None, MAY_CHANGE] = None  # no new trial starts after it
     # of the search: no new epoch begins after it, so that it is passed by an epoch a worker at most; finals come on top
     core_hours: Annotated[Amount | None, MAY_CHANGE] = None

@@ -42,9 +42,14 @@ def to_line(event: Event) -> str:
         text = to_json(line, indent=None)
         from_line(text)
     except (SchemaError, RecordError) as error:
-        raise RecordError(f"{event.kind}: cannot be recorded: {error}") from error
+        raise RecordError(
+            f"{event.kind}: cannot be recorded: {error}; correct that value where it comes from"
+        ) from error
     if len(text) > LONGEST_LINE // 4:  # of a letter UTF-8 makes four bytes at most
-        raise RecordError(f"{event.kind}: cannot be recorded: {len(text)} letters, at most {LONGEST_LINE // 4} are")
+        raise RecordError(
+            f"{event.kind}: cannot be recorded: {len(text)} letters, at most {LONGEST_LINE // 4} are; shorten what it "
+            "names"
+        )
     return text
 
 

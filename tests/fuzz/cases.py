@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fuzz import archives, mutations, sky, spectra
 from fuzz.mutations import OUTSIDE, Mutation, Mutator
-from fuzz.options import OPTIONS, option_words
+from fuzz.options import FETCH, OPTIONS, SCAN, option_words
 from fuzz.places import PLACES, Prepared
 from fuzz.templates import Templates
 
@@ -224,6 +224,22 @@ KINDS: Mapping[str, tuple[Scenario, ...]] = {
             *("in/data/test_uses.jsonl", "in/out/events.jsonl"),
         ),
     ),
+    "journal": (
+        Scenario(
+            *("fetch", "fetched", FETCH, "cutouts/provenance.jsonl", (mutations.in_lines,), ("in/cutouts",)),
+            watches=False,
+        ),
+        Scenario("fetch, files", "fetched", FETCH, "cutouts/*.fits", _FITS, ("in/cutouts",), watches=False),
+        Scenario("catalogue", "fetched", FETCH, "catalogue.csv", _CSV, ("in/cutouts",), watches=False),
+        Scenario(
+            *("groups", "fetched", "data groups ../in/times.csv --within 6h --out g.csv", "times.csv", _CSV),
+            ("work/g.csv",),
+        ),
+        replace(
+            _network("scan", SCAN, "scan/journal.jsonl", (mutations.in_lines,), "in/scan"), template="scanned", weight=2
+        ),
+        replace(_network("scan, spectra", SCAN, "1.fil", _FIL, "in/scan"), template="scanned", watches=False),
+    ),
     "predictions": tuple(
         Scenario(f"report, {name}", "run", REPORT, targets, mutators, _HTML, watches=False)
         for name, targets, mutators in (
@@ -234,7 +250,7 @@ KINDS: Mapping[str, tuple[Scenario, ...]] = {
         )
     ),
 }
-ALL_KINDS = (*KINDS, "options", "places")
+ALL_KINDS = (*KINDS, *OPTIONS, "places")
 # So many cases of each are run in turn; those that need a network take a second each.
 WEIGHTS = {
     "csv": 8,
@@ -250,7 +266,7 @@ WEIGHTS = {
     "model": 3,
     "receipt": 8,
 }
-WEIGHTS |= {"ledger": 1, "predictions": 6, "options": 14, "places": 10}
+WEIGHTS |= {"journal": 4, "ledger": 1, "predictions": 6, "options": 14, "sky-options": 6, "places": 10}
 _TEXTS = (".json", ".jsonl", ".toml")
 _LONGEST = 10_000_000  # bytes of a file in which the folder's name is filled in
 
@@ -258,6 +274,9 @@ _LONGEST = 10_000_000  # bytes of a file in which the folder's name is filled in
 def lay_out(folder: Path, template: Path) -> None:
     """Make the folders of a case: inputs, the current folder, one for temporary files, and what nothing may touch."""
     shutil.copytree(template, folder / "in", symlinks=True)
+    journal = folder / "in" / "scan" / "journal.jsonl"
+    if journal.exists():  # it names files from the root on
+        journal.write_text(journal.read_text().replace(str(template), str(folder / "in")))
     for name in ("work", "tmp", "outside/folder/0003", "outside/folder/0001"):
         (folder / name).mkdir(parents=True)
     for name in ("victim", "folder/victim", "folder/state.npz", "folder/0003/state.npz", "folder/0001/state.json"):
@@ -279,8 +298,8 @@ def build(kind: str, seed: int, folder: Path, templates: Templates) -> Case:
     """Write the case of a kind and a seed into a new folder; equal ones give equal files."""
     scenario, rng = _drawn(kind, seed)
     case = replace(undamaged(kind, scenario, folder, templates), seed=seed)
-    if kind == "options":
-        option = next(one for one in OPTIONS if one.name == scenario.name)
+    if kind in OPTIONS:
+        option = next(one for one in OPTIONS[kind] if one.name == scenario.name)
         words, label, prepare = option_words(option, rng, str(folder / "outside"))
         return replace(case, words=words, mutations=(Mutation(label),), prepared=prepare(folder, rng))
     if kind == "places":
@@ -298,8 +317,8 @@ def build(kind: str, seed: int, folder: Path, templates: Templates) -> Case:
 
 def _drawn(kind: str, seed: int) -> tuple[Scenario, random.Random]:
     rng = random.Random(f"{kind} {seed}")
-    if kind == "options":
-        option = rng.choices(OPTIONS, [one.weight for one in OPTIONS])[0]
+    if kind in OPTIONS:
+        option = rng.choices(OPTIONS[kind], [one.weight for one in OPTIONS[kind]])[0]
         return Scenario(option.name, option.template, option.line, writes=option.writes, engine=option.engine), rng
     if kind == "places":
         place = rng.choices(PLACES, [one.weight for one in PLACES])[0]

@@ -77,6 +77,8 @@ PATHS = (
     ),
     *("=cmd()", "~nobody/x", "s3:/bucket/x", "file:///x", "a\u202eb", "-", "--help", "x/../x", "\x9b31m"),
 )
+SIZES: tuple[str, ...] = ("150", "0px", "-1px", "nanpx", "px", "1e999", "6", "6 h", "-6h", "nanh", "1e999d", "6h6h", "")
+SIZES += (f"{'7' * DIGITS}px", f"{'7' * DIGITS}d", "1e-320s", "\u0663h", "9" * 30 + "h", "h\x1b[31m")
 CONDITIONS: tuple[str, ...] = (
     "objective > nan",
     "trial = ",
@@ -122,6 +124,14 @@ SETTINGS += (
 SETTINGS += ("network.family=../../outside/evil:X", f"network.family={'x' * 300}:X", "training.batch_size=999999999999")
 
 
+# What was fetched is whole, so that nothing has to be asked for.
+FETCH = "data fetch ../in/cutouts --survey first --catalogue ../in/catalogue.csv --size 8px --pause 0 --tries 1"
+SCAN = (
+    "scan ../in/out/model.keras ../in/0.fil ../in/1.fil --out ../in/scan --threshold 0.3 --rule log --background left "
+    "--batch 2 --threads 1"
+)
+
+
 @dataclass(frozen=True)
 class Option:
     """A command whose options get such values; `more` is an option and what it may be given."""
@@ -155,7 +165,7 @@ def _nothing(folder: Path, rng: random.Random) -> Prepared:
     return Prepared()
 
 
-OPTIONS = (
+CLASSIC = (
     Option(
         *("import CSV", "images"),
         "data import out --train ../in/images.csv ../in/labels.csv --class-names left,right --shape 16,16 "
@@ -234,3 +244,49 @@ OPTIONS = (
         weight=2,
     ),
 )
+_TILING = {"--tile": SHAPES, "--overlap": SHAPES, "--average": SHAPES, "--shrink": SHAPES, "--rule": WORDS}
+_TILING |= {"--fft": WHOLE, "--dtype": WORDS, "--sample-rate": FRACTION}
+SKY = (
+    Option(
+        *("fetch", "fetched", FETCH),
+        {"--pause": FRACTION, "--tries": WHOLE, "--most-blank": FRACTION, "--size": SIZES, "--survey": WORDS},
+        (2, 6),
+        ("work", "in/cutouts"),
+    ),
+    Option(
+        *("groups", "fetched", "data groups ../in/times.csv --within 6h --out groups.csv"),
+        {"--within": SIZES, "--out": PATHS},
+        (2,),
+    ),
+    Option(
+        *("confusion", "fetched", "data confusion --survey first --out confusion.png"),
+        {"--size": FRACTION, "--survey": WORDS, "--out": PATHS},
+    ),
+    Option(
+        *("import spectra", "spectra"),
+        "data import out --spectra ../in/0.fil ../in/1.fil ../in/2.fil ../in/3.fil ../in/4.fil ../in/5.fil --labels "
+        "../in/fil.csv --rule log --tile 16,16 --fractions 0.34,0.33,0.33",
+        {"--fractions": FRACTIONS} | _TILING,
+        (2, 4, 11),
+    ),
+    Option(
+        *(
+            "import pictures",
+            "images",
+            "data import out --folder ../in/sky --labels ../in/sky.csv --scale asinh --fractions 0.6,0.2,0.2",
+        ),
+        {"--size": SHAPES, "--scale": WORDS, "--filter": WORDS, "--groups": PATHS, "--drop": PATHS, "--ground": WORDS},
+        (2, 4, 6),
+    ),
+    Option(
+        *("scan", "scanned", SCAN),
+        {"--batch": WHOLE, "--threshold": FRACTION, "--false-alarm": FRACTION, "--background": WORDS}
+        | {"--rate": FRACTION, "--idle": FRACTION, "--pictures": WHOLE, "--readers": WHOLE, "--out": PATHS}
+        | _TILING,
+        (1, 2, 3),
+        ("work", "in/scan"),
+        engine="network",
+        weight=2,
+    ),
+)
+OPTIONS: Mapping[str, tuple[Option, ...]] = {"options": CLASSIC, "sky-options": SKY}

@@ -19,6 +19,7 @@ from fuzz.templates import TESTS, Templates
 
 ROOT = TESTS.parent
 ENGINES = ("light", "network")
+NOBODY = "http://127.0.0.1:9"  # in the place of servers elsewhere: it refuses at once
 GROWTH = 600 << 20  # bytes, more than any of the commands takes on undamaged files
 
 
@@ -98,6 +99,8 @@ class Server:
             "MPLCONFIGDIR": str(home),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "CUDA_VISIBLE_DEVICES": "-1",
+            "https_proxy": NOBODY,
+            "http_proxy": NOBODY,
         }
         command = [sys.executable, "-m", "fuzz.server", self._engine]
         with (self.folder / f"{self._engine}.err").open("w") as errors:

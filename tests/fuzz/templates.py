@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -17,6 +18,7 @@ from astropy.io import fits
 from PIL import Image
 
 from fuzz import spectra
+from fuzz.options import SCAN
 
 TESTS = Path(__file__).resolve().parents[1]
 CLASSES = ("left", "middle", "right")
@@ -79,6 +81,7 @@ def make_light(folder: Path) -> None:
     _search(folder / "search")
     _network_search(folder / "netsearch", folder / "study")
     _retraining(folder / "retraining", folder / "search")
+    _fetched(folder / "fetched")
 
 
 def make_network(folder: Path, light: Path) -> None:
@@ -92,6 +95,61 @@ def make_network(folder: Path, light: Path) -> None:
     _command("train", "--data", model / "data", "--out", model / "other", "--threads", "1", *other)
     unlocked = ("--split", "test", "--unlock-test", "--threads", "1")
     _command("evaluate", model / "out" / "model.keras", model / "data", *unlocked)
+    _scanned(folder / "scanned", model, light / "spectra")
+
+
+def _scanned(folder: Path, model: Path, files: Path) -> None:
+    """A scan of two files that was interrupted after its third block, with its model beside it."""
+    folder.mkdir()
+    (folder / "out").mkdir()
+    for name in ("model.keras", "model.json"):
+        shutil.copy(model / "out" / name, folder / "out" / name)
+    for number in range(2):
+        shutil.copy(files / f"{number}.fil", folder)
+    words = [word.replace("../in", str(folder)) if "../in" in word else word for word in SCAN.split()]
+    _command(*words)
+    journal = folder / "scan" / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text(
+        "".join(lines[: next(n for n, line in enumerate(lines) if '"first":2' in line.replace(" ", "")) + 1])
+    )
+
+
+def _fetched(folder: Path) -> None:
+    """Cut-outs of three objects, one of which the survey does not have, and a table of frames with their times."""
+    from tune.sky.catalogue import read_catalogue
+    from tune.sky.fetch import read_size
+    from tune.sky.provenance import PROVENANCE, Answer, append_answer
+
+    cutouts = folder / "cutouts"
+    cutouts.mkdir(parents=True)
+    (cutouts / PROVENANCE).touch()
+    rows = ("one,10.5,4,FRI", "two,11.5,-4,FRII", "three,12.5,80,FRI")
+    (folder / "catalogue.csv").write_text("\n".join(["name,ra,dec,class", *rows]) + "\n")
+    (folder / "times.csv").write_text(
+        "\n".join(["file,time,region", *(f"{n}.png,2014-01-0{1 + n // 3}T0{n}:00:00,{n % 2}" for n in range(6))]) + "\n"
+    )
+    side, pixels = read_size("8px", "first")
+    for number, target in enumerate(read_catalogue(folder / "catalogue.csv")):
+        answer = Answer(
+            name=target.name,
+            ra_deg=target.ra_deg,
+            dec_deg=target.dec_deg,
+            class_name=target.class_name,
+            survey="first",
+            side_arcmin=side,
+            pixels=pixels,
+            outcome="missing",
+            asked_at="2026-01-01T00:00:00+00:00",
+            service="by hand",
+        )
+        if number < 2:
+            path = cutouts / target.file
+            fits.PrimaryHDU(np.arange(64, dtype=np.float32).reshape(8, 8) + number).writeto(path)
+            content = path.read_bytes()
+            kept = {"file": target.file, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            answer = dataclasses.replace(answer, outcome="whole", without_sky=0.0, **kept)
+        append_answer(cutouts, answer)
 
 
 def _command(*words: object) -> None:

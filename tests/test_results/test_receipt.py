@@ -158,6 +158,8 @@ def without(name: str) -> Callable[[dict[str, Any]], object]:
         ),
         (lambda v: v.update(configuration={"a": [1]}), r"ation\['a'\]: expected a single value, found"),
         (lambda v: v["environments"][0].update(device=1), r"environments\[0\].device: expected a string or"),
+        (lambda v: v["ranked_by"].update(false_alarm=1e12), r"damaged: ranked_by.false_alarm: expected less than 1"),
+        (lambda v: v.update(seed=-1), r"damaged: seed: expected at least 0, found -1; delete it"),
         (lambda v: v.update(environments=[1]), r"damaged: environments\[0\]: expected an object, found 1"),
         (lambda v: v.update(receipt_version=2), r"receipt version 2, this seti-tune reads 1; use the one that wrote"),
         (without("receipt_version"), r"no receipt; give a run folder, or a file of its folder receipts"),

@@ -297,7 +297,14 @@ def test_the_short_way_to_read_a_line_takes_what_the_careful_one_takes(data: st.
     ("event", "message"),
     [
         (Epoch(trial=1, attempt=0, epoch=1, validation_accuracy="0"), "epoch: cannot be recorded: validation_accuracy"),
-        (Epoch(trial=1, attempt=0, epoch=1, validation_accuracy=None), "expected a number, found null"),
+        (
+            Epoch(trial=1, attempt=0, epoch=1, validation_accuracy=None),
+            "expected a number, found null; correct that value where it comes from",
+        ),
+        (
+            TrialStarted(trial=0, parameters={"x": "a" * 10**8}, configuration={}, seed=1, max_epochs=2),
+            r"cannot be recorded: \d+ letters, at most \d+ are; shorten what it names",
+        ),
         (Rung(trial=1, epoch=1, value=1, seen=1, better=0, cutoff=1, decision="halt"), "decision: expected one of"),
         (
             TrialStarted(trial=0, parameters={"x": math.nan}, configuration={}, seed=1, max_epochs=2),

@@ -432,7 +432,7 @@ def test_genuine_galaxies_lose_the_duplicate_that_reached_two_splits(tmp_path, r
         ((), r"give exactly one of --train, --npz, --folder and --spectra; see --help"),
         (("--npz", "a.npz", "--folder", "b"), r"give exactly one of --train, --npz, --folder and --spectra"),
         (("--npz", "a.npz", "--test", "x", "y"), r"--validation and --test go with --train; divide other sources by"),
-        (("--npz", "NPZ"), r"a single source has no splits: give --fractions 0\.6,0\.2,0\.2"),
+        (("--npz", "NPZ"), r"a single source has no splits; give --fractions 0\.6,0\.2,0\.2"),
         (
             ("--npz", "NPZ", "--fractions", "0.6,0.4"),
             r"fractions 0\.6, 0\.4: expected three positive numbers with sum 1",

@@ -292,7 +292,7 @@ def _divided(read: Imported, root: Path, origin: Mapping[str, Any], args: argpar
         kept = [split for split in ("train", "validation", "test") if (read.split_of == split).any()]
         return _Read({one: read.data.take(np.flatnonzero(read.split_of == one)) for one in kept}, names, origin)
     if not args.fractions:
-        raise DatasetError("a single source has no splits: give --fractions 0.6,0.2,0.2 for train, validation and test")
+        raise DatasetError("a single source has no splits; give --fractions 0.6,0.2,0.2 for train, validation and test")
     splits = split_by_fractions(read.data, args.fractions, args.split_seed, class_names=names)
     return _Read(splits, names, origin | {"fractions": list(args.fractions), "split_seed": args.split_seed})
 
