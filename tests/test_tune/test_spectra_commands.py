@@ -135,6 +135,7 @@ def test_blank_values_are_said(tmp_path, files, capsys):
     ("options", "message"),
     [
         (("--tile", "64,128"), r"0.fil: 32 rows of 48 channels, a tile takes 64 of 128; choose a smaller --tile"),
+        (("--tile", "0,0"), r"tiles: n_time is 0, expected 1 to \d+; correct it"),
         (("--overlap", "16,0"), r"--overlap 16,0: at least 0 and less than the tile of 16,16 is expected; choose a sm"),
         (("--average", "0,1"), r"tiles: average_time is 0, expected 1 to 1048576; correct it"),
         (("--rule", "square"), r"rule 'square' is unknown; choose one of course, log"),

@@ -72,7 +72,7 @@ def tiling_of(args: argparse.Namespace) -> tuple[Tiling, TimeSeries]:
 
     n_time, n_freq = args.tile or (64, 128)
     overlap_time, overlap_freq = args.overlap or (0, 0)
-    if not (0 <= overlap_time < n_time and 0 <= overlap_freq < n_freq):
+    if args.overlap and not (0 <= overlap_time < n_time and 0 <= overlap_freq < n_freq):
         raise DatasetError(
             f"--overlap {overlap_time},{overlap_freq}: at least 0 and less than the tile of {n_time},{n_freq} is "
             "expected; choose a smaller one"
