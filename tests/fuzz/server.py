@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-CPU_S, WALL_S, IDLE_S = 10, 30.0, 3.0
+CPU_S, WALL_S, IDLE_S = 10, 120.0, 10.0  # a busy machine is no hang
 ADDRESSES = 12 << 30  # bytes that a child may map beyond what its parent has: a net below the limit of memory
 FILE_BYTES = 1 << 30
 KEPT_OUTPUT = 1 << 20
