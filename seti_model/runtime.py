@@ -19,7 +19,7 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
@@ -38,7 +38,7 @@ _ENVIRONMENT = MappingProxyType({"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "
 _CHATTER = re.compile(rb"I\d{4} \d\d:|WARNING: All log messages before absl|E\d{4} .*failed call to cuInit")
 # What TensorFlow and Keras use if it is there, for galleries, scikit-learn's interface, notebooks and sparse matrices.
 # Nothing here asks for these, and without them the import takes half of the time and 90 MB less.
-_DISPENSABLE = frozenset({"matplotlib", "sklearn", "IPython", "scipy"})
+_DISPENSABLE = ("matplotlib", "sklearn", "IPython", "scipy")
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
@@ -88,7 +88,7 @@ def prepare_process(threads: int, *, gpu: bool = False, gpu_memory_mb: int | Non
     for name, value in _ENVIRONMENT.items():
         os.environ[name] = value
     settle_allocator()
-    with _without_chatter(), lean_imports():
+    with _without_chatter(), absent(*_DISPENSABLE):
         _set_up(wanted)
     exempt_what_stays()
     _settled.append(wanted)
@@ -145,6 +145,23 @@ def trim_heap() -> None:
         libc.malloc_trim(0)
 
 
+@contextmanager
+def absent(*names: str) -> Iterator[None]:
+    """Import as if modules that are not imported yet were not installed; other threads find them, and who comes later.
+
+    The garbage collector, which would look at each new object several times, rests meanwhile.
+    """
+    finder, was_enabled = _Absent([name for name in names if name not in sys.modules]), gc.isenabled()
+    sys.meta_path.insert(0, finder)
+    gc.disable()
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        if was_enabled:
+            gc.enable()
+
+
 def outside_heap(array: npt.NDArray[_Scalar]) -> npt.NDArray[_Scalar]:
     """Return a copy in pages of its own, returned to the system with the array, whoever holds it and how long."""
     if array.nbytes == 0:
@@ -179,30 +196,16 @@ def _set_up(wanted: ProcessSetup) -> None:
 
 
 class _Absent(MetaPathFinder):
-    """Makes packages that this thread has not imported yet look as if they were not installed, to it alone."""
+    """Makes modules look as if they were not installed, to the thread that made it alone."""
 
-    def __init__(self) -> None:
-        self._thread = threading.get_ident()
-        self._names = {name for name in _DISPENSABLE if name not in sys.modules}
+    def __init__(self, names: Collection[str]) -> None:
+        self._thread, self._names = threading.get_ident(), names
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
-        """Raise for such a package; leave every other one to who comes next."""
-        if name.partition(".")[0] in self._names and threading.get_ident() == self._thread:
+        """Raise for such a module and those within it; leave every other one to who comes next."""
+        is_one = name in self._names or any(name.startswith(f"{one}.") for one in self._names)
+        if is_one and threading.get_ident() == self._thread:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-@contextmanager
-def lean_imports() -> Iterator[None]:
-    """Import TensorFlow without what it can do without, and without looking for garbage among a million new objects."""
-    absent, was_enabled = _Absent(), gc.isenabled()
-    sys.meta_path.insert(0, absent)
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(absent)
-        if was_enabled:
-            gc.enable()
 
 
 @contextmanager

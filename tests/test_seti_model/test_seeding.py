@@ -77,10 +77,11 @@ print([name for name in ("matplotlib", "sklearn", "scipy", "IPython") if name in
 def test_packages_left_out_are_absent_to_the_importing_thread_alone_and_there_afterwards():
     code = """
 import gc, sys, threading
-from seti_model.runtime import lean_imports
+from seti_model.runtime import absent
 def draw():
     import matplotlib
-with lean_imports():
+with absent("matplotlib", "json"):
+    import json.tool
     try:
         import matplotlib.ticker
     except ModuleNotFoundError as error:
