@@ -8,17 +8,17 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from pyarrow import parquet
-from pyarrow.types import is_primitive
 
 from results.errors import RecordError
 from results.files import UNREADABLE, replacing
 from results.stats.metrics import SUM_TOLERANCE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PROBABILITY, _TRUTH = "p:", "truth:"
 ERRORS, ERRORS_OF_CLASS = 12, 4
@@ -55,6 +55,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     Raises:
         RecordError: The file cannot be written.
     """
+    import pandas as pd  # which a search need not wait for
+
     frame = pd.DataFrame(predictions.y_prob, columns=[f"{_PROBABILITY}{name}" for name in predictions.class_names])
     frame.insert(0, "y_true", predictions.y_true)
     truth = predictions.truth.reset_index(drop=True).add_prefix(_TRUTH)
@@ -68,6 +70,8 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         RecordError: Missing or damaged.
     """
+    import pandas as pd
+
     if not path.is_file():
         raise RecordError(f"{path}: missing; continue the run with `seti-tune resume RUN`, which predicts again")
     try:
@@ -206,6 +210,9 @@ def _require_small(path: Path) -> None:
 
 def _require_moderate(path: Path) -> None:
     """Refuse a table that would be large in memory, whatever its size is on the disk."""
+    from pyarrow import parquet
+    from pyarrow.types import is_primitive
+
     claimed = parquet.read_metadata(path)
     if claimed.num_rows * claimed.num_columns > _MOST_CELLS:
         raise ValueError(f"{claimed.num_rows} rows of {claimed.num_columns} columns")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pandas as pd
-
 from results.best import read_best, write_best
 from results.errors import RecordError
 from results.log.state import RunState
@@ -25,6 +23,8 @@ def keep_best(checkpoints: Checkpoints, state: RunState, dataset: Path) -> None:
         state: Of the run.
         dataset: The folder of its data set.
     """
+    import pandas as pd  # which a search need not wait for
+
     run, ranked = checkpoints.run, state.ranked(1)
     try:
         if not ranked or ranked[0].checkpoint is None or read_best(run, ranked) is not None:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from results.commands import command
 from results.files import inside, remove_inside, write_atomically
 from results.finals import (
@@ -204,6 +202,8 @@ def _evaluate(checkpoints: Checkpoints, trial: TrialState, dataset: Dataset) -> 
 
 
 def _predict(weights: TrainedNetwork, dataset: Dataset, split_name: str) -> Predictions:
+    import pandas as pd  # which a search need not wait for
+
     from seti_model.exported import as_model
 
     split = dataset.split(split_name)

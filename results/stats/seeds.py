@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from results.stats.intervals import Estimate, IntervalError, check_level, score_limits
 
@@ -269,6 +268,8 @@ def _mean_quantile(parts: Sequence[tuple[float, int]], level: float) -> float:
 
 
 def _t_quantile(level: float, freedom: float) -> float:
+    from scipy.special import stdtrit  # which a search need not wait for
+
     return float(stdtrit(freedom, 0.5 + level / 2))
 
 

@@ -6,8 +6,6 @@ import functools
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
-from scipy import fft
 
 Power = npt.NDArray[np.float32]  # (n_time, n_freq): time rows, frequency channels; linear units
 N_FFT = 512  # samples of a row
@@ -17,6 +15,8 @@ SHRINK = 4  # power values of a pixel, each way: 256 x 512 became 64 x 128
 
 def power_of(voltage: npt.NDArray[np.float32], n_fft: int = N_FFT) -> Power:
     """Return the power (n, n_fft) of real and imaginary parts (n * n_fft, 2): no window, frequency zero centred."""
+    from scipy import fft  # which a search that simulates nothing need not wait for
+
     spectrum = fft.fft(voltage.view(np.complex64).reshape(-1, n_fft))
     power: Power = np.square(spectrum.real)
     power += np.square(spectrum.imag)
@@ -28,6 +28,8 @@ def to_pixels(power: Power, shape: tuple[int, int] = SHAPE) -> npt.NDArray[np.ui
 
     Logarithm, divided by its maximum, jet colours, Lanczos, luminance. Power below 1 shows as zero.
     """
+    from PIL import Image
+
     level = np.log(np.maximum(power, 1.0))
     level *= 256 / max(float(level.max()), 1e-6)
     index = np.minimum(level, 255).astype(np.uint8)

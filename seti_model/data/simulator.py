@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from seti_model.data.dataset import (
     MOST_IMAGES,
@@ -34,6 +34,9 @@ from seti_model.data.dataset import (
 )
 from seti_model.data.recipe import N_FFT, SHAPE, Power, power_of, to_pixels
 from seti_model.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Range = tuple[float, float]
 CLASS_NAMES = ("squiggle", "narrowbanddrd", "narrowband", "noise")
@@ -77,6 +80,8 @@ def simulate(
     Raises:
         DatasetError: An unknown preset or split, a negative seed, or a count that is negative or too large.
     """
+    import pandas as pd  # which a search that simulates nothing need not wait for
+
     series = Series(_resolve(physics), seed, split)
     if not 0 <= n <= MOST_IMAGES:
         raise DatasetError(f"simulation of {n} images: 0 to {MOST_IMAGES} are expected; correct the number")

@@ -61,16 +61,40 @@ except ProcessError as error:
     assert "a GPU was asked for and TensorFlow sees none" in done.stdout
 
 
-def test_set_up_is_quiet_and_training_functions_run_on_the_threads_asked_for():
+def test_set_up_is_quiet_imports_nothing_that_draws_and_functions_run_on_the_threads_asked_for():
     code = """
 from seti_model.runtime import prepare_process
 prepare_process(3)
-import tensorflow as tf
+import sys, tensorflow as tf
 tf.constant(1.0) + 1
 print(tf.config.threading.get_intra_op_parallelism_threads(), tf.config.threading.get_inter_op_parallelism_threads())
+print([name for name in ("matplotlib", "sklearn", "scipy", "IPython") if name in sys.modules])
 """
     done = run(code)
-    assert (done.stdout.split(), done.stderr) == (["3", "1"], "")
+    assert (done.stdout.splitlines(), done.stderr) == (["3 1", "[]"], "")
+
+
+def test_packages_left_out_are_absent_to_the_importing_thread_alone_and_there_afterwards():
+    code = """
+import gc, sys, threading
+from seti_model.runtime import absent
+def draw():
+    import matplotlib
+with absent("matplotlib", "json"):
+    import json.tool
+    try:
+        import matplotlib.ticker
+    except ModuleNotFoundError as error:
+        print(error, gc.isenabled())
+    thread = threading.Thread(target=draw)
+    thread.start()
+    thread.join()
+    print("matplotlib" in sys.modules)
+print(gc.isenabled(), [finder for finder in sys.meta_path if "seti_model" in type(finder).__module__])
+import matplotlib.ticker, sklearn
+"""
+    done = run(code)
+    assert (done.stdout.splitlines(), done.stderr) == (["No module named 'matplotlib' False", "True", "True []"], "")
 
 
 def test_tensorflow_already_started_with_other_threads_is_refused():

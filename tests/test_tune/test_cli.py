@@ -67,6 +67,11 @@ def test_looking_at_a_run_needs_no_library_for_tables_or_pictures(command: str, 
     assert imported(code, *LIBRARIES) == []
 
 
+@pytest.mark.parametrize("module", ["tune.cli.search", "tune.process.driver"])
+def test_a_search_waits_for_no_library_that_only_its_report_needs(module: str) -> None:
+    assert imported(f"import {module}", "pandas", "scipy", "sklearn", "matplotlib", "plotly", *HEAVY) == []
+
+
 def test_each_command_imports_its_own_module_only() -> None:
     code = "from tune.cli.main import main\ntry: main(['data', '--help'])\nexcept SystemExit: pass"
     assert imported(code, "tune.cli.data", "tune.cli.look", "tune.cli.model", "tune.cli.search") == ["tune.cli.data"]

@@ -1,9 +1,12 @@
 """Whole runs with real Ray and real processes, on the trainable of milliseconds."""
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +43,7 @@ class Searched:
     run: Path
     out: str
     err: str
+    agent: str  # the log of Ray's agent
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +57,28 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
     for name in ("results.py", "tune.py"):
         (elsewhere / name).write_text("raise SystemExit('wrong module')\n")
     script = str(Path(sys.executable).with_name("seti-tune"))
-    with (folder / "out.txt").open("w") as out, (folder / "err.txt").open("w") as err:
+    with (
+        (folder / "out.txt").open("w") as out,
+        (folder / "err.txt").open("w") as err,
+        tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as ray_folder,  # a socket's path must be short
+        socket.socket() as other,  # as if it were another Ray's on this machine
+    ):
+        with contextlib.suppress(OSError):  # there is one
+            other.bind(("", 52365))
+            other.listen()
         done = subprocess.run(
             [script, "search", str(study), "--run", str(folder / "run")],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
             cwd=elsewhere,
-            env=os.environ | {"TERM": "dumb"},
+            env=os.environ | {"TERM": "dumb", "RAY_TMPDIR": ray_folder},
             timeout=120,
             check=False,
         )
-    said = Searched(study, folder / "run", (folder / "out.txt").read_text(), (folder / "err.txt").read_text())
+        (log,) = Path(ray_folder).glob("ray/session_2*/logs/dashboard_agent.log")
+        agent = log.read_text()
+    said = Searched(study, folder / "run", (folder / "out.txt").read_text(), (folder / "err.txt").read_text(), agent)
     assert done.returncode == 0, said.err
     return said
 
@@ -100,6 +114,11 @@ def test_a_search_from_start_to_report(searched: Searched) -> None:
     assert again.returncode == 0
     assert again.stdout == searched.out
     assert (searched.run / LOG_NAME).read_bytes() == log, "a finished run was written to"
+
+
+def test_ray_waits_for_no_port_that_another_ray_on_this_machine_has(searched: Searched) -> None:
+    assert "Loaded" in searched.agent
+    assert "bind" not in searched.agent
 
 
 def test_every_configuration_is_in_the_log_before_a_worker_sees_it(searched: Searched) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from results.commands import command
 from results.study import ResourcesSection
+from seti_model.runtime import absent
 from tune.errors import StudyError
 from tune.ray_adapter.tokens import AUTH_MODE, guard_token, settle_token
 
@@ -42,6 +43,9 @@ _QUIET = {
 }
 # With an arena for each of Ray's threads training is a fifth slower: its arrays are mapped anew at every step.
 _WORKERS = {"MALLOC_ARENA_MAX": "1"}
+# Where it cannot be imported, as without ray[default], what Ray starts serves no dashboard. Else Ray waits 4 s for the
+# port of a server that nobody here asks, 52365, where another Ray on the machine has it.
+_DASHBOARD = "ray.dashboard.optional_deps"
 DRIVER = "SETI_TUNE_DRIVER"  # in the environment of a cluster's workers: whose they are
 
 
@@ -279,21 +283,22 @@ def _lets_in(address: str, mode: str) -> bool | None:
 
 
 def _start(data_bytes: int) -> None:
-    import ray
-
     # A head on this machine that does not answer is dead; Ray would wait for a minute.
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(HEAD_TIMEOUT_S))
     # Ray Tune starts each worker with an environment of its own; those that Ray starts ahead are never used.
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     memory = max(256 * 2**20, 3 * data_bytes)
-    ray.init(
-        address="local",
-        num_cpus=local_cpus(),
-        include_dashboard=False,
-        object_store_memory=memory,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-    )
+    with absent(_DASHBOARD):
+        import ray
+
+        ray.init(
+            address="local",
+            num_cpus=local_cpus(),
+            include_dashboard=False,
+            object_store_memory=memory,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
     guard_token()
 
 
