@@ -111,7 +111,8 @@ def _prepared(network: str, way: str) -> Callable[[Any], Any]:
     shape, _ = prepared_form((64, 128, 1), configuration.preparation)
     stock = build_network(configuration, shape, 4, seed=1, pixels=PixelScale(0.5, 0.2))
     if way == "ours":
-        model = ExportedModel(configuration, (64, 128, 1), ("a", "b", "c", "d"), "", "", network=stock)
+        names = ("a", "b", "c", "d")
+        model = ExportedModel(configuration, (64, 128, 1), names, "", "", None, None, network=stock)
         return lambda images: model.predict(images, batch=len(images))
     if way == "call":
         return lambda images: np.asarray(stock(prepare(images, configuration.preparation), training=False))

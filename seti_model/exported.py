@@ -29,6 +29,7 @@ from seti_model.families import VGG16, VGG16Config
 from seti_model.files import UNREADABLE, written_whole
 from seti_model.network import PixelScale, build_network, named_layers, named_weights
 from seti_model.own import load_network
+from seti_model.pace import in_parallel
 from seti_model.prepare_ops import prepare_op
 from seti_model.pretrained import read_weights
 from seti_model.training.arrays import Arrays, digest_arrays
@@ -45,13 +46,15 @@ class ExportedModel(Description):
 
     network: keras.Model
 
-    def predict(self, images: Images, *, batch: int | None = None) -> npt.NDArray[np.float32]:
+    def predict(self, images: Images, *, batch: int | None = None, side_by_side: int = 1) -> npt.NDArray[np.float32]:
         """Return probabilities, float32 (n, n_classes).
 
         Args:
             images: uint8 (n, n_time, n_freq, channels); of one channel also (n, n_time, n_freq).
             batch: How many images at a time. Without it they are the same to the last bit as in the training's
                 validation; another number may round otherwise.
+            side_by_side: So many batches are prepared and predicted at the same time, which changes no number; the
+                networks only where the process was set up for it (`prepare_process`), else their preparation.
 
         Raises:
             ModelError: Images of another shape or type than the network was trained on, or a batch below 1.
@@ -67,11 +70,14 @@ class ExportedModel(Description):
         if size < 1:
             raise ModelError(f"a batch of {size} images; at least 1 is expected")
         preparation = self.configuration.preparation
-        parts = [
-            self._infer(prepare(np.asarray(images[start : start + size]), preparation))
-            for start in range(0, len(images), size)
-        ]
-        return np.concatenate([np.empty((0, len(self.class_names)), np.float32), *parts])
+        y_prob = np.empty((len(images), len(self.class_names)), np.float32)
+
+        def part(start: int) -> None:
+            rows = slice(start, start + size)
+            y_prob[rows] = self._infer(prepare(np.asarray(images[rows]), preparation))
+
+        in_parallel(part, range(0, len(images), size), side_by_side)
+        return y_prob
 
     def warm_up(self) -> None:
         """Trace the network and run it once, as otherwise the first prediction does."""

@@ -52,6 +52,7 @@ class ProcessSetup:
     threads: int
     gpu: bool
     gpu_memory_mb: int | None
+    side_by_side: int = 1
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -63,7 +64,9 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") & 0x7FFF_FFFF
 
 
-def prepare_process(threads: int, *, gpu: bool = False, gpu_memory_mb: int | None = None) -> ProcessSetup:
+def prepare_process(
+    threads: int, *, gpu: bool = False, gpu_memory_mb: int | None = None, side_by_side: int = 1
+) -> ProcessSetup:
     """Import and set up TensorFlow: thread count, deterministic operations, devices. Call before building anything.
 
     Calling again with the same arguments does nothing. Rounding, hence every digest, depends on `threads`. Keras then
@@ -73,14 +76,16 @@ def prepare_process(threads: int, *, gpu: bool = False, gpu_memory_mb: int | Non
         threads: Threads within one operation; operations run one after the other.
         gpu: Use the GPUs this process may see; without it they are hidden. Memory grows as needed.
         gpu_memory_mb: Hard limit on the memory taken of the first GPU, in MiB, for trials that share one.
+        side_by_side: So many batches may be predicted at the same time, each on `threads`; for training 1.
 
     Raises:
         ProcessError: TensorFlow already runs with other settings, Keras runs on another backend, or a GPU was asked
             for and none is visible.
     """
-    if not 1 <= threads <= MAX_THREADS:
-        raise ProcessError(f"threads={threads} lies outside 1..{MAX_THREADS}; choose a value within")
-    wanted = ProcessSetup(threads, gpu, gpu_memory_mb)
+    for number in (threads, side_by_side):
+        if not 1 <= number <= MAX_THREADS:
+            raise ProcessError(f"threads={number} lies outside 1..{MAX_THREADS}; choose a value within")
+    wanted = ProcessSetup(threads, gpu, gpu_memory_mb, side_by_side)
     if _settled:
         if _settled[0] != wanted:
             raise ProcessError(f"TensorFlow already runs with {_settled[0]}, not {wanted}; start a new process for it")
@@ -185,7 +190,7 @@ def _set_up(wanted: ProcessSetup) -> None:
         )
     try:
         tf.config.threading.set_intra_op_parallelism_threads(wanted.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(wanted.side_by_side)
         _choose_devices(tf, wanted)
     except RuntimeError as error:
         raise ProcessError(

@@ -54,14 +54,19 @@ def load_delivered(run: Path, threads: int | None) -> ExportedModel:
     return load_recorded(run / MODEL, threads_in_use() or cores() if threads is None else threads)
 
 
-def load_recorded(path: Path, threads: int) -> ExportedModel:
+def load_recorded(path: Path, threads: int, *, side_by_side: int = 1) -> ExportedModel:
     """Return a model; one in a run folder must be what the run's log says was written there.
+
+    Args:
+        path: Of the model.
+        threads: Of TensorFlow's, for each batch.
+        side_by_side: So many batches may be predicted at the same time.
 
     Raises:
         ModelError: It was changed or cannot be read.
         ProcessError: TensorFlow runs here with other settings.
     """
-    prepare_process(threads)
+    prepare_process(threads, side_by_side=side_by_side)
     from seti_model.exported import load_model
 
     for folder in (path.parent, Path()):  # where a step of the user's own may lie

@@ -161,6 +161,15 @@ def test_the_size_of_a_batch_changes_nothing_but_the_rounding(exported, striped_
         model.predict(striped_data.validation.images, batch=0)
 
 
+def test_batches_side_by_side_change_no_bit(exported, striped_data):
+    model = load_model(exported[1])
+    images = striped_data.validation.images
+    assert np.array_equal(model.predict(images, side_by_side=3), exported[0].validation_probabilities)
+    many = np.concatenate([images] * 10)
+    one_after_another = model.predict(many, batch=7)
+    assert np.array_equal(model.predict(many, batch=7, side_by_side=3), one_after_another)
+
+
 def test_a_model_is_traced_once_for_all_its_predictions(exported, striped_data):
     model = load_model(exported[1])
     start = time.process_time()  # of one thread, whatever else the machine does

@@ -36,6 +36,8 @@ def test_same_set_up_again_is_allowed_another_is_refused():
 def test_impossible_thread_count_is_refused():
     with pytest.raises(ProcessError, match=r"threads=0 lies outside 1\.\.1024"):
         prepare_process(threads=0)
+    with pytest.raises(ProcessError, match=r"threads=1025 lies outside 1\.\.1024"):
+        prepare_process(threads=1, side_by_side=1025)
 
 
 def test_absent_gpu_is_an_error_and_nothing_else_is_written_to_standard_error():

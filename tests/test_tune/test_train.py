@@ -344,7 +344,8 @@ def test_prediction_says_its_rate_and_the_latency_of_one_image_apart_from_loadin
     [line] = capsys.readouterr().err.splitlines()
     number = r"(\d+\.\d+)"
     found = re.fullmatch(
-        rf"8 images in {number} s, {number} images/s; one image alone takes {number} ms \(median of 40; 95 % at most "
+        rf"8 images in {number} s, {number} images/s, 3 at a time, 1 such batches side by side \(as asked for\); "
+        rf"one image alone takes {number} ms \(median of 40; 95 % at most "
         rf"{number} ms\); model loaded in {number} s, traced in {number} s",
         line,
     )

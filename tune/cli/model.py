@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from results.files import check_output, write_atomically
 from results.stats.metrics import classification_metrics, report_text
@@ -27,6 +29,7 @@ from tune.trust import TRUST_HELP
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
     from seti_model.data.dataset import SplitData
     from seti_model.exported import ExportedModel
+    from seti_model.pace import Pace
     from tune.scan.engine import Block, Reading
 
 TRAIN_EPILOG = """examples:
@@ -110,7 +113,7 @@ def add_predict(predict: argparse.ArgumentParser) -> None:
         "--batch",
         type=int,
         metavar="N",
-        help="images at a time; the default gives what validation gave, bit for bit",
+        help="images at a time; the default is fastest here and gives what validation gave, bit for bit",
     )
     _add_test_and_threads(predict)
 
@@ -170,31 +173,51 @@ def _predict(args: argparse.Namespace) -> int:
         return _predict_arriving(args)
     datasets = _datasets(args)
     start = time.perf_counter()
-    model = _load(args)
+    # One thread a batch and several batches side by side: faster than several threads for one, and no number depends
+    # on how many there are.
+    model = load_recorded(args.model, 1, side_by_side=cores() if args.threads is None else args.threads)
     loaded = time.perf_counter()
     model.warm_up()
     traced = time.perf_counter()
-    rows: list[Sequence[object]] = []
-    seconds = 0.0
     # Data sets last: what cannot be read is refused before a use of a test split is recorded.
     order = sorted(args.files, key=datasets.__contains__)
     images = {path: _images(path, datasets.get(path), model, args) for path in order}
-    for path in args.files:
-        some = images[path]
-        before = time.perf_counter()
-        y_prob = model.predict(some.images, batch=args.batch)
-        seconds += time.perf_counter() - before
-        for file, index, row in zip(some.files, some.indices, y_prob, strict=True):
-            rows.append([file, index, model.class_names[row.argmax()], *(f"{value:.6f}" for value in row)])
-    _write_table([["file", "index", "predicted", *(f"p_{name}" for name in model.class_names)], *rows], args.csv)
-    print(
-        f"{len(rows)} images in {seconds:.2f} s, {len(rows) / max(seconds, 1e-9):.1f} images/s; {_latency(model)}; "
-        f"model loaded in {loaded - start:.2f} s, traced in {traced - loaded:.2f} s",
-        file=sys.stderr,
-    )
+    times = f"model loaded in {loaded - start:.2f} s, traced in {traced - loaded:.2f} s"
+    with threadpool_limits(1):  # of NumPy's products: each of the batches side by side would take all cores for them
+        _predict_all(model, [images[path] for path in args.files], args, times)
     if datasets and _split_name(args) == TEST:
         report_use(args.model)
     return 0
+
+
+def _predict_all(model: ExportedModel, some: Sequence[Unlabelled], args: argparse.Namespace, times: str) -> None:
+    """Write the table of all images, and say how fast it went."""
+    n = sum(len(one.images) for one in some)
+    pace, known = _pace(model, n, args)
+    table, seconds = _Table(model.class_names), 0.0
+    for one in some:
+        before = time.perf_counter()
+        y_prob = model.predict(one.images, batch=pace.batch, side_by_side=pace.side_by_side)
+        seconds += time.perf_counter() - before
+        table.add(one, y_prob)
+    table.write(args.csv)
+    used = f"{pace.batch} at a time, {pace.side_by_side} such batches side by side"
+    print(
+        f"{n} images in {seconds:.2f} s, {n / max(seconds, 1e-9):.1f} images/s, {used} ({known}); {_latency(model)}; "
+        f"{times}",
+        file=sys.stderr,
+    )
+
+
+def _pace(model: ExportedModel, images: int, args: argparse.Namespace) -> tuple[Pace, str]:
+    """Return how fast to go: as asked for, else as is fastest on this machine."""
+    from seti_model.pace import Pace
+    from tune.pace import pace_of
+
+    if args.batch is None and args.threads is None:
+        return pace_of(model, images, cores())
+    usual = Pace.usual(cores() if args.threads is None else args.threads)
+    return Pace(args.batch or usual.batch, args.threads or usual.side_by_side), "as asked for"
 
 
 def _predict_arriving(args: argparse.Namespace) -> int:
@@ -275,13 +298,28 @@ def _images(path: Path, dataset: Dataset | None, model: ExportedModel, args: arg
     return Unlabelled(images, (path / f"{name}_images.npy",) * len(images), tuple(range(len(images))))
 
 
-def _write_table(rows: Sequence[Sequence[object]], path: Path | None) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([csv_cell(str(cell)) for cell in row] for row in rows)
-    if path is None:
-        print(*map(printable, text.getvalue().splitlines()), sep="\n")
-    else:
-        write_atomically(path, text.getvalue())
+class _Table:
+    """The rows of all images as text, which is what is kept of them."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self._names, self._text = class_names, io.StringIO(newline="")
+        self._writer = csv.writer(self._text, lineterminator="\n")
+        self._add(["file", "index", "predicted", *(f"p_{name}" for name in class_names)])
+
+    def add(self, some: Unlabelled, y_prob: npt.NDArray[np.float32]) -> None:
+        """Add a row for each image."""
+        for file, index, row in zip(some.files, some.indices, y_prob, strict=True):
+            self._add([str(file), str(index), self._names[row.argmax()], *(f"{value:.6f}" for value in row)])
+
+    def write(self, path: Path | None) -> None:
+        """Write a file whole or not at all, or print the table where there is no `path`."""
+        if path is None:
+            print(*map(printable, self._text.getvalue().splitlines()), sep="\n")
+        else:
+            write_atomically(path, self._text.getvalue())
+
+    def _add(self, cells: Sequence[str]) -> None:
+        self._writer.writerow([csv_cell(cell) for cell in cells])
 
 
 def _latency(model: ExportedModel) -> str:
