@@ -7,6 +7,8 @@ done again. All ways take their turn before the next seed begins, each seed with
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -70,7 +72,16 @@ def conclude(results: Path) -> None:
     print(f"\n{text}\n\n{results / TABLE}, {results / PICTURE}")
 
 
+def _told_to_end(*_: object) -> None:
+    """End as after Ctrl-C: what runs is ended first."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _told_to_end)
     began = time.perf_counter()
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted; finished searches are kept, the same command goes on")
     print(f"{(time.perf_counter() - began) / 60:.1f} min")

@@ -68,6 +68,7 @@ class Tree:
 
     def end(self) -> None:
         """End what is left, asked first."""
+        self._find()
         left = [one for one in self._seen if one.is_running()]
         for process in left:
             with contextlib.suppress(psutil.Error):

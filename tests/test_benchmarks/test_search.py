@@ -3,8 +3,10 @@
 import dataclasses
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.search import __main__ as bench
@@ -231,6 +233,22 @@ def test_optuna_alone_trains_reports_and_delivers(tmp_path: Path) -> None:
 def test_a_winner_that_cannot_be_judged_is_named(tmp_path: Path) -> None:
     with pytest.raises(spent.CommandError, match=r"ray-1 ray: exit code 1; it said:\n[\s\S]*No such file"):
         Job(WAYS["ray"], 1, SETTINGS["tiny"], tmp_path).winner()
+
+
+def test_a_call_that_is_told_to_end_ends_what_it_runs_and_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.search", "--quick", "--ways", "optuna", "--work", str(tmp_path)]
+    call = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / "quick" / "optuna-1" / "journal.log"
+    while not journal.exists():
+        assert call.poll() is None
+        time.sleep(0.05)
+    started = psutil.Process(call.pid).children(recursive=True)
+    call.terminate()
+    _, said = call.communicate(timeout=60)
+    assert (call.returncode, said) == (1, "interrupted; finished searches are kept, the same command goes on\n")
+    assert started
+    assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert list((tmp_path / "records").rglob("*.json")) == []
 
 
 @pytest.mark.slow
