@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SECONDS ?= 60
 
-.PHONY: install search test test-all fuzz check format bench bench-scale lock clean
+.PHONY: install search test test-all fuzz check format bench bench-scale bench-search lock clean
 
 search: install  ## the quickstart study, start to report; a second call shows or continues it
 	$(BIN)/seti-tune search quickstart
@@ -42,6 +42,9 @@ bench: install  ## ratios against stock Keras and stock Ray Tune; two cores are 
 
 bench-scale: install  ## ten thousand trials and a million epochs, alone and against stock Ray Tune; takes an hour
 	$(BIN)/python -m benchmarks.scale
+
+bench-search: install  ## a whole search against stock Ray Tune and Optuna; goes on where it was; hours, QUICK=1 five minutes
+	$(BIN)/python -m benchmarks.search $(if $(QUICK),--quick)
 
 lock:  ## remake requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --generate-hashes \

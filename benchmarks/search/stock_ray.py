@@ -1,0 +1,96 @@
+"""Stock Ray Tune as its documentation shows: Tuner, OptunaSearch, ASHAScheduler and its callback for Keras.
+
+In its favour: one thread a worker, one checkpoint a trial, and the configuration of the course is tried first.
+A process of its own: `python -m benchmarks.search.stock_ray FOLDER SETTING SEED MOMENTUM`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune as ray_tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.optuna import OptunaSearch
+
+from benchmarks.search.setting import SETTINGS, Setting, first_parameters
+from benchmarks.search.stock import WINNER_MODEL, arrays, distributions, note, write_winner
+
+ACCURACY = "accuracy"
+
+
+def train(config: dict[str, Any], *, data: dict[str, Any], setting: Setting, momentum: float, seed: int) -> None:
+    """Train one configuration in Ray's worker."""
+    from benchmarks.search import stock_network
+
+    stock_network.one_thread()
+    from ray.tune.integration.keras import TuneReportCheckpointCallback
+
+    stock_network.keras.utils.set_random_seed(seed)
+    shape = data["train_images"].shape[1:]
+    model = stock_network.build(config, shape, dense_units=setting.dense_units, momentum=momentum)
+    report = TuneReportCheckpointCallback(metrics={ACCURACY: "val_accuracy"})
+    stock_network.fit(model, data, setting.max_epochs, [report])
+
+
+class Note(ray_tune.Callback):
+    """Writes each report down with its time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        """Take a report, also the one by which a trial is stopped."""
+        note(self._folder, trials.index(trial), result["training_iteration"], result[ACCURACY])
+
+
+def main(folder: Path, setting: Setting, seed: int, momentum: float) -> None:
+    """Search, and leave the best network in the folder."""
+    ray.init(num_cpus=setting.workers, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20)
+    given = ray_tune.with_parameters(train, data=arrays(folder.parent), setting=setting, momentum=momentum, seed=seed)
+    tuner = ray_tune.Tuner(
+        ray_tune.with_resources(given, {"cpu": 1}), tune_config=_search(setting, seed), run_config=_run(folder)
+    )
+    results = tuner.fit()
+    best = results.get_best_result(ACCURACY, "max", scope="all")
+    with best.get_best_checkpoint(ACCURACY, "max").as_directory() as at:
+        shutil.copy(Path(at) / "model.keras", folder / WINNER_MODEL)
+    trial = [result.path for result in results].index(best.path)
+    write_winner(folder, trial, best.metrics_dataframe[ACCURACY].max())
+    ray.shutdown()
+
+
+def _search(setting: Setting, seed: int) -> ray_tune.TuneConfig:
+    return ray_tune.TuneConfig(
+        metric=ACCURACY,
+        mode="max",
+        num_samples=setting.trials,
+        max_concurrent_trials=setting.workers,
+        search_alg=OptunaSearch(
+            distributions(), metric=ACCURACY, mode="max", points_to_evaluate=[first_parameters()], seed=seed
+        ),
+        scheduler=ASHAScheduler(
+            max_t=setting.max_epochs, grace_period=setting.grace_epochs, reduction_factor=setting.reduction_factor
+        ),
+    )
+
+
+def _run(folder: Path) -> ray_tune.RunConfig:
+    return ray_tune.RunConfig(
+        name="search",
+        storage_path=str(folder),
+        checkpoint_config=ray_tune.CheckpointConfig(
+            num_to_keep=1, checkpoint_score_attribute=ACCURACY, checkpoint_score_order="max"
+        ),
+        callbacks=[Note(folder)],
+        verbose=0,
+    )
+
+
+if __name__ == "__main__":
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0")
+    main(Path(sys.argv[1]).absolute(), SETTINGS[sys.argv[2]], int(sys.argv[3]), float(sys.argv[4]))
