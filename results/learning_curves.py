@@ -189,6 +189,8 @@ def _row(row: Mapping[str, Any], max_epochs: int) -> Curve:
     curve = read({**row, "parameters": parse_json(row["parameters"])}, Curve)
     if len(curve.values) != len(curve.seconds) or len(curve.values) > max_epochs:
         raise SchemaError(f"{len(curve.values)} values and {len(curve.seconds)} seconds of {max_epochs} epochs")
+    if curve.status not in _USED or not (curve.values or curve.status == Status.DIVERGED):
+        raise SchemaError(f"a curve of {len(curve.values)} epochs of a trial that is {curve.status}")
     if not all(math.isfinite(second) and second >= 0 for second in curve.seconds):
         raise SchemaError("seconds that are no time")
     if curve.status == Status.COMPLETED and len(curve.values) < max_epochs:

@@ -330,6 +330,8 @@ def row(**values: Any) -> dict[str, Any]:
         ({"values": [0.1] * 5, "seconds": [1.0] * 5}, "is no file of curves (5 values and 5 seconds of 4 epochs)"),
         ({"seconds": [-1.0] * EPOCHS}, "is no file of curves (seconds that are no time)"),
         ({"values": [0.1], "seconds": [1.0]}, "is no file of curves (1 of 4 epochs in a completed trial)"),
+        ({"status": "failed"}, "is no file of curves (a curve of 4 epochs of a trial that is failed)"),
+        ({"status": "stopped", "values": [], "seconds": []}, "(a curve of 0 epochs of a trial that is stopped)"),
         ({"status": "happy"}, "is no file of curves (status: "),
         ({"parameters": "{"}, "is no file of curves (not JSON"),
         ({"parameters": '{"kind": "plain", "rate": 7.0}'}, "curves that are no points of their space: "),

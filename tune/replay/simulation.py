@@ -11,7 +11,7 @@ from pathlib import Path
 
 from results.learning_curves import Curve
 from results.log.recorder import Recorder, Unwritten
-from results.log.records import RungDecision, Status, StudyStarted
+from results.log.records import KnownTrial, RungDecision, Status, StudyStarted
 from results.log.state import RunState, TrialState
 from results.study import AshaSection, FinalsSection, Provenance, SearchSection, StudySection
 from tune.loop.coordinator import Coordinator
@@ -89,6 +89,18 @@ def replayed_study(nearest: Nearest, *, search: SearchSection, asha: AshaSection
     )
 
 
+def started(study: Study, known: tuple[KnownTrial, ...] = ()) -> StudyStarted:
+    """Return the first line of a replayed search; its sampler knows these trials of another one."""
+    return StudyStarted(
+        study=study.record(),
+        space=study.space.to_mapping(),
+        space_fingerprint=study.space.fingerprint,
+        data_digest=None,
+        known=known,
+        provenance=Provenance(),
+    )
+
+
 def replay(
     nearest: Nearest,
     study: Study,
@@ -106,19 +118,12 @@ def replay(
         workers: As many trials run at once; each epoch takes the seconds that were recorded.
         epochs: The search is left after so many; None: when all its trials have ended.
         planned: What the coordinator carries out.
-        recorder: Of an empty run, to look at its state afterwards.
+        recorder: Of a run that has not begun, or has its first line alone; to look at its state afterwards.
     """
     recorder = recorder or Unwritten()
     state = recorder.state
-    recorder.write(
-        StudyStarted(
-            study=study.record(),
-            space=study.space.to_mapping(),
-            space_fingerprint=study.space.fingerprint,
-            data_digest=None,
-            provenance=Provenance(),
-        )
-    )
+    if state.started is None:
+        recorder.write(started(study))
     plan = planned(study, state, recorder.run)
     coordinator = Coordinator(plan, recorder, max_concurrent=workers)
     trace = Trace()
