@@ -216,6 +216,25 @@ class Recorder(EventLog):
         self.require_place()
 
 
+class Unwritten(Recorder):
+    """The state of a run of which nothing is kept: that of a search that is replayed, a thousand times faster."""
+
+    def __init__(self) -> None:
+        """Begin with nothing; there is no folder, and none could be made below this path."""
+        self.run = Path(os.devnull)
+        self.state = RunState()
+        self._listeners = []
+
+    def append(self, *events: Event, durable: bool = False) -> None:
+        """Keep nothing."""
+
+    def require_place(self) -> None:
+        """Be anywhere."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 def _what_became_of(descriptor: int, *, is_there: bool) -> str:
     """Say where a log is now, as far as the system tells, and what can be done."""
     try:

@@ -23,7 +23,7 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 """
 COMMANDS = (
-    "search", "resume", "submit", "logs", "stop", "leaderboard", "status", "compare", "export", "retrain",
+    "search", "resume", "submit", "logs", "stop", "leaderboard", "status", "compare", "replay", "export", "retrain",
     "data simulate", "data import", "data describe", "train", "evaluate", "predict",
 )  # fmt: skip
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "leaderboard": ("look", "show a run's leaderboard"),
     "status": ("look", "how a run stands"),
     "compare": ("look", "completed trials of several runs in one table"),
+    "replay": ("replay", "what another sampler, grace period or number of workers would have given"),
     "report": ("look", "write a run's report.html"),
     "retrain": ("reproduce", "repeat a trial from its receipt"),
     "export": ("look", "write a run for other tools"),
