@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from seti_model.runtime import MOST_SIDE_BY_SIDE
 from seti_model.training.steps import INFERENCE_BATCH
 
 if TYPE_CHECKING:
     from seti_model.exported import ExportedModel
 
 OTHERS = (32, 128)  # images at a time, beside those of validation
-MOST_SIDE_BY_SIDE = 16  # each holds the activations of a batch
 LONGEST_S = 3.0  # no further way is tried after it
 LONGEST_GO_S = 1.0
 QUIET = 0.9  # of a core, that one thread must have had for a measurement to mean anything

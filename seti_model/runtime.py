@@ -32,6 +32,7 @@ import numpy.typing as npt
 from seti_model.errors import ProcessError
 
 MAX_THREADS = 1024
+MOST_SIDE_BY_SIDE = 16  # batches that are predicted at once, unless more are asked for: each holds its activations
 # Read by TensorFlow and Keras when they are imported, never again: no chatter below warnings, no other backend.
 _ENVIRONMENT = MappingProxyType({"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"})
 # TensorFlow 2.21 writes these before it reads its log level: information lines, and that there is no GPU driver.

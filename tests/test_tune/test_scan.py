@@ -377,9 +377,11 @@ def test_several_threads_make_the_same_pixels_in_the_same_order(tmp_path: Path, 
     for readers in (1, 3):
         words = ("--out", tmp_path / str(readers), "--readers", readers, "--batch", 16, "--pictures", 5)
         assert scan(model, sky, *words) == 0
-    one, three = (tmp_path / name for name in "13")
+    one, three, side_by_side = (tmp_path / name for name in ("1", "3", "side by side"))
+    words = ["scan", model, sky, "--out", side_by_side, "--threads", "3", "--batch", "16", "--pictures", "5"]
+    subprocess.run([sys.executable, "-m", "tune.cli.main", *map(str, words)], check=True, capture_output=True)
     for name in WRITTEN:
-        assert (one / name).read_bytes() == (three / name).read_bytes()
+        assert (one / name).read_bytes() == (three / name).read_bytes() == (side_by_side / name).read_bytes()
     assert summary(one)["pictures"] == len(list((one / "pictures").iterdir())) == 5
 
 

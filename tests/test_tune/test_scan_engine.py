@@ -47,6 +47,18 @@ def test_blocks_come_out_in_order_and_the_reader_is_never_far_ahead() -> None:
     assert ahead <= 3 + 2, "three in the queue, one with the network, one in the reader's hands"
 
 
+def test_blocks_side_by_side_come_out_in_order_and_sooner() -> None:
+    recorded, rates, ahead = run(40, predict_s=0.02, side_by_side=4, queued=3)
+    assert recorded == [*range(0, 160, PER_BLOCK)]
+    assert ahead <= 3 + 4 + 1, "three in the queue, four with the network, one in the reader's hands"
+    assert rates.network_s >= 40 * 0.02
+    assert rates.seconds < 0.7 * rates.network_s
+    assert rates.limit == "network"
+    _, half, _ = run(20, read_s=0.02, predict_s=0.01, side_by_side=2)
+    assert half.limit == "disk"
+    assert half.latency_p99_s < 0.1, "none waits for the next one to be read"
+
+
 def test_who_waits_for_whom_is_named() -> None:
     _, slow_network, _ = run(20, predict_s=0.01, queued=2)
     assert slow_network.limit == "network"

@@ -62,20 +62,22 @@ def add_scan(scan: argparse.ArgumentParser) -> None:
     scan.add_argument("--pictures", type=int, default=2000, metavar="N", help="at most (default: %(default)s)")
     scan.add_argument("--batch", type=int, default=BATCH, metavar="N", help="tiles at a time (default: %(default)s)")
     scan.add_argument("--readers", type=int, metavar="N", help="threads that make pixels (default: half of the cores)")
-    scan.add_argument("--threads", type=int, metavar="N", help="of the network; default: all cores")
+    scan.add_argument("--threads", type=int, metavar="N", help="of the network, one a batch; default: all cores")
     add_tiling(scan)
 
 
 def _scan(args: argparse.Namespace) -> int:
     _check(args)
     from seti_model.description import read_description
+    from seti_model.runtime import MOST_SIDE_BY_SIDE
 
     described = read_description(args.model)
     tiling, series = _tiling(args, described)
     from tune.scan.candidates import threshold_of
     from tune.scan.scan import Scan, Wanted
 
-    model = load_recorded(args.model, cores() if args.threads is None else args.threads)
+    side_by_side = min(cores(), MOST_SIDE_BY_SIDE) if args.threads is None else args.threads
+    model = load_recorded(args.model, 1, side_by_side=side_by_side)
     threshold = threshold_of(args.model, model, args.background, false_alarm=args.false_alarm, given=args.threshold)
     wanted = Wanted(
         model=args.model,
@@ -84,6 +86,7 @@ def _scan(args: argparse.Namespace) -> int:
         background=args.background,
         batch=args.batch,
         readers=args.readers or max(1, cores() // 2),
+        side_by_side=side_by_side,
         rate=args.rate,
         follows=args.follow,
         idle_s=args.idle,

@@ -6,11 +6,13 @@ limits it.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,7 @@ import numpy.typing as npt
 QUEUED = 8  # blocks between reader and network
 _KEPT = 65_536  # blocks whose latency is kept
 _TICK_S = 0.2
+_SOON_S = 0.005  # a block may be classified any moment
 _NEITHER = 0.1  # of the time, that one side must have waited for the other to be named
 Images = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
@@ -56,7 +59,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Rates:
-    """How fast it went, and who waited for whom. Seconds of one thread each; latency of the last 65 536 blocks."""
+    """How fast it went, and who waited for whom. Seconds of one thread each; latency of the last 65 536 blocks.
+
+    A network with two blocks side by side of which it has one waits half of that time.
+    """
 
     tiles: int
     seconds: float
@@ -89,12 +95,16 @@ class Rates:
         return max(seconds, key=seconds.__getitem__)
 
 
+_Running = tuple[Block, Future[tuple[Probabilities, float]]]  # with the seconds that it took
+
+
 @dataclass
 class Engine:
     """Moves blocks from a source to a network and on to whoever records them, in order.
 
     Attributes:
         predict: Images (n, ...) -> probabilities (n, n_classes).
+        side_by_side: So many blocks are predicted at the same time.
         record: Is given each block with its probabilities; once it returns, the block is done.
         every_s: `show` is called about so often, and at every turn where nothing arrives.
         drops: Whether a block is dropped that finds the queue full, so that the reader never waits.
@@ -106,6 +116,7 @@ class Engine:
     check: Callable[[], None] = lambda: None  # raises to end in order
     every_s: float = 2.0
     drops: bool = False
+    side_by_side: int = 1
     queued: int = QUEUED
     reading: Reading = field(default_factory=Reading)
 
@@ -124,14 +135,12 @@ class Engine:
         """
         self._begun = self._shown = time.monotonic()
         threading.Thread(target=self._read, args=(blocks,), daemon=True, name="scan-reader").start()
+        pool = ThreadPoolExecutor(self.side_by_side, thread_name_prefix="scan-network")
         try:
-            while (block := self._next()) is not None:
-                if isinstance(block, BaseException):
-                    raise block
-                self._classify(block)
-                self._tell()
+            self._classify_all(pool)
         finally:
             self._stop.set()
+            pool.shutdown(cancel_futures=True)
         return self.rates()
 
     def rates(self) -> Rates:
@@ -180,26 +189,50 @@ class Engine:
                     break
         self._reader_waited += time.monotonic() - before
 
-    def _next(self) -> Block | BaseException | None:
+    def _classify_all(self, pool: ThreadPoolExecutor) -> None:
+        """Have blocks predicted side by side, and take them in their order."""
+        running: deque[_Running] = deque()
+        block: Block | BaseException | None = None
+        is_reading = True
+        while is_reading or running:
+            if is_reading and len(running) < self.side_by_side:
+                with contextlib.suppress(queue.Empty):
+                    block = self._next(running)
+                    if is_reading := isinstance(block, Block):
+                        running.append((block, pool.submit(self._predicted, block)))
+                    continue
+            self._take(*running.popleft())
+            self._tell()
+        if isinstance(block, BaseException):
+            raise block
+
+    def _next(self, running: Sequence[_Running]) -> Block | BaseException | None:
+        """Return what the reader has next; raise `queue.Empty` where that is waited for and a block is classified."""
         before = time.monotonic()
         try:
             while True:
                 self.check()
                 try:
-                    return self._queue.get(timeout=_TICK_S)
+                    return self._queue.get(timeout=_SOON_S if running else _TICK_S)
                 except queue.Empty:
+                    if running and running[0][1].done():
+                        raise
                     self._tell()
         finally:
-            self._network_waited += time.monotonic() - before
+            self._network_waited += (time.monotonic() - before) * (1 - len(running) / self.side_by_side)
 
-    def _classify(self, block: Block) -> None:
+    def _predicted(self, block: Block) -> tuple[Probabilities, float]:
         before = time.monotonic()
-        y_prob = self.predict(block.images)
-        predicted = time.monotonic()
+        return self.predict(block.images), time.monotonic() - before
+
+    def _take(self, block: Block, predicted: Future[tuple[Probabilities, float]]) -> None:
+        """Wait for a block's probabilities and have them recorded."""
+        y_prob, seconds = predicted.result()
+        before = time.monotonic()
         self.record(block, y_prob)
         done = time.monotonic()
-        self._network += predicted - before
-        self._record += done - predicted
+        self._network += seconds
+        self._record += done - before
         self._latencies.append((done - block.begun, block.tiles))
         self._tiles += block.tiles
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from results.files import write_atomically
 from results.report.candidates import CandidatesPage, write_candidates_page, write_picture
@@ -62,6 +63,7 @@ class Wanted:
         files: Files, folders of them, or `STANDARD_INPUT` alone.
         out: The folder of journal and candidates.
         background: The class without a signal.
+        side_by_side: So many batches are classified at the same time, each on one thread.
         rate: Tiles a second that it should keep up with; None: those of the recording, where they are known.
         follows: Whether the files are folders in which files arrive.
         idle_s: To follow until nothing arrived for so long; None: for ever.
@@ -76,6 +78,7 @@ class Wanted:
     background: str
     batch: int
     readers: int
+    side_by_side: int = 1
     rate: float | None = None
     follows: bool = False
     idle_s: float | None = None
@@ -123,7 +126,8 @@ class Scan:
             self._model.warm_up()
             received = None
             try:
-                with self._signals.installed():
+                # NumPy's products have a thread of each batch: all cores for each would be slower.
+                with self._signals.installed(), threadpool_limits(1):
                     engine.run(self._blocks(journal, files, pipe))
             except Interrupted as interrupted:
                 received = interrupted.name
@@ -199,6 +203,7 @@ class Scan:
             show=partial(self._show, journal, earlier),
             check=self._signals.check,
             drops=self._wanted.drops,
+            side_by_side=self._wanted.side_by_side,
             reading=self._reading,
         )
 
