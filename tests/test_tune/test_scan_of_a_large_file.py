@@ -31,20 +31,22 @@ RATIO = """
 import contextlib, io, json, shutil, sys, time
 from pathlib import Path
 import numpy as np
+from threadpoolctl import threadpool_limits
 from tune.cli.main import main
 from tune.models import cores, load_recorded
 from seti_model.data.spectra.filterbank import open_spectra
 from seti_model.data.spectra.tiles import Tiling, read_tiles
 
 model, sky, out = map(Path, sys.argv[1:])
-network = load_recorded(model, cores())
+network = load_recorded(model, 1, side_by_side=cores())
 with open_spectra(sky) as spectra:
     images = np.concatenate([some.images for some in read_tiles(spectra, Tiling.from_mapping(network.kind.tiles))])
-network.predict(images)
+network.predict(images, side_by_side=cores())
 ratios = []
 for _ in range(5):
     begun = time.perf_counter()
-    network.predict(images)
+    with threadpool_limits(1):
+        network.predict(images, side_by_side=cores())  # as the command does
     plain = len(images) / (time.perf_counter() - begun)
     shutil.rmtree(out, ignore_errors=True)
     with contextlib.redirect_stdout(io.StringIO()):
