@@ -172,6 +172,13 @@ def test_the_index_names_every_page() -> None:
     assert {*PAGES[1:], DOCS / "README.md"} == {*DOCS.rglob("*.md")}
 
 
+def test_no_two_pages_make_the_same_data_set() -> None:
+    lines = [line.split() for page in PAGES for line in commands(page)]
+    made = [words[3] for words in lines if words[1] == "data" and words[2] in ("import", "simulate")]
+    assert len(made) > 10
+    assert len(made) == len(set(made))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_block_is_run_or_marked(page: Path) -> None:
     """A command line of ours outside a console block would be tested by nobody; `text` is the mark."""
