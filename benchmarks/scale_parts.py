@@ -185,7 +185,7 @@ def search_with_ray(path: Path, run: Path) -> dict[str, float]:
     from tune.process.driver import run_study
     from tune.ray_adapter import cluster
 
-    cluster.local_cpus = lambda: WORKERS
+    cluster.cores = lambda: WORKERS
     began = time.perf_counter()
     state = run_study(load_study(str(path)), run, view=QUIET).state
     return _rate(state, time.perf_counter() - began)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,16 +14,12 @@ from results.text import printable
 from seti_model.errors import ModelError
 from seti_model.own import search_too
 from seti_model.runtime import prepare_process, threads_in_use
+from tune.cores import cores
 from tune.errors import SearchError
 from tune.test_split import run_of
 
 if TYPE_CHECKING:  # what it imports takes seconds
     from seti_model.exported import ExportedModel
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_delivered(run: Path, threads: int | None) -> ExportedModel:

@@ -18,6 +18,7 @@ from results.log.records import (
     Status,
     StudyResumed,
     StudyStarted,
+    ThreadsRecord,
     TrialReopened,
 )
 from results.log.state import RunState, TrialState, load_run
@@ -247,6 +248,14 @@ class SeenData:
         return cls(digest or data.digest, len(data.validation.labels), images)
 
 
+@dataclass(frozen=True)
+class NewRun:
+    """What the first line of a log says besides: trials of another run that the sampler is told of, chosen threads."""
+
+    known: tuple[KnownTrial, ...] = ()
+    threads: ThreadsRecord | None = None
+
+
 def opening_events(
     study: Study,
     state: RunState,
@@ -254,7 +263,7 @@ def opening_events(
     *,
     data: SeenData,
     provenance: Provenance,
-    known: tuple[KnownTrial, ...] = (),
+    new: NewRun | None = None,
 ) -> list[Event]:
     """Return what a driver writes before anything else, in one piece.
 
@@ -264,7 +273,7 @@ def opening_events(
         run: Its folder.
         data: What it sees.
         provenance: Of the driver.
-        known: Trials of another run that the sampler of a new one is told of.
+        new: What else is said where it begins.
 
     Raises:
         StudyError: As `check_continuation`.
@@ -276,6 +285,7 @@ def opening_events(
         widened = check_continuation(study, state, run)
         # The space first: were only one of the two on the disk, the study could still be read with it.
         return [*([] if widened is None else [widened]), StudyResumed(study=record, provenance=provenance)]
+    new = new or NewRun()
     return [
         StudyStarted(
             study=record,
@@ -285,7 +295,8 @@ def opening_events(
             validation_images=data.validation_images,
             images=data.images,
             init_digest=initial_digest(study, run),
-            known=known,
+            known=new.known,
+            threads=new.threads,
             provenance=provenance,
         )
     ]

@@ -40,13 +40,17 @@ DRAWS = 32  # points of a space that are looked at before it is searched
 
 @dataclass(frozen=True, kw_only=True)
 class Study(StudyRecord):
-    """A whole study of a search, checked. `source` is the text of its file, kept in the run folder."""
+    """A whole study of a search, checked. `source` is the text of its file, kept in the run folder.
+
+    `says_threads` is false of a study file without `cpus_per_trial` and `max_concurrent`; what was recorded says.
+    """
 
     search: SearchSection = field(default_factory=SearchSection)
     asha: AshaSection = field(default_factory=AshaSection)
     finals: FinalsSection = field(default_factory=FinalsSection)
     space: Space
     source: str = ""
+    says_threads: bool = field(default=True, compare=False)  # not part of what a study is
 
     @property
     def home(self) -> Path:
@@ -240,7 +244,8 @@ def study_of(values: Mapping[str, Any], *, place: Path, source: str) -> Study:
     start = start_section(place, values.get(START, []))
     # What a shipped study names lies where one is: nothing of a user's is in the folder it comes from.
     folder = Path.cwd() if place.parent == STUDIES else place.parent.absolute()
-    study = Study(folder=str(folder), space=space, source=source, start=start, **sections)
+    says = any(key in values.get("resources", {}) for key in ("cpus_per_trial", "max_concurrent"))
+    study = Study(folder=str(folder), space=space, source=source, start=start, says_threads=says, **sections)
     _check(place, study)
     return with_points(place, study)
 

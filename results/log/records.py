@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from results.files import is_below
 from results.schema import Value
-from results.study import Provenance, StudyRecord
+from results.study import Natural, Provenance, StudyRecord
 
 SCHEMA_VERSION = 1
 _SHOWN = 60  # letters of a value in a message
@@ -129,6 +129,19 @@ class ImagesRecord:
 
 
 @dataclass(frozen=True)
+class ThreadsRecord:
+    """How many trials run at once, and with how many threads, where the study says neither.
+
+    `images_per_s` is what the baseline alone trains with so many threads, where more than one were tried.
+    """
+
+    cores: Natural
+    workers: Natural
+    threads: Natural
+    images_per_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class KnownTrial:
     """A trial of another run that the sampler is told of; `objective` is what it reached in so many epochs."""
 
@@ -155,6 +168,7 @@ class StudyStarted(Event):
     images: ImagesRecord | None = None  # none in logs of a time when all were of radio spectrograms
     init_digest: str | None = None  # of the weights every trial starts from; None if from scratch
     known: tuple[KnownTrial, ...] = ()  # of another run, which need not be there any more
+    threads: ThreadsRecord | None = None  # where the study says neither cpus_per_trial nor max_concurrent
     provenance: Provenance
 
 

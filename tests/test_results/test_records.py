@@ -28,6 +28,7 @@ from results.log.records import (
     RungDecision,
     StudyResumed,
     StudyStarted,
+    ThreadsRecord,
     TrialStarted,
 )
 from results.log.state import load_run
@@ -49,6 +50,13 @@ STUDIES = st.builds(
     finals=st.none() | st.builds(FinalsSection, enabled=st.booleans()),
     fixed=st.dictionaries(TEXT, VALUES, max_size=4),
     start=st.lists(st.builds(StartPoint, TEXT, st.dictionaries(TEXT, VALUES, max_size=2)), max_size=2).map(tuple),
+)
+THREADS = st.builds(
+    ThreadsRecord,
+    cores=st.integers(1, 99),
+    workers=st.integers(1, 99),
+    threads=st.integers(1, 99),
+    images_per_s=st.dictionaries(TEXT, st.floats(0, 1e9), max_size=2),
 )
 KNOWN = st.builds(
     KnownTrial,
@@ -75,6 +83,7 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "Mapping[str, Mapping[str, Value]]": st.dictionaries(TEXT, st.dictionaries(TEXT, VALUES, max_size=2), max_size=2),
     "Mapping[str, Value]": st.dictionaries(TEXT, VALUES, max_size=4),
     "ImagesRecord | None": st.none() | st.builds(ImagesRecord, of=TEXT, axes=st.tuples(TEXT, TEXT)),
+    "ThreadsRecord | None": st.none() | THREADS,
     "SpaceRecord": SPACES,
     "SpaceRecord | None": st.none() | SPACES,
     "StudyRecord": STUDIES,

@@ -21,7 +21,7 @@ from results.study import Provenance
 from results.tables.leaderboard import rank_trials
 from tune.errors import StudyError
 from tune.like import Like, borrow, require_as_begun, with_borrowed
-from tune.resume import SeenData, opening_events, recorded_study
+from tune.resume import NewRun, SeenData, opening_events, recorded_study
 from tune.study import Study, load_study
 
 
@@ -42,7 +42,7 @@ def begin(study: Study, run: Path, like: Like) -> Study:
     borrowed = borrow(study, like, data_digest=None, init_digest=None)
     study = with_borrowed(study, borrowed)
     opening = opening_events(
-        study, fold_or_empty(run), run, data=SeenData(), provenance=Provenance(), known=borrowed.known
+        study, fold_or_empty(run), run, data=SeenData(), provenance=Provenance(), new=NewRun(borrowed.known)
     )
     with EventLog(run) as log:
         log.append(*opening)

@@ -33,7 +33,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 from tune.cli.main import main
-from tune.models import cores, load_recorded
+from tune.cores import cores
+from tune.models import load_recorded
 from seti_model.data.spectra.filterbank import open_spectra
 from seti_model.data.spectra.tiles import Tiling, read_tiles
 

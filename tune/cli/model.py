@@ -22,7 +22,8 @@ from results.text import csv_cell, printable
 from seti_model.data.dataset import DATASET_FILE, Dataset
 from seti_model.data.sources.unlabelled import Unlabelled, read_unlabelled
 from seti_model.errors import DatasetError, ModelError
-from tune.models import cores, load_recorded
+from tune.cores import cores
+from tune.models import load_recorded
 from tune.test_split import report_use, unlock_test
 from tune.trust import TRUST_HELP
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune.cli.spectra import add_tiling, tiling_of
+from tune.cores import cores
 from tune.errors import ScanError
-from tune.models import cores, load_recorded
+from tune.models import load_recorded
 
 if TYPE_CHECKING:  # what these import takes seconds, and `--help` must not wait for it
     from seti_model.data.spectra.tiles import Tiling

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from results.run_folder import LOG_NAME
 from seti_model.data.dataset import Dataset
+from tune.cores import cores
 from tune.errors import StudyError
 from tune.forecast import Images, forecast, forecast_text, measure_flops
 from tune.process.child import Order
 from tune.process.supervisor import supervise
-from tune.ray_adapter.cluster import check_address, concurrency, local_cpus
+from tune.ray_adapter.cluster import check_address, concurrency
 from tune.study import load_study
 from tune.study_files import keep_study
 from tune.trust import TRUST_HELP
@@ -30,6 +31,8 @@ SEARCH_EPILOG = """examples:
   seti-tune search study.toml --address 10.0.0.1:6379  on a Ray cluster
 Start the same command again to continue an interrupted run or to see a finished one; `seti-tune resume` needs the
 run folder alone. A changed space file is accepted where it only widens the space; the trials so far are carried over.
+Where [resources] says neither cpus_per_trial nor max_concurrent, a trial of one thread runs on each core; with trials
+for at most half of the cores some seconds show how many threads each should have. The log has what was chosen.
 exit codes: 0 finished, 2 a mistake in what was asked for, 3 interrupted and to be continued, 130 Ctrl-C
 """
 RESUME_EPILOG = """examples:
@@ -203,6 +206,6 @@ def _plan(study: Study, *, local: bool) -> str:
         images = Images(data.image_shape, len(data.class_names), train, validation, data.fresh is not None)
     concurrent = study.resources.max_concurrent or 1
     if local and not study.resources.gpus_per_trial:
-        concurrent = concurrency(study.resources, [{"CPU": local_cpus()}])
+        concurrent = concurrency(study.resources, [{"CPU": cores()}])
     plan = forecast(study, images, concurrent=concurrent, flops_per_s=measure_flops())
     return forecast_text(study, plan, concurrent)

@@ -17,7 +17,7 @@ from results.commands import command
 from results.files import remove_inside, write_atomically
 from results.findings import Findings
 from results.log.recorder import Recorder
-from results.log.records import KnownTrial, StudyEnded, StudyResumed, TrialReopened
+from results.log.records import KnownTrial, StudyEnded, StudyResumed, ThreadsRecord, TrialReopened
 from results.log.state import RunState
 from results.objective import AT_FALSE_ALARM, Objective
 from results.receipt import write_receipts
@@ -27,6 +27,7 @@ from results.tables.leaderboard import write_tables
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_beside, simulate_dataset
 from tune.best import keep_best
+from tune.cores import cores
 from tune.derived import refresh
 from tune.errors import ClusterError, StorageError, StudyError
 from tune.finals import conclude_finals, reopenings
@@ -41,12 +42,13 @@ from tune.process.upkeep import Upkeep
 from tune.provenance import provenance
 from tune.ray_adapter import cluster as clusters
 from tune.ray_adapter.autoscale import room_asked_for
-from tune.resume import SeenData, check_continuation, check_digest, opening_events, retries
+from tune.resume import NewRun, SeenData, check_continuation, check_digest, opening_events, retries
 from tune.start import kept_start
 from tune.storage.checkpoints import Checkpoints
 from tune.storage.scratch import sweep
 from tune.storage.segments import keep, stored_log
 from tune.study import Study
+from tune.threads import as_recorded, choose_threads, in_words, with_threads
 from tune.trainable import load_trainable
 from tune.view.live import Progress
 from tune.view.terminal import PLAIN
@@ -99,7 +101,7 @@ def run_study(
     if address is not None:
         clusters.check_address(address)
     elif not study.resources.gpus_per_trial:
-        clusters.concurrency(study.resources, [{"CPU": clusters.local_cpus()}])
+        clusters.concurrency(study.resources, [{"CPU": cores()}])
     load_trainable(study.study.trainable, study.home)
     signals = signals or Signals()
     say = functools.partial(print, file=sys.stderr, flush=True)
@@ -134,6 +136,7 @@ class Driver:
         self._like = like
         if like is not None and self.state.started is not None:
             require_as_begun(like, self.state, self.run)
+        study = as_recorded(study, self.state)
         check_continuation(study, self.state, self.run)
         self.study = study = dataclasses.replace(study, start=kept_start(study, self.state))
         self._progress = Progress(study, self.state, view=view, signals=signals)
@@ -206,7 +209,7 @@ class Driver:
         prepare_initial(study, run, self.state)
         data, digest = prepare_data(study, run, say=self._progress.say, on_image=signals.check)
         check_digest(run, self.state, digest)
-        known = self._borrow(digest)
+        new = NewRun(self._borrow(digest), self._settle_threads(data))
         study = self.study
         if study.source:
             write_atomically(run / SOURCE, study.source)
@@ -218,7 +221,7 @@ class Driver:
             cluster = self._connect(data)
             come_from = provenance(dataclasses.asdict(cluster))
             seen = SeenData.of(data, digest)
-            opening = opening_events(study, self.state, run, data=seen, provenance=come_from, known=known)
+            opening = opening_events(study, self.state, run, data=seen, provenance=come_from, new=new)
             self.recorder.write(*opening, *failed, durable=True)
             self.recorder.write(*reopenings(study, run, self.state), durable=True)
             keeps, uri = not study.is_network, study.storage.uri
@@ -238,6 +241,19 @@ class Driver:
             shutil.rmtree(run / RAY_FOLDER, ignore_errors=True)
             if study.storage.uri is not None:
                 sweep()
+
+    def _settle_threads(self, data: TrainingData | None) -> ThreadsRecord | None:
+        """Choose the threads of a trial in a new run whose study does not say them; say what was chosen."""
+        resources = self.study.resources
+        if self.study.says_threads or self.state.started is not None or resources.gpus_per_trial:
+            return None
+        if self._address is not None:
+            self._progress.say("one thread a trial: on a cluster [resources] cpus_per_trial says if it shall be more")
+            return None
+        chosen = choose_threads(self.study, data, check=self._signals.check)
+        self._progress.say(in_words(chosen))
+        self.study = with_threads(self.study, chosen.threads)
+        return chosen
 
     def _borrow(self, digest: str | None) -> tuple[KnownTrial, ...]:
         """Take over into a new run what it shall have of another one; return the trials its sampler is told of."""

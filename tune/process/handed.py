@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ class _Handed:
     study: StudyRecord
     space: Mapping[str, Any]
     source: str
+    says_threads: bool
 
 
 def hand_over(study: Study, file: Path) -> None:
     """Write a study for `take`, whatever has been changed in it since it was read."""
-    file.write_text(to_json(_Handed(study.record(), study.space.to_mapping(), study.source)), encoding="utf-8")
+    handed = _Handed(study.record(), study.space.to_mapping(), study.source, study.says_threads)
+    file.write_text(to_json(handed), encoding="utf-8")
 
 
 def take(file: Path) -> Study:
@@ -33,4 +36,5 @@ def take(file: Path) -> Study:
     """
     given = read_json(file.read_bytes(), _Handed)
     place = Path(f"{given.study.study.name}.toml")
-    return Study.from_record(given.study, Space.from_mapping(given.space), place=place, source=given.source)
+    study = Study.from_record(given.study, Space.from_mapping(given.space), place=place, source=given.source)
+    return dataclasses.replace(study, says_threads=given.says_threads)

@@ -19,6 +19,7 @@ from pathlib import Path
 from results.commands import command
 from results.study import ResourcesSection
 from seti_model.runtime import absent
+from tune.cores import cores
 from tune.errors import StudyError
 from tune.ray_adapter.tokens import AUTH_MODE, guard_token, settle_token
 
@@ -293,7 +294,7 @@ def _start(data_bytes: int) -> None:
 
         ray.init(
             address="local",
-            num_cpus=local_cpus(),
+            num_cpus=cores(),
             include_dashboard=False,
             object_store_memory=memory,
             log_to_driver=False,
@@ -319,11 +320,6 @@ def _join(address: str) -> None:
             f"--address {address}: cannot be joined ({first}); check the head with `ray status`, and its token "
             "if it uses one"
         ) from error
-
-
-def local_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def disconnect() -> None:

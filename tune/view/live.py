@@ -265,7 +265,7 @@ class Picture:
         tally, running = self.state.tally, self._open()
         yield f"{tally.epochs + sum(len(t.epochs) for t in running)} epochs"
         seconds = tally.seconds + sum(t.seconds for t in running)
-        hours = seconds * self.study.resources.cpus_per_trial / 3600
+        hours = seconds * self.state.study.resources.cpus_per_trial / 3600
         yield f"{hours:.3g} core-hours"
         yield f"{self.pace.epochs_per_s:.2f} epochs/s"
 
