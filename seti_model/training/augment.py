@@ -39,16 +39,19 @@ def augment_batch(
         mirrors_rest: The last channel is what `align` leaves of whole shifts: mirrored in frequency it changes sign.
     """
     rng = _generator(seed, "augment", epoch, batch)
-    n_images, n_time, n_freq, _ = images.shape
-    flips = rng.random((2, n_images)) < 0.5
-    shifts = rng.random((2, n_images))
-    rows = _positions(n_time, flips[0] & config.flip_time, shifts[0], config.shift_time)
-    columns = _positions(n_freq, flips[1] & config.flip_frequency, shifts[1], config.shift_frequency)
-    changed = images[np.arange(n_images)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    flips = rng.random((2, len(images))) < 0.5
+    shifts = rng.random((2, len(images)))
+    changed = images.copy()
+    if config.flip_time:
+        changed[flips[0]] = changed[flips[0], ::-1]
+    if config.flip_frequency:
+        changed[flips[1]] = changed[flips[1], :, ::-1]
+    changed = _shifted(changed, shifts[0], config.shift_time, axis=0)
+    changed = _shifted(changed, shifts[1], config.shift_frequency, axis=1)
     if mirrors_rest and config.flip_frequency:
         changed[flips[1], ..., -1] = 2 * MIDDLE - changed[flips[1], ..., -1]
     if config.rotate > 0:
-        turns = _generator(seed, "rotate", epoch, batch).uniform(-1.0, 1.0, size=(n_images,))
+        turns = _generator(seed, "rotate", epoch, batch).uniform(-1.0, 1.0, size=(len(images),))
         changed = rotated(changed, config.rotate * turns)
     if config.noise > 0:
         deviation = np.float32(255 * config.noise)
@@ -78,13 +81,12 @@ def rotated(images: Prepared, angles: npt.NDArray[np.float64]) -> Prepared:
     return np.rint(turned).astype(np.uint8) if images.dtype == np.uint8 else turned
 
 
-def _positions(
-    length: int, flip: npt.NDArray[np.bool_], draw: npt.NDArray[np.float64], largest: int
-) -> npt.NDArray[np.int64]:
-    """Return, (n, length), where along an axis each pixel of each changed image comes from."""
-    shift = np.floor(draw * (2 * largest + 1)).astype(np.int64) - largest
-    positions = (np.arange(length)[None, :] - shift[:, None]) % length
-    return np.where(flip[:, None], length - 1 - positions, positions)
+def _shifted(images: Images, draw: npt.NDArray[np.float64], largest: int, *, axis: int) -> Images:
+    """Return images of which each is moved along one of its axes by its own draw from -largest..largest, cyclically."""
+    if largest == 0:
+        return images
+    shifts = np.floor(draw * (2 * largest + 1)).astype(np.int64) - largest
+    return np.stack([np.roll(image, shift, axis) for image, shift in zip(images, shifts, strict=True)])
 
 
 def _generator(seed: int, *purpose: int | str) -> np.random.Generator:
