@@ -1,4 +1,7 @@
-"""Runs the benchmarks of speed, one after the other; each prints its own table. `transfer` is run by itself."""
+"""Runs the benchmarks of speed, one after the other; each prints its own table.
+
+`transfer`, `pace` and `concurrency` are run by themselves.
+"""
 
 from __future__ import annotations
 

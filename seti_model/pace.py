@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 OTHERS = (32, 128)  # images at a time, beside those of validation
 LONGEST_S = 3.0  # no further way is tried after it
-LONGEST_GO_S = 1.0
+GO_S, LONGEST_GO_S = 0.1, 1.0  # about so long is a go; the first one of a slow network is the last
 QUIET = 0.9  # of a core, that one thread must have had for a measurement to mean anything
 GOES = 3  # of each way; the best one counts, because what else runs here only slows down
 FASTER = 1.05  # than the usual way, for another one to be chosen
@@ -90,17 +91,19 @@ def _rate(pace: Pace) -> float:
 
 
 def _measured(model: ExportedModel, images: npt.NDArray[np.uint8], pace: Pace) -> tuple[Pace, float]:
-    """Let each thread predict a batch; return how fast it went, and the cores that it had meanwhile."""
-    some, best, cores = images[: pace.batch], 0.0, 0.0
+    """Let each thread predict some batches; return how fast it went, and the cores that it had meanwhile."""
+    some, each, best, cores = images[: pace.batch], 1, 0.0, 0.0
     for go in range(1 + GOES):
         before, spent = time.perf_counter(), time.process_time()
-        in_parallel(lambda _: model.predict(some, batch=pace.batch), range(pace.side_by_side), pace.side_by_side)
+        batches = range(each * pace.side_by_side)
+        in_parallel(lambda _: model.predict(some, batch=pace.batch), batches, pace.side_by_side)
         seconds = time.perf_counter() - before
-        rate = pace.batch * pace.side_by_side / seconds
+        rate = pace.batch * len(batches) / seconds
         if rate > best and (go or seconds > LONGEST_GO_S):  # the first one warms up
             best, cores = rate, (time.process_time() - spent) / seconds
         if seconds > LONGEST_GO_S:
             break
+        each = each if go else math.ceil(GO_S / seconds)
     return Pace(pace.batch, pace.side_by_side, best), cores
 
 
