@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from benchmarks import prediction, scheduling_overhead, training_throughput
+from benchmarks import first_epoch, prediction, scheduling_overhead, training_throughput
 
 training_throughput.main()
 prediction.main()
 scheduling_overhead.main()
+first_epoch.main()

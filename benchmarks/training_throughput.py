@@ -37,6 +37,11 @@ NETWORKS = {
     "course": ("course network, 64x128", {}, tuple(VARIANTS)),
     "drift": ("drift, aligned images", {"network.family": "drift"}, ("keras", "ours")),
     "small": ("small CNN, aligned images", {"network.family": "small"}, ("keras", "ours")),
+    "dense": (
+        "two dense layers, aligned images",
+        {"network.family": "small", "small.convolutions": 0},
+        ("keras", "ours"),
+    ),
 }
 
 

@@ -79,10 +79,10 @@ print([name for name in ("matplotlib", "sklearn", "scipy", "IPython") if name in
 def test_packages_left_out_are_absent_to_the_importing_thread_alone_and_there_afterwards():
     code = """
 import gc, sys, threading
-from seti_model.runtime import absent
+from seti_model.runtime import importing
 def draw():
     import matplotlib
-with absent("matplotlib", "json"):
+with importing(without=["matplotlib", "json"]):
     import json.tool
     try:
         import matplotlib.ticker

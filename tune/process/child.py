@@ -76,13 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(order: Order, signals: Signals) -> int:
-    from results.log.records import Status
-    from results.report.sentences import headline
-    from results.run_folder import HTML_REPORT, LEADERBOARD, REPORT
-    from results.tables.leaderboard import leaderboard_table, leaderboard_text
-    from tune.checks import check_installation
-    from tune.like import TOP, Like
-    from tune.process.driver import run_study
+    from seti_model.runtime import importing
+
+    with importing():
+        from results.log.records import Status
+        from results.report.sentences import headline
+        from results.run_folder import HTML_REPORT, LEADERBOARD, REPORT
+        from results.tables.leaderboard import leaderboard_table, leaderboard_text
+        from tune.checks import check_installation
+        from tune.like import TOP, Like
+        from tune.process.driver import run_study
 
     check_installation()
     study, run = _study(order), Path(order.run)

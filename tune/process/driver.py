@@ -26,6 +26,7 @@ from results.stats.detection import noise_needed
 from results.tables.leaderboard import write_tables
 from seti_model.data.dataset import Dataset, TrainingData
 from seti_model.data.simulator import simulate_beside, simulate_dataset
+from seti_model.runtime import importing
 from tune.best import keep_best
 from tune.cores import cores
 from tune.derived import refresh
@@ -287,10 +288,11 @@ class Driver:
 
         Ray Tune 2.60 takes a dead worker for a trial's error, but one killed by Ray's memory monitor ends its loop.
         """
-        from ray.exceptions import RayError
+        with importing():
+            from ray.exceptions import RayError
 
-        from tune.ray_adapter.adapters import LogSearcher, make_tuner
-        from tune.ray_adapter.nodes import Nodes
+            from tune.ray_adapter.adapters import LogSearcher, make_tuner
+            from tune.ray_adapter.nodes import Nodes
 
         nodes = None
         if self._address is not None:

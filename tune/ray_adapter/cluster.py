@@ -20,6 +20,7 @@ from results.commands import command
 from results.study import ResourcesSection
 from seti_model.runtime import absent
 from tune.cores import cores
+from seti_model.runtime import importing
 from tune.errors import StudyError
 from tune.ray_adapter.tokens import AUTH_MODE, guard_token, settle_token
 
@@ -289,7 +290,7 @@ def _start(data_bytes: int) -> None:
     # Ray Tune starts each worker with an environment of its own; those that Ray starts ahead are never used.
     os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     memory = max(256 * 2**20, 3 * data_bytes)
-    with absent(_DASHBOARD):
+    with importing(without=[_DASHBOARD]):
         import ray
 
         ray.init(
