@@ -158,6 +158,7 @@ def test_the_page_on_radio_galaxies_runs_as_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_every_page_runs_as_written_after_the_readme(tmp_path: Path) -> None:
     said = run_pages(tmp_path, PAGES)
     assert json.loads(said["status"])["is_finished"] is True

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from results.commands import command
 from results.study import ResourcesSection
-from seti_model.runtime import absent
-from tune.cores import cores
 from seti_model.runtime import importing
+from tune.cores import cores
 from tune.errors import StudyError
 from tune.ray_adapter.tokens import AUTH_MODE, guard_token, settle_token
 
