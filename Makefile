@@ -18,7 +18,7 @@ install: .venv/installed  ## the locked dependencies and this checkout, into .ve
 	touch $@
 
 test: install  ## everything but the tests marked slow
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 15
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
 test-all: install  ## the slow tests too
 	$(BIN)/python -m pytest
