@@ -104,10 +104,10 @@ def draw(records: Sequence[Searched], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     ways = by_way(records)
-    figure, axes = pyplot.subplots(figsize=(9, 4.6), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(10, 4.4), layout="constrained")
     for colour, (name, way) in zip(COLOURS, WAYS.items(), strict=True):
         if name not in ways:
             continue
@@ -119,6 +119,9 @@ def draw(records: Sequence[Searched], path: Path) -> None:
     if RANDOM in ways:
         axes.axhline(target_of(ways[RANDOM]), color="black", linewidth=0.8, linestyle=(0, (1, 2)))
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("processor seconds of all processes")
     axes.set_ylabel("best validation accuracy so far")
     axes.grid(visible=True, alpha=0.3)

@@ -155,6 +155,13 @@ def test_without_a_random_search_there_is_no_target_and_no_table() -> None:
     assert tables.table([searched(OURS, 1, [0.5], 1.0)]).startswith("No table yet: it needs")
 
 
+def test_the_committed_table_and_the_page_are_what_the_committed_records_say() -> None:
+    results = bench.RESULTS / "quickstart"
+    text = tables.table(record.read(results))
+    assert (results / bench.TABLE).read_text() == f"{text}\n", "run: python -m benchmarks.search --only-tables"
+    assert text in (ROOT / "docs" / "search-benchmark.md").read_text()
+
+
 # What is compared
 
 
