@@ -251,6 +251,7 @@ def test_a_worker_that_grows_is_replaced_and_no_epoch_is_lost_or_repeated(
     assert max(e.resident_mb or 0 for t in state.search_trials() for e in t.epochs.values()) < 600 + 9 * 20 + 50
 
 
+@pytest.mark.slow
 def test_checkpoints_damaged_or_deleted_by_hand_cost_their_epochs_only(
     quick_study: Callable[..., Path], run: Path, slow: Path
 ) -> None:

@@ -125,6 +125,7 @@ def test_with_trials_for_all_cores_each_has_one_thread_and_nothing_is_measured(
     )
 
 
+@pytest.mark.slow
 def test_a_search_under_taskset_runs_one_trial_at_a_time_and_says_so(
     quick_study: Callable[..., Path], tmp_path: Path
 ) -> None:
