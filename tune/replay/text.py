@@ -15,14 +15,14 @@ def recorded_text(nearest: Nearest) -> str:
     recorded, objective = nearest.recorded, nearest.objective
     curves, cut = len(recorded.curves), sum(curve.is_cut for curve in recorded.curves)
     best = objective.merit(nearest.best)
+    cuts = f"{cut / curves:.0%} were cut by a stop and are used as far as they go" if cut else "no stop has cut one"
     lines = [
-        f"{curves} curves of {len(nearest.curves)} configurations, at most {nearest.max_epochs} epochs; "
-        f"{cut / curves:.0%} were cut by a stop and are used as far as they go",
+        f"{curves} curves of {len(nearest.curves)} configurations, at most {nearest.max_epochs} epochs; {cuts}",
         f"best configuration: mean {objective.words} {best:.4f}; a blind choice: {objective.merit(nearest.blind):.4f}; "
         f"between nearest neighbours: {nearest.doubt:.4f} (median)",
     ]
     if recorded.left_out:
-        lines.append(f"{recorded.left_out} trials have no curve: they failed, or have no epoch")
+        lines.append(f"trials without a curve, as they failed or have no epoch: {recorded.left_out}")
     if cut:
         lines.append("what a stop has cut off is not known: many cut curves speak for the stopping rule that cut them")
     return "\n".join(lines)
