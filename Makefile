@@ -43,7 +43,7 @@ bench: install  ## ratios against stock Keras and stock Ray Tune; two cores are 
 bench-scale: install  ## ten thousand trials and a million epochs, alone and against stock Ray Tune; takes an hour
 	$(BIN)/python -m benchmarks.scale
 
-bench-search: install  ## a whole search against stock Ray Tune and Optuna; goes on where it was; hours, QUICK=1 five minutes
+bench-search: install  ## a whole search against stock Ray Tune and Optuna; goes on where it was; hours, QUICK=1 some minutes
 	$(BIN)/python -m benchmarks.search $(if $(QUICK),--quick)
 
 lock:  ## remake requirements.lock from pyproject.toml (needs uv)

@@ -44,7 +44,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What was searched, and the curves; of several runs the first one's study. `left_out` trials have no curve."""
+    """What was searched, and the curves; of several runs the first one's study. `left_out` trials have no curve.
+
+    `doubts` say where a log was changed after it was written.
+    """
 
     study: StudyRecord
     space: Mapping[str, Any]
@@ -52,6 +55,7 @@ class Recorded:
     data_digest: str | None
     curves: tuple[Curve, ...]
     left_out: int = 0
+    doubts: tuple[str, ...] = ()
 
     @property
     def objective(self) -> Objective:
@@ -66,6 +70,7 @@ class _Header:
     fingerprint: str
     data_digest: str | None
     left_out: int
+    doubts: tuple[str, ...] = ()
 
 
 def read_curves(paths: Iterable[Path]) -> Recorded:
@@ -82,7 +87,12 @@ def read_curves(paths: Iterable[Path]) -> Recorded:
             continue
         if (why := next(_differences(first, one), None)) is not None:
             raise RecordError(f"{path}: {why} than {place}; replay runs of one search together")
-        first = replace(first, curves=(*first.curves, *one.curves), left_out=first.left_out + one.left_out)
+        first = replace(
+            first,
+            curves=(*first.curves, *one.curves),
+            left_out=first.left_out + one.left_out,
+            doubts=(*first.doubts, *one.doubts),
+        )
     if first is None:
         raise RecordError("nothing to replay; name a run folder or a file of curves")
     return first
@@ -99,7 +109,9 @@ def write_curves(path: Path, recorded: Recorded) -> None:
 
     check_output(path)
     study = replace(recorded.study, folder=None, start=())
-    header = _Header(study, recorded.space, recorded.fingerprint, recorded.data_digest, recorded.left_out)
+    header = _Header(
+        study, recorded.space, recorded.fingerprint, recorded.data_digest, recorded.left_out, recorded.doubts
+    )
     columns = {
         "parameters": pa.array(
             [to_json(dict(curve.parameters), indent=None) for curve in recorded.curves], pa.string()
@@ -124,16 +136,22 @@ def _of_run(run: Path, state: RunState) -> Recorded:
         raise RecordError(f"{run}: no trial has an epoch yet; wait for one")
     digest = state.started.data_digest if state.started else None
     return Recorded(
-        state.study, state.space, state.space_fingerprint, digest, curves, left_out=len(trials) - len(curves)
+        state.study,
+        state.space,
+        state.space_fingerprint,
+        digest,
+        curves,
+        left_out=len(trials) - len(curves),
+        doubts=tuple(f"{run.name}: {doubt}" for doubt in state.doubts),
     )
 
 
 def _curve(trial: TrialState) -> Curve | None:
-    """Return the epochs of a trial; None where it has none or failed, which is no property of its configuration."""
-    if trial.status not in _USED or (not trial.epochs and trial.status != Status.DIVERGED):
-        return None
+    """Return a trial's epochs; None without the first, or where it failed: that is no property of its configuration."""
     most = trial.started.max_epochs
     epochs = [trial.epochs[n] for n in itertools.takewhile(trial.epochs.__contains__, range(1, most + 1))]
+    if trial.status not in _USED or (not epochs and trial.status != Status.DIVERGED):
+        return None
     return Curve(
         parameters=dict(trial.parameters),
         seed=trial.started.seed,
@@ -182,7 +200,7 @@ def _from_parquet(path: Path) -> Recorded:
     curves = tuple(_row(row, header.study.study.max_epochs) for row in table.to_pylist())
     if not curves:
         raise ValueError("no curve in it")
-    return Recorded(header.study, header.space, header.fingerprint, header.data_digest, curves, header.left_out)
+    return Recorded(**vars(header), curves=curves)
 
 
 def _row(row: Mapping[str, Any], max_epochs: int) -> Curve:

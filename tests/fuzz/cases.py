@@ -34,6 +34,7 @@ PREDICT = "predict ../in/out/model.keras --threads 1"
 EVALUATE = "evaluate ../in/out/model.keras ../in/data --threads 1"
 CONTINUE = "train --continue --out ../in/out --set training.epochs=3"
 REPORT = "report ../in/run --out page.html"
+REPLAY = "replay ../in/{} --seeds 2 --trials 3"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,9 @@ class Case:
         labels = [one.label for one in self.mutations]  # what was reversed twice is as it was
         last = self.mutations[-1:] if self.kind == "png" else self.mutations  # each writes a picture anew
         found = [one.is_wrong and labels.count(one.label) % 2 == 1 for one in last]
-        return self.scenario.watches and (all(found) if self.kind == "log" else any(found))  # a log may lose its sums
+        return self.scenario.watches and (
+            all(found) if self.kind in ("log", "curves") else any(found)
+        )  # a log may lose its sums
 
     @property
     def label(self) -> str:
@@ -240,6 +243,10 @@ KINDS: Mapping[str, tuple[Scenario, ...]] = {
         ),
         replace(_network("scan, spectra", SCAN, "1.fil", _FIL, "in/scan"), template="scanned", watches=False),
     ),
+    "curves": (
+        _of_log("replay", "search", REPLAY.format("run")),
+        Scenario("replay, file", "search", REPLAY.format("curves.parquet"), "curves.parquet", _PARQUET, watches=False),
+    ),
     "predictions": tuple(
         Scenario(f"report, {name}", "run", REPORT, targets, mutators, _HTML, watches=False)
         for name, targets, mutators in (
@@ -266,7 +273,7 @@ WEIGHTS = {
     "model": 3,
     "receipt": 8,
 }
-WEIGHTS |= {"journal": 4, "ledger": 1, "predictions": 6, "options": 14, "sky-options": 6, "places": 10}
+WEIGHTS |= {"curves": 3, "journal": 4, "ledger": 1, "predictions": 6, "options": 14, "sky-options": 6, "places": 10}
 _TEXTS = (".json", ".jsonl", ".toml")
 _LONGEST = 10_000_000  # bytes of a file in which the folder's name is filled in
 

@@ -242,6 +242,7 @@ def _search(folder: Path) -> None:
     home.mkdir(parents=True)
     study = processes.write_quick_study(home, trials=5, max_epochs=3, short_finals=True)
     bench.finish_here(load_study(study), folder / "run")
+    _command("replay", folder / "run", "--save", folder / "curves.parquet")
 
 
 def _network_search(folder: Path, study_folder: Path) -> None:

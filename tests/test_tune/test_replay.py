@@ -247,6 +247,21 @@ def test_runs_are_replayed_as_the_file_that_they_were_saved_to(
     assert any(curve.is_baseline for curve in saved.curves)
 
 
+def test_a_log_that_lost_a_line_is_doubted_at_the_top_also_in_a_file_of_its_curves(
+    quick_study: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "curves.parquet"
+    Bench(load_study(quick_study(trials=5)), run).run()
+    lines = (run / "events.jsonl").read_text().splitlines(keepends=True)
+    lost = next(n for n, line in enumerate(lines) if '"kind":"epoch"' in line.replace(" ", ""))
+    (run / "events.jsonl").write_text("".join(lines[:lost] + lines[lost + 1 :]))
+    assert main(["replay", str(run), "--save", str(file)]) == 0
+    capsys.readouterr()
+    for source in (run, file):
+        assert main(["replay", str(source), "--seeds", "2", "--trials", "3"]) == 0
+        assert capsys.readouterr().out.startswith(f"warning: run: line {lost + 1}")
+
+
 def test_retrainings_of_finals_are_further_seeds_of_their_configuration(
     quick_study: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -16,7 +16,8 @@ def recorded_text(nearest: Nearest) -> str:
     curves, cut = len(recorded.curves), sum(curve.is_cut for curve in recorded.curves)
     best = objective.merit(nearest.best)
     cuts = f"{cut / curves:.0%} were cut by a stop and are used as far as they go" if cut else "no stop has cut one"
-    lines = [
+    lines = [f"warning: {printable(doubt)}" for doubt in recorded.doubts]
+    lines += [
         f"{curves} curves of {len(nearest.curves)} configurations, at most {nearest.max_epochs} epochs; {cuts}",
         f"best configuration: mean {objective.words} {best:.4f}; a blind choice: {objective.merit(nearest.blind):.4f}; "
         f"between nearest neighbours: {nearest.doubt:.4f} (median)",
