@@ -174,20 +174,14 @@ class _CompletedOnlyPlan(ReplayPlan):
         )
 
 
-def _like(*, told: bool) -> Search:
-    """Return a search that begins like an earlier one of the same length; its sampler is told of that one or not."""
-
-    def search(nearest: Nearest, seed: int) -> Trace:
-        study, earlier = _study(nearest, seed), _study(nearest, 1000 + seed)
-        with tempfile.TemporaryDirectory(prefix="seti-replay-") as folder:
-            with Recorder(Path(folder) / "earlier") as recorder:
-                replay(nearest, earlier, workers=WORKERS, epochs=_budget(nearest), recorder=recorder)
-            borrowed = borrow(study, Like(Path(folder) / "earlier"), data_digest=None, init_digest=None)
-        recorder, study = Unwritten(), with_borrowed(study, borrowed)
-        recorder.write(started(study, borrowed.known if told else ()))
-        return replay(nearest, study, workers=WORKERS, epochs=_budget(nearest), recorder=recorder)
-
-    return search
+def _like(nearest: Nearest, seed: int) -> Trace:
+    """Search from the start points that an earlier search of the same length gives."""
+    study, earlier = _study(nearest, seed), _study(nearest, 1000 + seed)
+    with tempfile.TemporaryDirectory(prefix="seti-replay-") as folder:
+        with Recorder(Path(folder) / "earlier") as recorder:
+            replay(nearest, earlier, workers=WORKERS, epochs=_budget(nearest), recorder=recorder)
+        study = with_borrowed(study, borrow(study, Like(Path(folder) / "earlier")))
+    return replay(nearest, study, workers=WORKERS, epochs=_budget(nearest))
 
 
 # Quasi-random starts ----------------------------------------------------------------------------------------------
@@ -334,8 +328,7 @@ CHOICES: Mapping[str, tuple[str, Search]] = {
     "Sobol start": (SHIPPED, _with(starts=_sobol)),
     "Optuna's QMC start": (SHIPPED, _with(starts=_optuna_qmc)),
     "TPE of completed only": (SHIPPED, _with(planned=_CompletedOnlyPlan)),
-    "like, start points": (SHIPPED, _like(told=False)),
-    "like, start points and told": (SHIPPED, _like(told=True)),
+    "like, start points": (SHIPPED, _like),
     "grace 1": (SHIPPED, _with(grace_epochs=1)),
     "grace 2": (SHIPPED, _with(grace_epochs=2)),
     "grace 3": (SHIPPED, _with(grace_epochs=3)),

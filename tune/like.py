@@ -1,17 +1,14 @@
-"""What a study takes over from another run: its best configurations, and where the two are comparable all it learnt."""
+"""What a study takes over from another run: its best configurations, to be tried first."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from results.log.records import KnownTrial, Status
 from results.log.state import RunState, TrialState, load_run
 from results.schema import Value
-from results.study import StartPoint, forbidden_changes
+from results.study import StartPoint
 from results.tables.leaderboard import rank_trials
 from search_spaces.parameters import SpaceError
 from seti_model.errors import ConfigError
@@ -21,8 +18,6 @@ from tune.start import is_same, whole_point
 from tune.study import Study
 
 TOP = 5  # configurations that are taken over where nothing else is asked for
-MOST_KNOWN = 1000  # trials that a sampler is told of, the best ones
-_TOLD = (Status.COMPLETED, Status.STOPPED, Status.DIVERGED)
 
 
 @dataclass(frozen=True)
@@ -57,11 +52,10 @@ class Borrowed:
     """What is taken over, and what there is to say of it, a line each."""
 
     points: tuple[StartPoint, ...]
-    known: tuple[KnownTrial, ...]
     lines: tuple[str, ...]
 
 
-def borrow(study: Study, like: Like, *, data_digest: str | None, init_digest: str | None) -> Borrowed:
+def borrow(study: Study, like: Like) -> Borrowed:
     """Return what a study takes over from another run.
 
     Its configurations are brought into this study's space: a value that does not lie in it is left out, and the
@@ -70,12 +64,10 @@ def borrow(study: Study, like: Like, *, data_digest: str | None, init_digest: st
     Args:
         study: The study that is to begin.
         like: The run.
-        data_digest: Of this study's data set; only where it is the other one's are its values comparable.
-        init_digest: The same of the weights that every trial starts from.
 
     Raises:
         RecordError: As `Like.check`.
-        StudyError: As `Like.check`.
+        StudyError: As `Like.check`, or nothing of it can be tried.
     """
     state = like.check()
     points, lines = list[StartPoint](), list[str]()
@@ -94,15 +86,11 @@ def borrow(study: Study, like: Like, *, data_digest: str | None, init_digest: st
         before += [one.parameters for one in (*study.start, *points)]
         if not any(is_same(point, one) for one in before):
             points.append(StartPoint(origin, point))
+    if not points:
+        why = f" ({lines[0]})" if lines else ""
+        raise StudyError(f"--like {like.run}: gives nothing to try beside the baseline{why}; leave --like out")
     number = f"{len(points)} start point{'' if len(points) == 1 else 's'}"
-    differs = ", ".join(_differences(study, state, data_digest=data_digest, init_digest=init_digest))
-    known = () if differs else _known(state)
-    told = (
-        f"the sampler is not told what it learnt: {differs}"
-        if differs
-        else f"the sampler knows its {len(known)} trials"
-    )
-    return Borrowed(tuple(points), known, (*lines, f"from {like.run}: {number}; {told}"))
+    return Borrowed(tuple(points), (*lines, f"from {like.run}: {number}"))
 
 
 def with_borrowed(study: Study, borrowed: Borrowed) -> Study:
@@ -114,10 +102,10 @@ def require_as_begun(like: Like, state: RunState, run: Path) -> None:
     """Refuse to take over from another run than the one that a run began with.
 
     Raises:
-        StudyError: The run goes on, and neither start points nor known trials of its log come from another one.
+        StudyError: The run goes on, and no start point of its log comes from that one.
     """
-    origin, knows = like.origin(0).removesuffix("0"), state.started is not None and bool(state.started.known)
-    if not knows and not any(point.origin.startswith(origin) for point in state.study.start):
+    origin = like.origin(0).removesuffix("0")
+    if not any(point.origin.startswith(origin) for point in state.study.start):
         raise StudyError(
             f"{run}: has begun without --like {like.run}; leave --like out, or choose another folder with --run"
         )
@@ -142,33 +130,3 @@ def _within(study: Study, trial: TrialState) -> tuple[dict[str, Value], list[str
         if name not in declared and fixed.get(name) != value
     ]
     return values, unfit
-
-
-def _differences(study: Study, other: RunState, *, data_digest: str | None, init_digest: str | None) -> Iterator[str]:
-    """Yield what makes another run's values say nothing about this study's."""
-    begun = other.started
-    if begun is None or data_digest != begun.data_digest:
-        yield "it has another data set"
-    if begun is None or init_digest != begun.init_digest:
-        yield "its trials start from other weights"
-    if study.space.fingerprint != other.space_fingerprint:
-        yield "it has another space"
-    for change in forbidden_changes(other.study, study.record()):
-        if change.section in ("study", "fixed") and change.key != "seed":
-            yield f"[{change.section}] {change.key} is {change.before} there and {change.now} here"
-
-
-def _known(state: RunState) -> tuple[KnownTrial, ...]:
-    best = itertools.islice((trial for trial in state.best_ended() if trial.status in _TOLD), MOST_KNOWN)
-    without = [trial for trial in state.search_trials() if trial.status == Status.DIVERGED and trial.best is None]
-    told = [*best, *without][:MOST_KNOWN]
-    return tuple(
-        KnownTrial(
-            trial=trial.started.trial,
-            parameters=trial.parameters,
-            status=trial.status,
-            epochs=len(trial.epochs),
-            objective=trial.value if trial.best else None,
-        )
-        for trial in sorted(told, key=lambda trial: trial.started.trial)
-    )

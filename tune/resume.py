@@ -13,7 +13,6 @@ from results.files import read_moderate
 from results.log.records import (
     Event,
     ImagesRecord,
-    KnownTrial,
     SpaceWidened,
     Status,
     StudyResumed,
@@ -248,14 +247,6 @@ class SeenData:
         return cls(digest or data.digest, len(data.validation.labels), images)
 
 
-@dataclass(frozen=True)
-class NewRun:
-    """What the first line of a log says besides: trials of another run that the sampler is told of, chosen threads."""
-
-    known: tuple[KnownTrial, ...] = ()
-    threads: ThreadsRecord | None = None
-
-
 def opening_events(
     study: Study,
     state: RunState,
@@ -263,7 +254,7 @@ def opening_events(
     *,
     data: SeenData,
     provenance: Provenance,
-    new: NewRun | None = None,
+    threads: ThreadsRecord | None = None,
 ) -> list[Event]:
     """Return what a driver writes before anything else, in one piece.
 
@@ -273,7 +264,7 @@ def opening_events(
         run: Its folder.
         data: What it sees.
         provenance: Of the driver.
-        new: What else is said where it begins.
+        threads: What was chosen, where it begins.
 
     Raises:
         StudyError: As `check_continuation`.
@@ -285,7 +276,6 @@ def opening_events(
         widened = check_continuation(study, state, run)
         # The space first: were only one of the two on the disk, the study could still be read with it.
         return [*([] if widened is None else [widened]), StudyResumed(study=record, provenance=provenance)]
-    new = new or NewRun()
     return [
         StudyStarted(
             study=record,
@@ -295,8 +285,7 @@ def opening_events(
             validation_images=data.validation_images,
             images=data.images,
             init_digest=initial_digest(study, run),
-            known=new.known,
-            threads=new.threads,
+            threads=threads,
             provenance=provenance,
         )
     ]

@@ -17,6 +17,7 @@ from results.log.records import EVENTS, SCHEMA_VERSION, Event, StudyResumed, Stu
 from results.schema import SchemaError, parse_json, read, to_json
 
 _SHOWN = 60  # letters of a value in a message
+_RETIRED = {StudyStarted.kind: ("known",)}  # keys that earlier versions wrote and nothing reads any more
 
 
 def to_line(event: Event) -> str:
@@ -91,6 +92,8 @@ def _carefully(line: bytes | str) -> Event:
         )
     if not isinstance(kind, str) or kind not in EVENTS:
         raise SchemaError(f"kind: expected one of {', '.join(EVENTS)}, found {repr(kind)[:_SHOWN]}")
+    for name in _RETIRED.get(kind, ()):
+        values.pop(name, None)
     if "not_finite" in values:
         _restore_numbers(values)
     if "time" not in values:

@@ -141,17 +141,6 @@ class ThreadsRecord:
     images_per_s: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class KnownTrial:
-    """A trial of another run that the sampler is told of; `objective` is what it reached in so many epochs."""
-
-    trial: int
-    parameters: Mapping[str, Value]
-    status: Status
-    epochs: int
-    objective: float | None = None
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyStarted(Event):
     """The first line: the resolved study and where and with what it runs.
@@ -167,7 +156,6 @@ class StudyStarted(Event):
     validation_images: int | None = None  # on which every objective is measured
     images: ImagesRecord | None = None  # none in logs of a time when all were of radio spectrograms
     init_digest: str | None = None  # of the weights every trial starts from; None if from scratch
-    known: tuple[KnownTrial, ...] = ()  # of another run, which need not be there any more
     threads: ThreadsRecord | None = None  # where the study says neither cpus_per_trial nor max_concurrent
     provenance: Provenance
 

@@ -20,8 +20,6 @@ def require_start(started: StudyStarted) -> None:
         raise RecordError(f"validation_images: expected at least 1, found {started.validation_images}")
     if started.space is not None:
         require_space(started.space)
-        for known in started.known:
-            require_point(started.space, known.parameters)
 
 
 def require_space(space: SpaceRecord) -> None:

@@ -23,7 +23,6 @@ from results.log.records import (
     Epoch,
     Event,
     ImagesRecord,
-    KnownTrial,
     Rung,
     RungDecision,
     StudyResumed,
@@ -58,14 +57,6 @@ THREADS = st.builds(
     threads=st.integers(1, 99),
     images_per_s=st.dictionaries(TEXT, st.floats(0, 1e9), max_size=2),
 )
-KNOWN = st.builds(
-    KnownTrial,
-    trial=st.integers(0, 99),
-    parameters=st.dictionaries(TEXT, VALUES, max_size=2),
-    status=st.sampled_from(ENDED),
-    epochs=st.integers(0, 99),
-    objective=st.none() | st.floats(0, 1),
-)
 BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "str": TEXT,
     "int": st.integers(0, 10**6),
@@ -78,7 +69,6 @@ BY_ANNOTATION: dict[str, st.SearchStrategy[Any]] = {
     "RungDecision": st.sampled_from(RungDecision),
     "Cause | None": st.none() | st.sampled_from(Cause),
     "tuple[int, ...]": st.lists(st.integers(0, 10**6), max_size=3).map(tuple),
-    "tuple[KnownTrial, ...]": st.lists(KNOWN, max_size=2).map(tuple),
     "tuple[str, ...]": st.lists(TEXT, max_size=3).map(tuple),
     "Mapping[str, Mapping[str, Value]]": st.dictionaries(TEXT, st.dictionaries(TEXT, VALUES, max_size=2), max_size=2),
     "Mapping[str, Value]": st.dictionaries(TEXT, VALUES, max_size=4),
@@ -247,6 +237,15 @@ def test_a_value_that_does_not_fit_is_refused_with_its_line(
         file.write(LINE[kind].replace(old, new) + "\n")
     with pytest.raises(RecordError, match=rf"events\.jsonl, line 2: damaged: {message}.*; restore the file"):
         list(read_events(tmp_path))
+
+
+def test_trials_of_another_run_that_a_log_of_before_tells_of_are_passed_over() -> None:
+    event = StudyStarted(study=StudyRecord(), data_digest=None, provenance=Provenance())
+    line = json.loads(to_line(event))
+    known = [{"trial": 3, "parameters": {"x": 1}, "status": "completed", "epochs": 9, "objective": 0.5}]
+    assert from_line(json.dumps(line | {"known": known})) == from_line(json.dumps(line))
+    with pytest.raises(RecordError, match="unheard"):
+        from_line(json.dumps(line | {"unheard": known}))
 
 
 OTHERS = [None, True, 7, 0.25, "7", [], [1], {}, {"x": [1]}]

@@ -1,6 +1,5 @@
-"""What a study takes over from another run: its best configurations, and all it learnt where both are comparable."""
+"""What a study takes over from another run: its best configurations, to be tried first."""
 
-import json
 import random
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from results.study import Provenance
 from results.tables.leaderboard import rank_trials
 from tune.errors import StudyError
 from tune.like import Like, borrow, require_as_begun, with_borrowed
-from tune.resume import NewRun, SeenData, opening_events, recorded_study
+from tune.resume import SeenData, opening_events, recorded_study
 from tune.study import Study, load_study
 
 
@@ -39,11 +38,9 @@ def earlier(path: Path, tmp_path: Path) -> Path:
 
 def begin(study: Study, run: Path, like: Like) -> Study:
     """Write what a driver writes first."""
-    borrowed = borrow(study, like, data_digest=None, init_digest=None)
+    borrowed = borrow(study, like)
     study = with_borrowed(study, borrowed)
-    opening = opening_events(
-        study, fold_or_empty(run), run, data=SeenData(), provenance=Provenance(), new=NewRun(borrowed.known)
-    )
+    opening = opening_events(study, fold_or_empty(run), run, data=SeenData(), provenance=Provenance())
     with EventLog(run) as log:
         log.append(*opening)
     return study
@@ -67,28 +64,6 @@ def test_the_best_configurations_are_tried_first_and_the_log_says_where_they_com
     assert state.trials[4, None].started.origin is None
 
 
-def test_what_the_other_run_learnt_is_told_to_the_sampler_before_our_trials(
-    path: Path, earlier: Path, tmp_path: Path
-) -> None:
-    other = load_run(earlier)
-    borrowed = borrow(load_study(path), Like(earlier, 1), data_digest=None, init_digest=None)
-    assert borrowed.lines == (f"from {earlier}: 1 start point; the sampler knows its 20 trials",)
-    study = begin(load_study(path), tmp_path / "run", Like(earlier, 1))
-    bench = Bench(study.with_trials(5), tmp_path / "run")
-    bench.run()
-    told = bench.plan.proposer.study.trials
-    assert len(told) == 25
-    for frozen, trial in zip(told, other.search_trials(), strict=False):
-        assert frozen.params == trial.parameters
-        assert frozen.state.name == ("COMPLETE" if trial.status == "completed" else "PRUNED")
-        assert bool(frozen.constraints) == (trial.status == "diverged")
-        if trial.status != "diverged":
-            assert trial.best is not None
-            assert frozen.value == trial.best.validation_accuracy
-    proposed = [t.parameters["x"] for t in fold(tmp_path / "run").search_trials()[2:]]
-    assert all(abs(float(x) - 0.3) < 0.3 for x in proposed), "draws at random came first, though the optimum is known"
-
-
 @pytest.mark.parametrize("seed", range(2))
 def test_a_driver_that_dies_needs_the_other_run_no_more(path: Path, earlier: Path, tmp_path: Path, seed: int) -> None:
     study = begin(load_study(path), tmp_path / "whole", Like(earlier, 2))
@@ -105,48 +80,43 @@ def test_a_driver_that_dies_needs_the_other_run_no_more(path: Path, earlier: Pat
     assert len(origins) == len(set(origins)) == 2
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "words"),
-    [
-        ("max_epochs = 9", "max_epochs = 5", r"[study] max_epochs is 9 there and 5 here"),
-        ("diverges_above = 0.97", "diverges_above = 0.95", "[fixed] diverges_above is 0.97 there and 0.95 here"),
-        ("high = 1.0", "high = 1.5", "it has another space"),
-    ],
-)  # fmt: skip
-def test_what_is_not_comparable_gives_start_points_alone_and_says_why(
-    path: Path, earlier: Path, old: str, new: str, words: str
-) -> None:
-    for file in (path, path.with_name("line.toml")):
-        file.write_text(file.read_text().replace(old, new))
-    borrowed = borrow(load_study(path), Like(earlier, 2), data_digest=None, init_digest=None)
-    assert not borrowed.known
-    assert len(borrowed.points) == 2
-    assert borrowed.lines == (f"from {earlier}: 2 start points; the sampler is not told what it learnt: {words}",)
-    other = borrow(load_study(path), Like(earlier, 2), data_digest="e", init_digest="w").lines[-1]
-    assert "it has another data set, its trials start from other weights" in other
+def test_a_run_that_gives_nothing_but_the_baseline_is_refused(path: Path, earlier: Path, tmp_path: Path) -> None:
+    best = rank_trials(load_run(earlier))[0][0]
+    same = path.read_text().replace("[baseline]\nx = 0.9\n", f"[baseline]\nx = {best.parameters['x']!r}\n")
+    path.write_text(same.replace("trials = 20", "trials = 1"))
+    Bench(load_study(path), tmp_path / "alone").run()
+    with pytest.raises(
+        StudyError, match=r"^--like .*alone: gives nothing to try beside the baseline; leave --like out$"
+    ):
+        borrow(load_study(path), Like(tmp_path / "alone"))
+    space = path.with_name("line.toml")
+    space.write_text(space.read_text().replace("[parameters.x]", "[parameters.z]"))
+    path.write_text(path.read_text().replace("[baseline]\nx = ", "[baseline]\nz = "))
+    with pytest.raises(
+        StudyError, match=r"alone: gives nothing to try beside the baseline \(.*'x' = .* is no parameter of"
+    ):
+        borrow(load_study(path), Like(tmp_path / "alone"))
 
 
 def test_values_outside_of_the_space_are_named_and_left_out(path: Path, earlier: Path) -> None:
     space, best = path.with_name("line.toml"), rank_trials(load_run(earlier))[0][0]
-    space.write_text(space.read_text().replace("low = 0.0", "low = 0.8"))
-    borrowed = borrow(load_study(path), Like(earlier, 1), data_digest=None, init_digest=None)
+    space.write_text(space.read_text().replace("low = 0.0", "low = 0.3"))
+    borrowed = borrow(load_study(path), Like(earlier, 20))
     name = f"{earlier}, trial {best.started.trial}"
-    assert borrowed.lines[0] == f"{name}: 'x' = {best.parameters['x']!r} is not a number in 0.8..1.0, left out"
+    assert borrowed.lines[0] == f"{name}: 'x' = {best.parameters['x']!r} is not a number in 0.3..1.0, left out"
+    assert all(0.3 <= float(point.parameters["x"]) <= 1.0 for point in borrowed.points)
     path.write_text(path.read_text().replace("[baseline]\nx = 0.9\n", ""))
-    lines = borrow(load_study(path), Like(earlier, 1), data_digest=None, init_digest=None).lines
+    lines = borrow(load_study(path), Like(earlier, 20)).lines
     assert (
-        lines[1] == f"{name}: space 'line', parameter 'x': no value, expected a number in 0.8..1.0; give one; not tried"
+        lines[1] == f"{name}: space 'line', parameter 'x': no value, expected a number in 0.3..1.0; give one; not tried"
     )
-    space.write_text(space.read_text().replace("[parameters.x]", "[parameters.z]").replace("low = 0.8", "low = 0.0"))
-    lines = borrow(load_study(path), Like(earlier, 1), data_digest=None, init_digest=None).lines
-    assert lines[0] == f"{name}: 'x' = {best.parameters['x']!r} is no parameter of space 'line', left out"
 
 
 def test_the_same_run_under_another_spelling_is_the_same_one(
     path: Path, earlier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, run = load_study(path), tmp_path / "begun"
-    Bench(with_borrowed(study, borrow(study, Like(earlier), data_digest=None, init_digest=None)), run).recorder.close()
+    Bench(with_borrowed(study, borrow(study, Like(earlier))), run).recorder.close()
     monkeypatch.chdir(earlier.parent)
     require_as_begun(Like(Path(earlier.name)), fold(run), run)
 
@@ -173,9 +143,7 @@ def test_the_command_takes_over_and_goes_on_without_the_other_run(
     study = quick_study(trials=4, diverges_above=0.97, extra="[finals]\nenabled = false\n", short_finals=False)
     done = search(study, tmp_path / "run", "--like", str(earlier), "--top", "2")
     assert done.returncode == 0, done.stderr
-    assert f"from {earlier}: 2 start points; the sampler knows its 20 trials" in done.stderr
-    first = json.loads((tmp_path / "run" / LOG_NAME).read_text().splitlines()[0])
-    assert len(first["known"]) == 20
+    assert f"from {earlier}: 2 start points\n" in done.stderr
     state = load_run(tmp_path / "run")
     assert [bool(t.started.origin) for t in state.search_trials()] == [False, True, True, False]
     shutil.rmtree(earlier)

@@ -21,7 +21,7 @@ from seti_model.data.simulator import simulate_dataset
 from tune.cores import cores
 from tune.errors import StudyError
 from tune.process.handed import hand_over, take
-from tune.resume import NewRun, SeenData, check_continuation, opening_events
+from tune.resume import SeenData, check_continuation, opening_events
 from tune.study import Study, load_study
 from tune.threads import as_recorded, choose_threads, in_words, with_threads
 
@@ -76,9 +76,9 @@ def test_a_study_tells_whether_it_says_how_many(
 def begun_with(study: Study, run: Path, threads: int) -> RunState:
     run.mkdir()
     (run / LOG_NAME).touch()
-    new = NewRun(threads=ThreadsRecord(cores=8, workers=1, threads=threads))
+    chosen = ThreadsRecord(cores=8, workers=1, threads=threads)
     events = opening_events(
-        with_threads(study, threads), fold(run), run, data=SeenData(), provenance=Provenance(), new=new
+        with_threads(study, threads), fold(run), run, data=SeenData(), provenance=Provenance(), threads=chosen
     )
     with EventLog(run) as log:
         log.append(*events)

@@ -1,7 +1,7 @@
 """The proposer: Optuna behind a pure interface, rebuilt from the trials of the event log.
 
-Trial `n` of the study is trial `n` of Optuna's, after those that are known of another run, and the sampler of each
-proposal is seeded by (study seed, trial number). So a rebuilt proposer proposes what the uninterrupted one would have.
+Trial `n` of the study is trial `n` of Optuna's, and the sampler of each proposal is seeded by (study seed, trial
+number). So a rebuilt proposer proposes what the uninterrupted one would have.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from results.errors import RecordError
-from results.log.records import KnownTrial, Status
+from results.log.records import Status
 from results.log.state import TrialState as Recorded
 from results.objective import Objective
 from results.schema import Value
-from search_spaces.parameters import Categorical, Float, Int, SpaceError
+from search_spaces.parameters import Categorical, Float, Int
 from search_spaces.space import Space
 from seti_model.runtime import derive_seed
 from tune.loop.window import MOST, Window
@@ -44,9 +44,7 @@ class Proposer:
         startup_trials: int,
         seed: int,
         objective: Objective | None = None,
-        known: Iterable[KnownTrial] = (),
     ) -> None:
-        """Begin with the known trials of another run, as far as they are points of the space as it is now."""
         self._space = space
         self._kind = sampler
         self._startup_trials = startup_trials
@@ -58,10 +56,6 @@ class Proposer:
         self._objective = objective or Objective()
         towards = direction(self._objective)
         self._study = optuna.create_study(direction=towards, sampler=self._sampler(0), storage=self._window)
-        self._before = 0  # trials that Optuna has in front of the first of ours
-        for one in known:
-            if _is_point(space, one.parameters):
-                self._take_in(one)
 
     def rebuild(self, trials: Iterable[Recorded]) -> None:
         """Take in all recorded trials of the search, in the order of their numbers, running ones too."""
@@ -72,7 +66,7 @@ class Proposer:
         """Take in one recorded trial that this proposer did not propose itself: rebuilt ones and the baseline."""
         self._study.add_trial(frozen_trial(recorded, self._space))
         if recorded.status == Status.RUNNING:
-            number = self._before + recorded.started.trial
+            number = recorded.started.trial
             identity = self._window.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
             self._running[number] = Trial(self._study, identity)
         self._rank(recorded)
@@ -81,7 +75,7 @@ class Proposer:
         """Return the active parameters of trial `number`, which must be the next one."""
         self._study.sampler = self._sampler(number)
         trial = self._study.ask()
-        if trial.number != self._before + number:
+        if trial.number != number:
             raise RuntimeError(f"trial {number} is {trial.number} for Optuna; the rebuilt study is not whole")
         values: dict[str, Value] = {}
         for parameter in self._space.parameters:
@@ -97,7 +91,7 @@ class Proposer:
         the limits: PRUNED and infeasible, because TPE never looks at FAIL and would propose the same region again.
         Failed: FAIL.
         """
-        trial = self._running.pop(self._before + recorded.started.trial)
+        trial = self._running.pop(recorded.started.trial)
         for epoch, best in _curve(recorded).items():
             trial.report(best, epoch)
         state, value = _outcome(recorded)
@@ -109,9 +103,7 @@ class Proposer:
     def _rank(self, recorded: Recorded) -> None:
         """Rank a trial as TPE does: completed ones by their value, then stopped ones by how far they came."""
         state, value = _outcome(recorded)
-        self._place(
-            self._before + recorded.started.trial, state, value, {} if is_infeasible(recorded) else _curve(recorded)
-        )
+        self._place(recorded.started.trial, state, value, {} if is_infeasible(recorded) else _curve(recorded))
 
     def _place(self, number: int, state: TrialState, value: float | None, curve: Mapping[int, float]) -> None:
         if state == TrialState.COMPLETE and value is not None:
@@ -119,25 +111,6 @@ class Proposer:
         elif state == TrialState.PRUNED and curve:
             last = max(curve)
             self._window.rank(number, (1.0, -last, -self._objective.merit(curve[last])))
-
-    def _take_in(self, known: KnownTrial) -> None:
-        """Take in a trial of another run; Optuna counts it before ours."""
-        state = TrialState.COMPLETE if known.status == Status.COMPLETED else TrialState.PRUNED
-        diverged = known.status == Status.DIVERGED
-        curve = {} if known.objective is None else {known.epochs: known.objective}
-        declared = {p.name: p for p in self._space.parameters}
-        self._study.add_trial(
-            create_trial(
-                state=state,
-                value=known.objective,
-                params=dict(known.parameters),
-                distributions={name: distribution(declared[name]) for name in known.parameters},
-                intermediate_values=curve,
-                constraints={CONSTRAINT: 1.0} if diverged else None,
-            )
-        )
-        self._place(self._before, state, known.objective, {} if diverged else curve)
-        self._before += 1
 
     @property
     def study(self) -> optuna.Study:
@@ -209,14 +182,6 @@ def distribution(parameter: Float | Int | Categorical) -> BaseDistribution:
             return IntDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step or 1)
         case Categorical():
             return CategoricalDistribution(parameter.choices)
-
-
-def _is_point(space: Space, parameters: Mapping[str, Value]) -> bool:
-    try:
-        space.validate(parameters)
-    except SpaceError:
-        return False
-    return True
 
 
 def _suggest(trial: Trial, parameter: Float | Int | Categorical) -> Value:

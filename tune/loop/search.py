@@ -33,7 +33,6 @@ class SearchPlan(Plan):
             startup_trials=study.search.startup_trials,
             seed=study.study.seed,
             objective=study.objective,
-            known=state.started.known if state.started else (),
         )
         self.proposer.rebuild(state.search_trials())
         self._waiting = waiting(study.start, state)

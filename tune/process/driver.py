@@ -17,7 +17,7 @@ from results.commands import command
 from results.files import remove_inside, write_atomically
 from results.findings import Findings
 from results.log.recorder import Recorder
-from results.log.records import KnownTrial, StudyEnded, StudyResumed, ThreadsRecord, TrialReopened
+from results.log.records import StudyEnded, StudyResumed, ThreadsRecord, TrialReopened
 from results.log.state import RunState
 from results.objective import AT_FALSE_ALARM, Objective
 from results.receipt import write_receipts
@@ -32,7 +32,7 @@ from tune.cores import cores
 from tune.derived import refresh
 from tune.errors import ClusterError, StorageError, StudyError
 from tune.finals import conclude_finals, reopenings
-from tune.initial import initial_digest, prepare_initial
+from tune.initial import prepare_initial
 from tune.like import Like, borrow, require_as_begun, with_borrowed
 from tune.loop.coordinator import Coordinator, HopelessStudyError
 from tune.loop.next_work import finals_wait, has_work, within_core_hours
@@ -43,7 +43,7 @@ from tune.process.upkeep import Upkeep
 from tune.provenance import provenance
 from tune.ray_adapter import cluster as clusters
 from tune.ray_adapter.autoscale import room_asked_for
-from tune.resume import NewRun, SeenData, check_continuation, check_digest, opening_events, retries
+from tune.resume import SeenData, check_continuation, check_digest, opening_events, retries
 from tune.start import kept_start
 from tune.storage.checkpoints import Checkpoints
 from tune.storage.scratch import sweep
@@ -205,12 +205,13 @@ class Driver:
 
     def _search(self, failed: Sequence[TrialReopened]) -> None:
         """Prepare, connect to Ray, and search until nothing is left to do."""
+        self._borrow()
         study, run, signals = self.study, self.run, self._signals
         check_data_is_there(study, run, self.state)
         prepare_initial(study, run, self.state)
         data, digest = prepare_data(study, run, say=self._progress.say, on_image=signals.check)
         check_digest(run, self.state, digest)
-        new = NewRun(self._borrow(digest), self._settle_threads(data))
+        threads = self._settle_threads(data)
         study = self.study
         if study.source:
             write_atomically(run / SOURCE, study.source)
@@ -222,7 +223,7 @@ class Driver:
             cluster = self._connect(data)
             come_from = provenance(dataclasses.asdict(cluster))
             seen = SeenData.of(data, digest)
-            opening = opening_events(study, self.state, run, data=seen, provenance=come_from, new=new)
+            opening = opening_events(study, self.state, run, data=seen, provenance=come_from, threads=threads)
             self.recorder.write(*opening, *failed, durable=True)
             self.recorder.write(*reopenings(study, run, self.state), durable=True)
             keeps, uri = not study.is_network, study.storage.uri
@@ -256,16 +257,14 @@ class Driver:
         self.study = with_threads(self.study, chosen.threads)
         return chosen
 
-    def _borrow(self, digest: str | None) -> tuple[KnownTrial, ...]:
-        """Take over into a new run what it shall have of another one; return the trials its sampler is told of."""
+    def _borrow(self) -> None:
+        """Take over into a new run what it shall have of another one."""
         if self._like is None or self.state.started is not None:
-            return ()
-        start_from = initial_digest(self.study, self.run)
-        borrowed = borrow(self.study, self._like, data_digest=digest, init_digest=start_from)
+            return
+        borrowed = borrow(self.study, self._like)
         self.study = with_borrowed(self.study, borrowed)
         for line in borrowed.lines:
             self._progress.say(line)
-        return borrowed.known
 
     def _connect(self, data: TrainingData | None) -> clusters.Cluster:
         size = 0 if data is None else data.train.images.nbytes + data.validation.images.nbytes

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from results.learning_curves import Curve
 from results.log.recorder import Recorder, Unwritten
-from results.log.records import KnownTrial, RungDecision, Status, StudyStarted
+from results.log.records import RungDecision, Status, StudyStarted
 from results.log.state import RunState, TrialState
 from results.study import AshaSection, FinalsSection, Provenance, SearchSection, StudySection
 from tune.loop.coordinator import Coordinator
@@ -89,14 +89,13 @@ def replayed_study(nearest: Nearest, *, search: SearchSection, asha: AshaSection
     )
 
 
-def started(study: Study, known: tuple[KnownTrial, ...] = ()) -> StudyStarted:
-    """Return the first line of a replayed search; its sampler knows these trials of another one."""
+def started(study: Study) -> StudyStarted:
+    """Return the first line of a replayed search."""
     return StudyStarted(
         study=study.record(),
         space=study.space.to_mapping(),
         space_fingerprint=study.space.fingerprint,
         data_digest=None,
-        known=known,
         provenance=Provenance(),
     )
 
