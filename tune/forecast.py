@@ -273,7 +273,8 @@ def forecast_text(study: Study, plan: Forecast, concurrent: int) -> str:
     s = study.study
     rungs = ", ".join(map(str, plan.rungs)) or "no epoch"
     lines = [
-        f"study {s.name}: {s.trials} trials of at most {s.max_epochs} epochs, {concurrent} at a time, "
+        f"study {s.name}: {s.trials} trial{'' if s.trials == 1 else 's'} of at most {s.max_epochs} epochs, "
+        f"{concurrent} at a time, "
         f"{study.search.sampler} over the {len(study.space.parameters)} parameters of space {study.space.name!r}, "
         f"seed {s.seed}",
         f"ASHA decides after epochs {rungs}; 1 in {study.asha.reduction_factor} goes on{_always(study)}",

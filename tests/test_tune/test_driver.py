@@ -229,6 +229,10 @@ def test_a_dry_run_prints_the_plan_and_starts_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_plan_has_no_more_trials_at_a_time_than_there_are(quick_study: Callable[..., Path], run: Path) -> None:
+    assert "1 trial of at most 9 epochs, 1 at a time, " in search(quick_study(trials=1), run, "--dry-run").stdout
+
+
 def test_a_study_whose_every_trial_fails_shows_the_first_error_and_exits_with_2(
     quick_study: Callable[..., Path], run: Path
 ) -> None:

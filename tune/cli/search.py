@@ -207,5 +207,6 @@ def _plan(study: Study, *, local: bool) -> str:
     concurrent = study.resources.max_concurrent or 1
     if local and not study.resources.gpus_per_trial:
         concurrent = concurrency(study.resources, [{"CPU": cores()}])
+    concurrent = min(concurrent, study.study.trials)
     plan = forecast(study, images, concurrent=concurrent, flops_per_s=measure_flops())
     return forecast_text(study, plan, concurrent)

@@ -77,10 +77,7 @@ class Proposer:
         trial = self._study.ask()
         if trial.number != number:
             raise RuntimeError(f"trial {number} is {trial.number} for Optuna; the rebuilt study is not whole")
-        values: dict[str, Value] = {}
-        for parameter in self._space.parameters:
-            if parameter in self._space.active(values):
-                values[parameter.name] = _suggest(trial, parameter)
+        values = suggest(trial, self._space)
         self._running[trial.number] = trial
         return values
 
@@ -182,6 +179,15 @@ def distribution(parameter: Float | Int | Categorical) -> BaseDistribution:
             return IntDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step or 1)
         case Categorical():
             return CategoricalDistribution(parameter.choices)
+
+
+def suggest(trial: Trial, space: Space) -> dict[str, Value]:
+    """Return the point of the space, active parameters alone, that a trial of Optuna's suggests."""
+    values: dict[str, Value] = {}
+    for parameter in space.parameters:
+        if space.is_active(parameter.name, values):
+            values[parameter.name] = _suggest(trial, parameter)
+    return values
 
 
 def _suggest(trial: Trial, parameter: Float | Int | Categorical) -> Value:
