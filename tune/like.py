@@ -88,7 +88,9 @@ def borrow(study: Study, like: Like) -> Borrowed:
             points.append(StartPoint(origin, point))
     if not points:
         why = f" ({lines[0]})" if lines else ""
-        raise StudyError(f"--like {like.run}: gives nothing to try beside the baseline{why}; leave --like out")
+        raise StudyError(
+            f"--like {like.run}: gives nothing to try that the study has not itself{why}; leave --like out"
+        )
     number = f"{len(points)} start point{'' if len(points) == 1 else 's'}"
     return Borrowed(tuple(points), (*lines, f"from {like.run}: {number}"))
 
@@ -107,7 +109,7 @@ def require_as_begun(like: Like, state: RunState, run: Path) -> None:
     origin = like.origin(0).removesuffix("0")
     if not any(point.origin.startswith(origin) for point in state.study.start):
         raise StudyError(
-            f"{run}: has begun without --like {like.run}; leave --like out, or choose another folder with --run"
+            f"{run}: has no start point of --like {like.run}; leave --like out, or choose another folder with --run"
         )
 
 

@@ -1,5 +1,6 @@
 """What a study takes over from another run: its best configurations, to be tried first."""
 
+import json
 import random
 import shutil
 import subprocess
@@ -64,6 +65,20 @@ def test_the_best_configurations_are_tried_first_and_the_log_says_where_they_com
     assert state.trials[4, None].started.origin is None
 
 
+def test_a_run_of_before_whose_first_line_tells_of_known_trials_goes_on(
+    path: Path, earlier: Path, tmp_path: Path
+) -> None:
+    study, run = begin(load_study(path), tmp_path / "run", Like(earlier, 2)), tmp_path / "run"
+    first = json.loads((run / LOG_NAME).read_text())
+    known = [{"trial": 1, "parameters": {"x": 0.3}, "status": "completed", "epochs": 9, "objective": 0.5}]
+    (run / LOG_NAME).write_text(json.dumps(first | {"known": known}) + "\n")
+    require_as_begun(Like(earlier, 2), fold(run), run)
+    state = Bench(study.with_trials(8), run).run()
+    begin(load_study(path), tmp_path / "other", Like(earlier, 2))
+    other = Bench(study.with_trials(8), tmp_path / "other").run()
+    assert outcome(state) == outcome(other)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_a_driver_that_dies_needs_the_other_run_no_more(path: Path, earlier: Path, tmp_path: Path, seed: int) -> None:
     study = begin(load_study(path), tmp_path / "whole", Like(earlier, 2))
@@ -86,14 +101,14 @@ def test_a_run_that_gives_nothing_but_the_baseline_is_refused(path: Path, earlie
     path.write_text(same.replace("trials = 20", "trials = 1"))
     Bench(load_study(path), tmp_path / "alone").run()
     with pytest.raises(
-        StudyError, match=r"^--like .*alone: gives nothing to try beside the baseline; leave --like out$"
+        StudyError, match=r"^--like .*alone: gives nothing to try that the study has not itself; leave --like out$"
     ):
         borrow(load_study(path), Like(tmp_path / "alone"))
     space = path.with_name("line.toml")
     space.write_text(space.read_text().replace("[parameters.x]", "[parameters.z]"))
     path.write_text(path.read_text().replace("[baseline]\nx = ", "[baseline]\nz = "))
     with pytest.raises(
-        StudyError, match=r"alone: gives nothing to try beside the baseline \(.*'x' = .* is no parameter of"
+        StudyError, match=r"alone: gives nothing to try that the study has not itself \(.*'x' = .* is no parameter of"
     ):
         borrow(load_study(path), Like(tmp_path / "alone"))
 
@@ -121,6 +136,18 @@ def test_the_same_run_under_another_spelling_is_the_same_one(
     require_as_begun(Like(Path(earlier.name)), fold(run), run)
 
 
+def test_a_run_that_gives_nothing_is_said_before_anything_starts(path: Path, tmp_path: Path) -> None:
+    path.write_text(path.read_text().replace("trials = 20", "trials = 1"))
+    Bench(load_study(path), tmp_path / "alone").run()
+    done = search(path, tmp_path / "new", "--like", str(tmp_path / "alone"))
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        f"seti-tune: --like {tmp_path / 'alone'}: gives nothing to try that the study has not"
+    )
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_mistake_is_one_line(path: Path, earlier: Path, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="--top 0: at least 1 is expected; choose a number above 0"):
         Like(earlier, 0).check()
@@ -128,7 +155,7 @@ def test_a_mistake_is_one_line(path: Path, earlier: Path, tmp_path: Path) -> Non
     Bench(load_study(path), begun).recorder.close()
     with pytest.raises(StudyError, match=r"--like .*begun: no trial of it is completed; wait for one, or leave --like"):
         Like(begun).check()
-    with pytest.raises(StudyError, match=r"begun: has begun without --like .*earlier; leave --like out, or choose"):
+    with pytest.raises(StudyError, match=r"begun: has no start point of --like .*earlier; leave --like out, or choose"):
         require_as_begun(Like(earlier), fold(begun), begun)
     command = [sys.executable, "-m", "tune.cli.main", "search", str(path), "--run", str(tmp_path / "new"), "--top", "3"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

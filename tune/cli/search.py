@@ -77,8 +77,7 @@ def add_search(search: argparse.ArgumentParser) -> None:
         "--like",
         type=Path,
         metavar="RUN",
-        help="try the best configurations of another run first; where data, epochs and space are the same the sampler "
-        "learns from all its trials",
+        help="try the best configurations of another run first",
     )
     search.add_argument("--top", type=int, metavar="K", help="with --like: so many of them (default: 5)")
     search.add_argument("--dry-run", action="store_true", help="print rungs and the forecast, start nothing")
@@ -144,7 +143,7 @@ def _search(options: argparse.Namespace) -> int:
     if options.top is not None and options.like is None:
         raise StudyError(f"--top {options.top}: says how many configurations of --like RUN; name that too")
     if options.like is not None and is_new:
-        _check_like(options.like, options.top)
+        _check_like(study, options.like, options.top)
     if options.dry_run or (is_new and not options.quiet):
         print(_plan(study, local=options.address is None), file=sys.stdout if options.dry_run else sys.stderr)
     if options.dry_run:
@@ -154,10 +153,10 @@ def _search(options: argparse.Namespace) -> int:
     return _start(options, run, study=file, no_finals=options.no_finals, like=like, top=options.top)
 
 
-def _check_like(run: Path, top: int | None) -> None:
-    from tune.like import TOP, Like  # reads logs, which other searches need not wait for
+def _check_like(study: Study, run: Path, top: int | None) -> None:
+    from tune.like import TOP, Like, borrow  # reads logs, which other searches need not wait for
 
-    Like(run, TOP if top is None else top).check()
+    borrow(study, Like(run, TOP if top is None else top))
 
 
 def _resume(options: argparse.Namespace) -> int:
