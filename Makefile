@@ -43,8 +43,10 @@ bench: install  ## ratios against stock Keras and stock Ray Tune; two cores are 
 bench-scale: install  ## ten thousand trials and a million epochs, alone and against stock Ray Tune; takes an hour
 	$(BIN)/python -m benchmarks.scale
 
-bench-search: install  ## a whole search against stock Ray Tune and Optuna; goes on where it was; hours, QUICK=1 some minutes
+bench-search: install  ## a whole search against stock Ray Tune and Optuna; goes on where it was; hours, QUICK=1 three minutes
 	$(BIN)/python -m benchmarks.search $(if $(QUICK),--quick)
+	$(if $(QUICK),,$(BIN)/python -m benchmarks.search --setting wide)
+	$(if $(QUICK),,$(BIN)/python -m benchmarks.search.recorded)
 
 lock:  ## remake requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --generate-hashes \

@@ -33,7 +33,7 @@ from search_spaces.space import Space
 from seti_model.runtime import derive_seed
 from tune.like import Like, borrow, with_borrowed
 from tune.loop.asha import rung_epochs
-from tune.loop.proposer import Proposer, _suggest
+from tune.loop.proposer import Proposer, suggest
 from tune.replay.comparison import over_seeds
 from tune.replay.nearest import Nearest
 from tune.replay.simulation import ReplayPlan, Trace, replay, replayed_study, started
@@ -228,12 +228,9 @@ def _optuna_qmc(space: Space, seed: int) -> tuple[StartPoint, ...]:
         )
         study, points = optuna.create_study(sampler=sampler), []
         for _ in range(STARTS):
-            trial, values = study.ask(), dict[str, Value]()
-            for parameter in space.parameters:
-                if space.is_active(parameter.name, values):
-                    values[parameter.name] = _suggest(trial, parameter)
+            trial = study.ask()
+            points.append(suggest(trial, space))
             study.tell(trial, 0.0)
-            points.append(values)
     return _points(points)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.search import record
 from benchmarks.search.job import ROOT, Job
-from benchmarks.search.setting import SETTINGS
+from benchmarks.search.setting import SETTINGS, WIDE, Setting
 from benchmarks.search.tables import draw, table
 from benchmarks.search.ways import WAYS, Way
 
@@ -27,10 +27,14 @@ TABLE, PICTURE = "table.md", "best-so-far.png"
 def main(words: Sequence[str] | None = None) -> None:
     """Search what is missing, print the table and draw the picture."""
     options = _options(words)
-    setting = SETTINGS["quick" if options.quick else "quickstart"]
+    setting = SETTINGS["quick" if options.quick else options.setting]
+    if unfit := [name for name in options.ways if name not in ways_of(setting)]:
+        sys.exit(
+            f"--ways {' '.join(unfit)}: not in the setting {setting.name}; choose from {', '.join(ways_of(setting))}"
+        )
     results = (options.out or (options.work / "records" if options.quick else RESULTS)) / setting.name
     if not options.only_tables:
-        for way, seed in missing(results, options.ways, options.seeds or setting.seeds):
+        for way, seed in missing(results, options.ways or ways_of(setting), options.seeds or setting.seeds):
             record.write(results, Job(way, seed, setting, options.work).search())
             print(f"{way.name}, seed {seed}: {record.place(results, way.name, seed)}", flush=True)
     conclude(results)
@@ -40,15 +44,22 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one seed of three short trials: whether all runs")
-    parser.add_argument("--seeds", type=int, help="how many, from 1 (default: five, with --quick one)")
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS), help="which (default: all)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--quick", action="store_true", help="one seed of three short trials: whether all runs")
+    which.add_argument("--setting", choices=("quickstart", WIDE), default="quickstart", help="which data and space")
+    parser.add_argument("--seeds", type=int, help="how many, from 1 (default: quickstart five, wide and --quick one)")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=[], help="which (default: all)")
     parser.add_argument(
         "--out", type=Path, help="folder of the records (default: benchmarks/search/results; of --quick: in --work)"
     )
     parser.add_argument("--work", type=Path, default=WORK, help="folder for data and runs (default: runs/bench-search)")
     parser.add_argument("--only-tables", action="store_true", help="search nothing")
     return parser.parse_args(words)
+
+
+def ways_of(setting: Setting) -> list[str]:
+    """Return the ways that a setting has: of `wide` those that differ in space or momentum would be no others."""
+    return [name for name, way in WAYS.items() if setting.name != WIDE or way.is_of_families]
 
 
 def missing(results: Path, names: Sequence[str], seeds: int) -> Iterator[tuple[Way, int]]:

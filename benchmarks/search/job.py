@@ -57,7 +57,7 @@ class Job:
         Raises:
             CommandError: It cannot be.
         """
-        command = [sys.executable, "-m", "benchmarks.search.ways", str(self.folder), self.way.name]
+        command = [sys.executable, "-m", "benchmarks.search.ways", str(self.folder), self.way.name, self.setting.name]
         done = subprocess.run(command, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise spent.CommandError(f"{' '.join(command)}: exit code {done.returncode}; it said:\n{done.stderr}")
@@ -65,6 +65,7 @@ class Job:
 
     def recorded(self, used: spent.Spent, winner: record.Winner, *, load: float) -> record.Searched:
         """Return the record of the search that has ended."""
+        reported = self.way.reported(self.folder)
         return record.Searched(
             way=self.way.name,
             seed=self.seed,
@@ -75,6 +76,7 @@ class Job:
             wall_s=round(used.at[-1] - used.began, 2),
             cpu_s=round(used.cpu_s[-1], 2),
             winner=winner,
+            parameters={str(epoch.trial): dict(epoch.parameters) for epoch in reported},
             epochs=tuple(
                 record.Epoch(
                     trial=epoch.trial,
@@ -84,6 +86,6 @@ class Job:
                     cpu_s=round(used.by(epoch.at), 2),
                     images=self.setting.train,
                 )
-                for epoch in self.way.reported(self.folder)
+                for epoch in reported
             ),
         )

@@ -6,8 +6,8 @@ import dataclasses
 import json
 import os
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,13 @@ _INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile"
 
 @dataclass(frozen=True)
 class Reported:
-    """An epoch as a way itself reports it; `at` is seconds since 1970."""
+    """An epoch as a way itself reports it; `at` is seconds since 1970, `parameters` the point of the space."""
 
     trial: int
     epoch: int
     validation_accuracy: float
     at: float
+    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ class Winner:
 
 @dataclass(frozen=True)
 class Searched:
-    """A search of one way and seed; the epochs are in the order of their reports."""
+    """A search of one way and seed; the epochs are in the order of their reports.
+
+    `parameters` are the points of the space by the number of the trial, as text; older records have none.
+    """
 
     way: str
     seed: int
@@ -63,6 +67,7 @@ class Searched:
     cpu_s: float
     winner: Winner
     epochs: tuple[Epoch, ...]
+    parameters: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def best(self) -> float:

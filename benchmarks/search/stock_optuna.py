@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,16 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from benchmarks.search.setting import SETTINGS, Setting, first_parameters
-from benchmarks.search.stock import WINNER_MODEL, arrays, distributions, note, write_winner
-
-NAME = "search"
+from benchmarks.search.record import Reported
+from benchmarks.search.setting import SETTINGS, Setting, first_parameters, space
+from benchmarks.search.stock import FAMILY, WINNER_MODEL, arrays, note, prepared, write_winner
+from tune.loop.proposer import suggest
 
 
 def main(folder: Path, setting: Setting, seed: int, momentum: float) -> None:
     """Search with as many processes as there are workers, and leave the best network in the folder."""
-    study = optuna.create_study(study_name=NAME, direction="maximize", storage=_storage(folder))
-    study.enqueue_trial(first_parameters())
+    study = optuna.create_study(study_name=folder.name, direction="maximize", storage=_storage(folder))
+    study.enqueue_trial(first_parameters(setting))
     command = [sys.executable, "-m", "benchmarks.search.stock_optuna", str(folder), setting.name, str(seed)]
     workers = [subprocess.Popen([*command, str(momentum), str(number)]) for number in range(setting.workers)]
     codes = [worker.wait() for worker in workers]
@@ -33,7 +34,7 @@ def main(folder: Path, setting: Setting, seed: int, momentum: float) -> None:
         raise SystemExit(f"{folder}: workers ended with {codes}; their words are above")
     best = study.best_trial
     shutil.copy(_model(folder, best.number), folder / WINNER_MODEL)
-    write_winner(folder, best.number, best.value)
+    write_winner(folder, best.number, best.value, best.params)
 
 
 def work(folder: Path, setting: Setting, seed: int, momentum: float) -> None:
@@ -42,52 +43,49 @@ def work(folder: Path, setting: Setting, seed: int, momentum: float) -> None:
 
     keras = stock_network.keras
     stock_network.one_thread()
-    data, space = arrays(folder.parent), distributions()
+    data, searched = prepared(arrays(folder.parent), setting), space(setting)
 
     class Prune(keras.callbacks.Callback):
-        """Reports each epoch and ends a trial that is told to end."""
+        """Reports each epoch and ends a trial that is told to end; one that has had all its epochs is complete."""
 
         def __init__(self, trial: optuna.Trial) -> None:
             super().__init__()
             self.trial = trial
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-            self.trial.report(logs["val_accuracy"], epoch + 1)
-            note(folder, self.trial.number, epoch + 1, logs["val_accuracy"])
-            if self.trial.should_prune():
+            accuracy, done = float(logs["val_accuracy"]), epoch + 1
+            self.trial.report(accuracy, done)
+            note(folder, Reported(self.trial.number, done, accuracy, time.time(), self.trial.params))
+            if done < setting.max_epochs and self.trial.should_prune():
                 raise optuna.TrialPruned
 
     def objective(trial: optuna.Trial) -> float:
         keras.backend.clear_session()
-        values = {name: suggested(trial, name, one) for name, one in space.items()}
-        shape = data["train_images"].shape[1:]
-        model = stock_network.build(values, shape, dense_units=setting.dense_units, momentum=momentum)
+        point = setting.fixed | suggest(trial, searched)
+        given = data[point.get(FAMILY, "")]
+        model = stock_network.build(point, given, epochs=setting.max_epochs, momentum=momentum, seed=seed)
         keep = keras.callbacks.ModelCheckpoint(
             str(_model(folder, trial.number)), monitor="val_accuracy", mode="max", save_best_only=True
         )
-        history = stock_network.fit(model, data, setting.max_epochs, [keep, Prune(trial)])
+        history = stock_network.fit(model, given, setting.max_epochs, [keep, Prune(trial)], point)
         return max(history.history["val_accuracy"])
 
     keras.utils.set_random_seed(seed)
     study = optuna.load_study(
-        study_name=NAME,
+        study_name=folder.name,
         storage=_storage(folder),
         sampler=optuna.samplers.TPESampler(seed=seed),
-        pruner=optuna.pruners.HyperbandPruner(
-            min_resource=setting.grace_epochs,
-            max_resource=setting.max_epochs,
-            reduction_factor=setting.reduction_factor,
-        ),
+        pruner=pruner(setting),
     )
     # All trials count, those that run elsewhere too, so that there are never more than were asked for.
     study.optimize(objective, callbacks=[optuna.study.MaxTrialsCallback(setting.trials, states=None)])
 
 
-def suggested(trial: optuna.Trial, name: str, one: Any) -> float:
-    """Return a value of a float or a whole number of the space."""
-    if isinstance(one, optuna.distributions.IntDistribution):
-        return trial.suggest_int(name, one.low, one.high, step=one.step)
-    return trial.suggest_float(name, one.low, one.high, step=one.step, log=one.log)
+def pruner(setting: Setting) -> optuna.pruners.BasePruner:
+    """Return what stops trials."""
+    return optuna.pruners.HyperbandPruner(
+        min_resource=setting.grace_epochs, max_resource=setting.max_epochs, reduction_factor=setting.reduction_factor
+    )
 
 
 def _storage(folder: Path) -> JournalStorage:

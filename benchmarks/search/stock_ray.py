@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ from ray import tune as ray_tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from benchmarks.search.setting import SETTINGS, Setting, first_parameters
-from benchmarks.search.stock import WINNER_MODEL, arrays, distributions, note, write_winner
+from benchmarks.search.record import Reported
+from benchmarks.search.setting import SETTINGS, Setting, first_parameters, space
+from benchmarks.search.stock import FAMILY, WINNER_MODEL, arrays, note, prepared, write_winner
+from tune.loop.proposer import suggest
 
 ACCURACY = "accuracy"
 
@@ -31,10 +35,10 @@ def train(config: dict[str, Any], *, data: dict[str, Any], setting: Setting, mom
     from ray.tune.integration.keras import TuneReportCheckpointCallback
 
     stock_network.keras.utils.set_random_seed(seed)
-    shape = data["train_images"].shape[1:]
-    model = stock_network.build(config, shape, dense_units=setting.dense_units, momentum=momentum)
+    point, given = setting.fixed | config, data[config.get(FAMILY, "")]
+    model = stock_network.build(point, given, epochs=setting.max_epochs, momentum=momentum, seed=seed)
     report = TuneReportCheckpointCallback(metrics={ACCURACY: "val_accuracy"})
-    stock_network.fit(model, data, setting.max_epochs, [report])
+    stock_network.fit(model, given, setting.max_epochs, [report], point)
 
 
 class Note(ray_tune.Callback):
@@ -45,37 +49,51 @@ class Note(ray_tune.Callback):
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         """Take a report, also the one by which a trial is stopped."""
-        note(self._folder, trials.index(trial), result["training_iteration"], result[ACCURACY])
+        number, epoch = trials.index(trial), result["training_iteration"]
+        note(self._folder, Reported(number, epoch, float(result[ACCURACY]), time.time(), trial.config))
 
 
 def main(folder: Path, setting: Setting, seed: int, momentum: float) -> None:
     """Search, and leave the best network in the folder."""
     ray.init(num_cpus=setting.workers, include_dashboard=False, log_to_driver=False, object_store_memory=256 * 2**20)
-    given = ray_tune.with_parameters(train, data=arrays(folder.parent), setting=setting, momentum=momentum, seed=seed)
+    data = prepared(arrays(folder.parent), setting)
+    given = ray_tune.with_parameters(train, data=data, setting=setting, momentum=momentum, seed=seed)
     tuner = ray_tune.Tuner(
-        ray_tune.with_resources(given, {"cpu": 1}), tune_config=_search(setting, seed), run_config=_run(folder)
+        ray_tune.with_resources(given, {"cpu": 1}), tune_config=tune_config(setting, seed), run_config=_run(folder)
     )
     results = tuner.fit()
     best = results.get_best_result(ACCURACY, "max", scope="all")
     with best.get_best_checkpoint(ACCURACY, "max").as_directory() as at:
         shutil.copy(Path(at) / "model.keras", folder / WINNER_MODEL)
     trial = [result.path for result in results].index(best.path)
-    write_winner(folder, trial, best.metrics_dataframe[ACCURACY].max())
+    write_winner(folder, trial, best.metrics_dataframe[ACCURACY].max(), best.config)
     ray.shutdown()
 
 
-def _search(setting: Setting, seed: int) -> ray_tune.TuneConfig:
+def searcher(setting: Setting, seed: int) -> OptunaSearch:
+    """Return what proposes."""
+    first = first_parameters(setting)
+    return OptunaSearch(
+        partial(suggest, space=space(setting)), metric=ACCURACY, mode="max", points_to_evaluate=[first], seed=seed
+    )
+
+
+def scheduler(setting: Setting) -> ASHAScheduler:
+    """Return what stops trials."""
+    return ASHAScheduler(
+        max_t=setting.max_epochs, grace_period=setting.grace_epochs, reduction_factor=setting.reduction_factor
+    )
+
+
+def tune_config(setting: Setting, seed: int) -> ray_tune.TuneConfig:
+    """Return how Ray Tune searches."""
     return ray_tune.TuneConfig(
         metric=ACCURACY,
         mode="max",
         num_samples=setting.trials,
         max_concurrent_trials=setting.workers,
-        search_alg=OptunaSearch(
-            distributions(), metric=ACCURACY, mode="max", points_to_evaluate=[first_parameters()], seed=seed
-        ),
-        scheduler=ASHAScheduler(
-            max_t=setting.max_epochs, grace_period=setting.grace_epochs, reduction_factor=setting.reduction_factor
-        ),
+        search_alg=searcher(setting, seed),
+        scheduler=scheduler(setting),
     )
 
 

@@ -24,7 +24,7 @@ from benchmarks.search.ways import OURS, RANDOM, WAYS
 COLOURS = ("#3d8fd1", "#e0701a", "#d9a014", "#1fa37c", "#7fbf6b", "#8c8c8c", "#c766a0")
 HEAD = (
     "| way | seeds that had it | processor s | wall s | epochs | ours is faster, processor time | wall time "
-    "| fewer epochs | best on validation | winner on test |"
+    "| fewer epochs | best on validation | {last} |"
 )
 
 
@@ -34,19 +34,19 @@ def table(records: Sequence[Searched]) -> str:
     if RANDOM not in ways or OURS not in ways:
         return "No table yet: it needs a finished search of ours and a random one, whose best is the target."
     target = target_of(ways[RANDOM])
-    error = math.sqrt(target * (1 - target) / records[0].setting["validation"])
+    error = error_of(target, records)
     first = [name for name, way in WAYS.items() if name in ways and not way.is_full_space]
     full = [name for name, way in WAYS.items() if name in ways and way.is_full_space]
     parts = [
         _in_words(records, target, len(ways[RANDOM])),
-        _rows(first, ways, target),
+        rows(first, ways, target),
         f"The same at {target - error:.4f}, a standard error of the validation images below; less of it is chance:",
-        _rows(first, ways, target - error),
+        rows(first, ways, target - error),
     ]
     if full:
         parts += [
             "Another space, same data, same budget, first target: images aligned or not, and two more families.",
-            _rows(full, ways, target),
+            rows(full, ways, target),
         ]
     return "\n\n".join(parts)
 
@@ -62,8 +62,34 @@ def _in_words(records: Sequence[Searched], target: float, seeds: int) -> str:
     )
 
 
-def _rows(names: Sequence[str], ways: Mapping[str, list[Searched]], target: float) -> str:
-    lines = [HEAD, "|" + "---|" * HEAD.count(" | ") + "---|"]
+def error_of(target: float, records: Sequence[Searched]) -> float:
+    """Return a standard error of the validation images at an accuracy."""
+    return math.sqrt(target * (1 - target) / records[0].setting["validation"])
+
+
+def short(records: Sequence[Searched]) -> str:
+    """Return the table of all ways in a few columns, for a front page."""
+    ways = by_way(records)
+    target = target_of(ways[RANDOM])
+    lower = target - error_of(target, records)
+    head = f"| way | best on validation | delivered, on {records[0].setting['test']} unseen images |"
+    for one in (target, lower):
+        head += f" processor s until {one:.4f} | ours is faster |"
+    lines = [head, "|" + "---|" * (head.count("|") - 1)]
+    for name, way in WAYS.items():
+        if of := ways.get(name):
+            cells = [way.title, _mean([one.best for one in of]), _mean([one.winner.test_accuracy for one in of])]
+            for one in (target, lower):
+                cells += [_amount(of, one, cpu_to), "" if name == OURS else _ratio(ways[OURS], of, one, cpu_to)]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def rows(
+    names: Sequence[str], ways: Mapping[str, list[Searched]], target: float, *, last_column: str = "winner on test"
+) -> str:
+    """Return the table of some ways as Markdown; the last column is what their winners are worth."""
+    lines = [HEAD.format(last=last_column), "|" + "---|" * (HEAD.count("|") - 1)]
     return "\n".join([*lines, *(_row(name, ways, target) for name in names)])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.search.record import Reported
-from benchmarks.search.setting import DATA, FULL_SPACE, SPACE, Setting, test_images
-from benchmarks.search.stock import WINNER, WINNER_MODEL, noted
+from benchmarks.search.setting import BENCHMARKS, DATA, FULL_SPACE, SETTINGS, Setting, first_parameters, test_images
+from benchmarks.search.stock import FAMILY, PARAMETERS, WINNER, WINNER_MODEL, noted, prepared
+from search_spaces.parameters import Value
 
 STUDY = """[study]
 space = {space}
@@ -32,8 +34,11 @@ max_concurrent = {setting.workers}
 [finals]
 enabled = false
 [fixed]
-"network.dense_units" = {setting.dense_units}
+{fixed}
+[baseline]
+{baseline}
 """
+STOCK_MOMENTUM = 0.99  # Keras's default
 NEVER_STOPPED = "exempt_fraction = 1.0"
 RUN = "run"
 
@@ -45,10 +50,15 @@ class Way:
     name: str
     title: str
     module: str = ""
-    momentum: float = 0.99  # of batch normalisation, for stock Keras
+    momentum: float = STOCK_MOMENTUM  # of batch normalisation in the course's network
     sampler: str = "tpe"
     stops: bool = True
     is_full_space: bool = False
+
+    @property
+    def is_of_families(self) -> bool:
+        """Whether it has a sense where the graphs of families are searched, which say their own momentum."""
+        return not self.is_full_space and self.momentum == STOCK_MOMENTUM
 
     def command(self, folder: Path, setting: Setting, seed: int) -> list[str]:
         """Return what searches in a folder that lies beside the data; a study file is written for ours."""
@@ -59,7 +69,9 @@ class Way:
             way=self,
             setting=setting,
             seed=seed,
-            space=json.dumps(FULL_SPACE if self.is_full_space else str(SPACE)),
+            space=json.dumps(FULL_SPACE if self.is_full_space else str(BENCHMARKS / setting.space_file)),
+            fixed=_lines(setting.fixed),
+            baseline="" if self.is_full_space else _lines(first_parameters(setting)),
             data=json.dumps(str(folder.parent.absolute() / DATA)),
             stopping="" if self.stops else NEVER_STOPPED,
         )
@@ -70,6 +82,11 @@ class Way:
     def reported(self, folder: Path) -> list[Reported]:
         """Return the epochs that it reported, in the order of time."""
         return sorted(noted(folder) if self.module else _of_log(folder / RUN), key=lambda epoch: epoch.at)
+
+
+def _lines(values: Mapping[str, Value]) -> str:
+    """Return a section of TOML."""
+    return "\n".join(f"{json.dumps(name)} = {json.dumps(value)}" for name, value in values.items())
 
 
 OURS, RANDOM = "ours", "random"
@@ -93,7 +110,11 @@ def _of_log(run: Path) -> list[Reported]:
 
     return [
         Reported(
-            trial.number, epoch.epoch, epoch.validation_accuracy, datetime.fromisoformat(str(epoch.time)).timestamp()
+            trial.number,
+            epoch.epoch,
+            epoch.validation_accuracy,
+            datetime.fromisoformat(str(epoch.time)).timestamp(),
+            dict(trial.parameters),
         )
         for trial in Run.read(run).trials
         for epoch in trial.epochs
@@ -101,7 +122,7 @@ def _of_log(run: Path) -> list[Reported]:
     ]
 
 
-def judge(folder: Path, way: Way) -> dict[str, float]:
+def judge(folder: Path, way: Way, setting: Setting) -> dict[str, float]:
     """Return trial, validation and test accuracy of what a way delivers; sets up TensorFlow in this process."""
     images, labels = test_images(folder.parent)
     if way.module:
@@ -109,7 +130,8 @@ def judge(folder: Path, way: Way) -> dict[str, float]:
 
         model = keras.models.load_model(folder / WINNER_MODEL, compile=False)
         said = json.loads((folder / WINNER).read_text())
-        predicted = model.predict(images, verbose=0)
+        given = prepared({"test_images": images}, setting)[said.pop(PARAMETERS).get(FAMILY, "")]
+        predicted = model.predict(given["test_images"], verbose=0)
     else:
         predicted, said = _of_ours(folder / RUN, images)
     return said | {"test_accuracy": float(np.mean(predicted.argmax(axis=1) == labels))}
@@ -133,4 +155,4 @@ def _of_ours(run: Path, images: np.ndarray) -> tuple[np.ndarray, dict[str, float
 
 
 if __name__ == "__main__":
-    print(json.dumps(judge(Path(sys.argv[1]), WAYS[sys.argv[2]])))
+    print(json.dumps(judge(Path(sys.argv[1]), WAYS[sys.argv[2]], SETTINGS[sys.argv[3]])))

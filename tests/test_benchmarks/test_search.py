@@ -6,17 +6,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from benchmarks.search import __main__ as bench
 from benchmarks.search import measures, record, spent, tables
 from benchmarks.search.job import ROOT, Job
-from benchmarks.search.setting import DATA, SETTINGS, SPACE, first_parameters, space
+from benchmarks.search.setting import DATA, SETTINGS, first_parameters, space
 from benchmarks.search.ways import OURS, RANDOM, WAYS, judge
 from search_spaces.space import load_space
 from seti_model.config import Configuration
 from seti_model.data.dataset import Dataset
+from seti_model.data.simulator import simulate
 
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
 
@@ -155,11 +157,29 @@ def test_without_a_random_search_there_is_no_target_and_no_table() -> None:
     assert tables.table([searched(OURS, 1, [0.5], 1.0)]).startswith("No table yet: it needs")
 
 
-def test_the_committed_table_and_the_page_are_what_the_committed_records_say() -> None:
-    results = bench.RESULTS / "quickstart"
+@pytest.mark.parametrize("setting", ["quickstart", "wide"])
+def test_the_committed_table_and_the_page_are_what_the_committed_records_say(setting: str) -> None:
+    results = bench.RESULTS / setting
     text = tables.table(record.read(results))
     assert (results / bench.TABLE).read_text() == f"{text}\n", "run: python -m benchmarks.search --only-tables"
     assert text in (ROOT / "docs" / "search-benchmark.md").read_text()
+
+
+def test_the_readme_holds_the_short_table_of_the_committed_records() -> None:
+    assert tables.short(record.read(bench.RESULTS / "quickstart")) in (ROOT / "README.md").read_text()
+
+
+def test_the_short_table_has_both_targets_and_no_ratio_of_ours() -> None:
+    some = [
+        searched(OURS, 1, [0.5, 0.75], 5.0),
+        searched("ray", 1, [0.25, 0.25, 0.25], 8.0),
+        searched(RANDOM, 1, [0.5, 0.5, 0.5, 0.75], 5.0),
+    ]
+    head, _, ours, ray, random = tables.short(some).splitlines()
+    assert "| processor s until 0.7500 | ours is faster | processor s until 0.6875 | ours is faster |" in head
+    assert ours == "| seti-tune | 0.750 | 0.500 | 10 |  | 10 |  |"
+    assert ray.endswith("| 0.250 | 0.500 | > 26 | > 2.60x | > 26 | > 2.60x |")
+    assert random.endswith("| 0.750 | 0.500 | 20 | 2.00x | 20 | 2.00x |")
 
 
 # What is compared
@@ -178,9 +198,17 @@ def test_a_second_call_does_only_what_is_missing(tmp_path: Path) -> None:
     assert [(way.name, seed) for way, seed in bench.missing(tmp_path, names, 1)] == [(OURS, 1)]
 
 
+def test_of_wide_there_are_the_ways_that_differ_there_and_others_are_refused() -> None:
+    assert bench.ways_of(SETTINGS["wide"]) == [OURS, "ray", "optuna", RANDOM]
+    assert bench.ways_of(SETTINGS["quick"]) == list(WAYS)
+    with pytest.raises(SystemExit, match=r"^--ways ours-full: not in the setting wide; choose from ours, ray, optuna,"):
+        bench.main(["--setting", "wide", "--ways", OURS, "ours-full"])
+
+
 def test_the_space_is_what_quickstart_varies_of_the_course_network() -> None:
     whole = {parameter.name: parameter for parameter in load_space("quickstart").parameters}
-    for parameter in space().parameters:
+    setting = SETTINGS["quickstart"]
+    for parameter in space(setting).parameters:
         of_quickstart = whole.pop(parameter.name).to_mapping()
         mine = parameter.to_mapping()
         for values in (of_quickstart, mine):
@@ -189,7 +217,7 @@ def test_the_space_is_what_quickstart_varies_of_the_course_network() -> None:
         assert mine == of_quickstart
     left = {name for name in whole if not name.startswith(("small.", "drift."))}
     assert left == {"network.family", "prepare.steps", "network.standardise"}
-    assert load_space(SPACE).restrict(Configuration().to_mapping()) == first_parameters()
+    assert space(setting).restrict(Configuration().to_mapping()) == first_parameters(setting)
 
 
 def test_the_stock_network_has_the_layers_of_ours() -> None:
@@ -199,15 +227,17 @@ def test_the_stock_network_has_the_layers_of_ours() -> None:
     from benchmarks.search import stock_network
     from seti_model.network import PixelScale, build_network
 
-    values = first_parameters() | {"network.filters_1": 8, "network.filters_2": 16}
+    setting = SETTINGS["quick"]
+    values = first_parameters(setting) | {"network.filters_1": 8, "network.filters_2": 16}
     ours = build_network(
-        Configuration.from_mapping(values | {"network.dense_units": 8}),
+        Configuration.from_mapping(values | setting.fixed),
         (64, 128, 1),
         4,
         seed=1,
         pixels=PixelScale(),
     )
-    stock = stock_network.build(values, (64, 128, 1), dense_units=8, momentum=stock_network.STOCK_MOMENTUM)
+    data = {"train_images": np.zeros((3, 64, 128, 1), np.uint8), "train_labels": np.zeros(3, np.int8)}
+    stock = stock_network.build(values | setting.fixed, data, epochs=2, momentum=0.99, seed=1)
     assert [type(layer) for layer in stock.layers] == [type(layer) for layer in ours.layers][
         :-1
     ]  # its softmax is apart
@@ -219,10 +249,40 @@ def test_the_stock_network_has_the_layers_of_ours() -> None:
     assert (rate.initial_learning_rate, rate.decay_rate, rate.decay_steps, rate.staircase) == (0.005, 0.96, 5, True)
 
 
+@pytest.mark.parametrize("family", ["small", "drift"])
+def test_stock_software_trains_the_fast_families_by_the_point_it_is_given(family: str) -> None:
+    from seti_model.runtime import prepare_process
+
+    prepare_process(1)
+    import keras
+
+    from benchmarks.search import stock_network
+    from benchmarks.search.stock import prepared
+
+    setting = dataclasses.replace(SETTINGS["wide"], first={"network.family": family})
+    values = first_parameters(setting) | {"training.schedule": "cosine", "training.clip_norm": 1.0}
+    values |= {"training.batch_size": 16, "augment.flip_time": True}
+    values.pop("training.decay_rate", None)
+    point = setting.fixed | values
+    images, labels = simulate("wide", 48, 1).images, np.arange(48) % 4
+    data = {"train_images": images, "validation_images": images, "train_labels": labels, "validation_labels": labels}
+    data = prepared(data, setting)[family]
+    assert data["train_images"].shape[1:] == (64, 25, {"small": 1, "drift": 2}[family])
+    keras.utils.set_random_seed(1)
+    network = stock_network.build(point, data, epochs=12, momentum=0.99, seed=1)
+    norms = [one for one in network._flatten_layers() if isinstance(one, keras.layers.BatchNormalization)]
+    assert {one.momentum for one in norms} == {0.9}, "the graph's own was not kept"
+    assert network.optimizer.global_clipnorm == 1.0
+    assert network.optimizer._learning_rate.decay_steps == 12 * 3
+    done = stock_network.fit(network, data, 1, [], point)
+    assert network.optimizer.iterations.numpy() == 3
+    assert 0 <= done.history["val_accuracy"][0] <= 1
+
+
 def test_optuna_alone_trains_reports_and_delivers(tmp_path: Path) -> None:
     job = Job(WAYS["optuna"], 3, SETTINGS["tiny"], tmp_path)
     used = job.run()
-    done = job.recorded(used, record.Winner(**judge(job.folder, job.way)), load=0.0)
+    done = job.recorded(used, record.Winner(**judge(job.folder, job.way, job.setting)), load=0.0)
     assert (done.way, done.seed, len(done.epochs)) == ("optuna", 3, 1)
     [epoch] = done.epochs
     assert (epoch.trial, epoch.epoch, epoch.images) == (0, 1, 32)
@@ -238,7 +298,7 @@ def test_optuna_alone_trains_reports_and_delivers(tmp_path: Path) -> None:
 
 
 def test_a_winner_that_cannot_be_judged_is_named(tmp_path: Path) -> None:
-    with pytest.raises(spent.CommandError, match=r"ray-1 ray: exit code 1; it said:\n[\s\S]*No such file"):
+    with pytest.raises(spent.CommandError, match=r"ray-1 ray tiny: exit code 1; it said:\n[\s\S]*No such file"):
         Job(WAYS["ray"], 1, SETTINGS["tiny"], tmp_path).winner()
 
 
