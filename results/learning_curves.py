@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +42,14 @@ class Curve:
         return self.status not in (Status.COMPLETED, Status.DIVERGED)
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """What was searched, and the curves; of several runs the first one's study. `left_out` trials have no curve.
-
-    `doubts` say where a log was changed after it was written.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Searched:
+    """What was searched. `left_out` trials have no curve; `doubts` say where a log was changed after it was written."""
 
     study: StudyRecord
     space: Mapping[str, Any]
     fingerprint: str
     data_digest: str | None
-    curves: tuple[Curve, ...]
     left_out: int = 0
     doubts: tuple[str, ...] = ()
 
@@ -63,14 +59,11 @@ class Recorded:
         return self.study.objective
 
 
-@dataclass(frozen=True)
-class _Header:
-    study: StudyRecord
-    space: Mapping[str, Any]
-    fingerprint: str
-    data_digest: str | None
-    left_out: int
-    doubts: tuple[str, ...] = ()
+@dataclass(frozen=True, kw_only=True)
+class Recorded(Searched):
+    """What was searched, and the curves; of several runs the first one's study."""
+
+    curves: tuple[Curve, ...]
 
 
 def read_curves(paths: Iterable[Path]) -> Recorded:
@@ -108,10 +101,8 @@ def write_curves(path: Path, recorded: Recorded) -> None:
     from pyarrow import parquet
 
     check_output(path)
-    study = replace(recorded.study, folder=None, start=())
-    header = _Header(
-        study, recorded.space, recorded.fingerprint, recorded.data_digest, recorded.left_out, recorded.doubts
-    )
+    header = Searched(**{f.name: getattr(recorded, f.name) for f in fields(Searched)})
+    header = replace(header, study=replace(recorded.study, folder=None, start=()))
     columns = {
         "parameters": pa.array(
             [to_json(dict(curve.parameters), indent=None) for curve in recorded.curves], pa.string()
@@ -136,11 +127,11 @@ def _of_run(run: Path, state: RunState) -> Recorded:
         raise RecordError(f"{run}: no trial has an epoch yet; wait for one")
     digest = state.started.data_digest if state.started else None
     return Recorded(
-        state.study,
-        state.space,
-        state.space_fingerprint,
-        digest,
-        curves,
+        study=state.study,
+        space=state.space,
+        fingerprint=state.space_fingerprint,
+        data_digest=digest,
+        curves=curves,
         left_out=len(trials) - len(curves),
         doubts=tuple(f"{run.name}: {doubt}" for doubt in state.doubts),
     )
@@ -196,7 +187,7 @@ def _from_parquet(path: Path) -> Recorded:
     if cells > _MOST_CELLS:
         raise RecordError(f"{cells} values, at most {_MOST_CELLS} are read; keep fewer curves in one file")
     table = parquet.read_table(path)
-    header = read_json((table.schema.metadata or {})[_HEADER], _Header)
+    header = read_json((table.schema.metadata or {})[_HEADER], Searched)
     curves = tuple(_row(row, header.study.study.max_epochs) for row in table.to_pylist())
     if not curves:
         raise ValueError("no curve in it")

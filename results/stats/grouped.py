@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
 
-from results.stats.intervals import Estimate, IntervalError, check_level, score_limits, wilson_estimate
+from results.stats.intervals import Estimate, IntervalError, check_level, score_limits, t_quantile, wilson_estimate
 
 
 def share_by_group(
@@ -53,11 +52,7 @@ def share_by_group(
     if number == 1:
         return Estimate(share, 0.0, 1.0, level)
     if n_hits in (0, n):
-        return Estimate(share, *score_limits(share, number, _quantile(level, number)), level)
+        return Estimate(share, *score_limits(share, number, t_quantile(level, number - 1)), level)
     variance = number / (number - 1) * float(((sums - share * sizes) ** 2).sum()) / n**2
     effective = n if variance == 0 else min(n, share * (1 - share) / variance)
-    return Estimate(share, *score_limits(share, effective, _quantile(level, number)), level)
-
-
-def _quantile(level: float, groups: int) -> float:
-    return float(student.ppf(0.5 + level / 2, groups - 1))
+    return Estimate(share, *score_limits(share, effective, t_quantile(level, number - 1)), level)

@@ -143,6 +143,18 @@ def normal_quantile(level: float) -> float:
     return NormalDist().inv_cdf(0.5 + level / 2)
 
 
+def t_quantile(level: float, freedom: float) -> float:
+    """Return the same of Student's distribution with so many degrees of freedom.
+
+    Raises:
+        IntervalError: A level outside 0..1.
+    """
+    check_level(level)
+    from scipy.special import stdtrit  # which a search need not wait for
+
+    return float(stdtrit(freedom, 0.5 + level / 2))
+
+
 def _newcombe_limits(both: int, only_a: int, only_b: int, neither: int, level: float) -> tuple[float, float]:
     n = both + only_a + only_b + neither
     share_a, share_b = (both + only_a) / n, (both + only_b) / n

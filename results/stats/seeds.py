@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from results.stats.intervals import Estimate, IntervalError, check_level, score_limits
+from results.stats.intervals import Estimate, IntervalError, check_level, score_limits, t_quantile
 
 # A variance below is zero but for rounding: one flag of a million images and ten seeds gives more.
 _ROUNDING = 1e-15
@@ -133,7 +133,7 @@ def difference_over_retrainings(
     if variance <= _ROUNDING:
         return _without_spread(a, b, difference, level)
     freedom = _satterthwaite([(of_a.seeds, len(a) - 1), (of_b.seeds, len(b) - 1), (images, n_images - 1)])
-    half = _t_quantile(level, freedom) * math.sqrt(variance)
+    half = t_quantile(level, freedom) * math.sqrt(variance)
     return Estimate(difference, max(-1.0, difference - half), min(1.0, difference + half), level)
 
 
@@ -193,7 +193,7 @@ def drawn_difference_over_retrainings(
     (seeds_a, images_a, rest_a), (seeds_b, images_b, rest_b) = (_drawn_components(*one) for one in (a, b))
     images = max(0.0, float((images_a - images_b).var(ddof=1)) - rest_a - rest_b)
     parts = [(seeds_a, len(a[0]) - 1), (seeds_b, len(b[0]) - 1), (images, n_images - 1)]
-    half = _t_quantile(level, _satterthwaite(parts)) * math.sqrt(seeds_a + seeds_b + images)
+    half = t_quantile(level, _satterthwaite(parts)) * math.sqrt(seeds_a + seeds_b + images)
     return Estimate(difference, difference - half, difference + half, level)
 
 
@@ -232,7 +232,7 @@ def objective_over_retrainings(objectives: Sequence[float], level: float = 0.95)
         unknown = Estimate(mean, math.nan, math.nan, level)
         return RetrainedObjective(unknown, unknown, math.nan, n)
     deviation = float(values.std(ddof=1))
-    reach = _t_quantile(level, n - 1) * deviation
+    reach = t_quantile(level, n - 1) * deviation
     of_mean, of_next = reach / math.sqrt(n), reach * math.sqrt(1 + 1 / n)
     return RetrainedObjective(
         Estimate(mean, mean - of_mean, mean + of_mean, level),
@@ -260,17 +260,11 @@ def _satterthwaite(parts: Sequence[tuple[float, int]]) -> float:
 
 def _mean_quantile(parts: Sequence[tuple[float, int]], level: float) -> float:
     """Return the mean of Satterthwaite's t quantile and of Cochran's, which weights those of the parts."""
-    satterthwaite, total = _t_quantile(level, _satterthwaite(parts)), sum(variance for variance, _ in parts)
+    satterthwaite, total = t_quantile(level, _satterthwaite(parts)), sum(variance for variance, _ in parts)
     if total <= _ROUNDING:
         return satterthwaite
-    cochran = sum(variance * _t_quantile(level, freedom) for variance, freedom in parts) / total
+    cochran = sum(variance * t_quantile(level, freedom) for variance, freedom in parts) / total
     return (satterthwaite + cochran) / 2
-
-
-def _t_quantile(level: float, freedom: float) -> float:
-    from scipy.special import stdtrit  # which a search need not wait for
-
-    return float(stdtrit(freedom, 0.5 + level / 2))
 
 
 def _without_spread(

@@ -59,7 +59,9 @@ def wide(rate: float, width: int) -> dict[str, Any]:
 def recorded(*curves: Curve, objective: str = "accuracy", trials: int = 8) -> Recorded:
     section = StudySection(space="two", trials=trials, max_epochs=EPOCHS, objective=objective, trainable="m:f")
     study = StudyRecord(study=section, search=SearchSection(), asha=AshaSection(grace_epochs=1))
-    return Recorded(study, SPACE.to_mapping(), SPACE.fingerprint, "digest", curves)
+    return Recorded(
+        study=study, space=SPACE.to_mapping(), fingerprint=SPACE.fingerprint, data_digest="digest", curves=curves
+    )
 
 
 def many(n: int = 30) -> Recorded:
