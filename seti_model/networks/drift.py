@@ -78,11 +78,13 @@ def build(
     curvatures = ops.logsumexp(
         ops.reshape(sums, (-1, sums.shape[1], n_curvatures, kernel.shape[2] // n_curvatures)), (1, 3)
     )
+    # As `ops.max` along the columns, with a gradient three times as fast.
+    strongest = keras.layers.MaxPooling2D((1, width), dtype="float32", name="strongest")(features)
     seen = keras.layers.Concatenate(dtype="float32", name="no_line")(
         [
             ops.max(curvatures, axis=1, keepdims=True),
             ops.mean(ops.max(rows, axis=2), axis=1, keepdims=True),
-            ops.mean(ops.max(features, axis=2), axis=1),
+            ops.mean(ops.reshape(strongest, (-1, n_time, config.features)), axis=1),
         ]
     )
     seen = keras.layers.BatchNormalization(momentum=MOMENTUM, dtype="float32", name="no_line_norm")(seen)
