@@ -143,7 +143,7 @@ def draw(records: Sequence[Searched], path: Path) -> None:
             axes.step(grid, curve, where="post", color=colour, alpha=0.25, linewidth=0.8)
         axes.step(grid, np.mean(curves, axis=0), dashes, where="post", color=colour, linewidth=2, label=way.title)
     if RANDOM in ways:
-        axes.axhline(target_of(ways[RANDOM]), color="black", linewidth=0.8, linestyle=(0, (1, 2)))
+        axes.axhline(target_of(ways[RANDOM]), color="black", linewidth=0.8, linestyle=(0, (1, 2)), label="target")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")

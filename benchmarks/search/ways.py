@@ -96,9 +96,9 @@ WAYS = {
     for one in (
         Way(OURS, "seti-tune"),
         Way("ray", "Ray Tune, OptunaSearch, ASHA, Keras", _RAY),
-        Way("ray-0.9", "the same, batch normalisation at momentum 0.9", _RAY, momentum=0.9),
+        Way("ray-0.9", "Ray Tune, batch normalisation at momentum 0.9", _RAY, momentum=0.9),
         Way("optuna", "Optuna, Hyperband, Keras, two processes", _OPTUNA),
-        Way("optuna-0.9", "the same, batch normalisation at momentum 0.9", _OPTUNA, momentum=0.9),
+        Way("optuna-0.9", "Optuna, batch normalisation at momentum 0.9", _OPTUNA, momentum=0.9),
         Way(RANDOM, "random search with our trainer, nothing stopped", sampler="random", stops=False),
         Way("ours-full", "seti-tune, space with preparation and families", is_full_space=True),
     )
