@@ -99,10 +99,8 @@ class Proposer:
 
     def _rank(self, recorded: Recorded) -> None:
         """Rank a trial as TPE does: completed ones by their value, then stopped ones by how far they came."""
-        state, value = _outcome(recorded)
-        self._place(recorded.started.trial, state, value, {} if is_infeasible(recorded) else _curve(recorded))
-
-    def _place(self, number: int, state: TrialState, value: float | None, curve: Mapping[int, float]) -> None:
+        number, (state, value) = recorded.started.trial, _outcome(recorded)
+        curve = {} if is_infeasible(recorded) else _curve(recorded)
         if state == TrialState.COMPLETE and value is not None:
             self._window.rank(number, (0.0, -self._objective.merit(value)))
         elif state == TrialState.PRUNED and curve:
