@@ -80,7 +80,7 @@ def short(records: Sequence[Searched]) -> str:
         if of := ways.get(name):
             cells = [way.title, _mean([one.best for one in of]), _mean([one.winner.test_accuracy for one in of])]
             for one in (target, lower):
-                cells += [_amount(of, one, cpu_to), "" if name == OURS else _ratio(ways[OURS], of, one, cpu_to)]
+                cells += [_amount(of, one, cpu_to), _against_ours(name, ways, one, cpu_to)]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -99,7 +99,7 @@ def _row(name: str, ways: Mapping[str, list[Searched]], target: float) -> str:
     cells = [WAYS[name].title, f"{had} of {len(records)}"]
     cells += [_amount(records, target, amount) for amount in (cpu_to, wall_to, epochs_to)]
     for amount in (cpu_to, wall_to, epochs_to):
-        cells.append("" if name == OURS else _ratio(ways[OURS], records, target, amount))
+        cells.append(_against_ours(name, ways, target, amount))
     cells.append(_mean([record.best for record in records]))
     cells.append(_mean([record.winner.test_accuracy for record in records]))
     return f"| {' | '.join(cells)} |"
@@ -110,8 +110,10 @@ def _amount(records: Sequence[Searched], target: float, amount: Amount) -> str:
     return f"{'' if is_known else '> '}{value:.0f}"
 
 
-def _ratio(ours: Sequence[Searched], other: Sequence[Searched], target: float, amount: Amount) -> str:
-    found = ratio(ours, other, target, amount)
+def _against_ours(name: str, ways: Mapping[str, list[Searched]], target: float, amount: Amount) -> str:
+    if name == OURS or WAYS[name].is_full_space:
+        return ""
+    found = ratio(ways[OURS], ways[name], target, amount)
     if found is None:
         return "ours never had it"
     shown = f"{'> ' if found.is_bound else ''}{found.value:.2f}x"
