@@ -23,6 +23,7 @@ from tune.cores import cores
 from tune.study import Study
 
 FASTER = 1.1  # than half as many threads, for so many to be taken
+FEWEST_IMAGES = 5000  # that the search trains on in all, below which the seconds of measuring are not won back
 LONGEST_S = 60.0  # of one measurement, importing TensorFlow included
 _TICK_S = 0.1
 
@@ -49,7 +50,8 @@ def choose_threads(study: Study, data: TrainingData | None, *, check: Callable[[
     """
     here = cores()
     workers, threads, rates = min(here, study.study.trials), 1, dict[str, float]()
-    can_measure = study.is_network and data is not None and workers <= here // 2
+    images = 0 if data is None else study.study.trials * study.study.max_epochs * len(data.train.labels)
+    can_measure = study.is_network and images >= FEWEST_IMAGES and workers <= here // 2
     while can_measure and data is not None and (tried := 2 * threads if rates else 1) <= here // workers:
         best = max(rates.values(), default=0.0)
         rates[str(tried)] = _measured(study, data, tried, check)

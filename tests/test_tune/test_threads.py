@@ -17,6 +17,7 @@ from results.log.records import AttemptEnded, AttemptStarted, StudyStarted, Thre
 from results.log.state import RunState, fold, load_run
 from results.run_folder import LOG_NAME
 from results.study import Provenance
+from seti_model.data.dataset import Dataset
 from seti_model.data.simulator import simulate_dataset
 from tune.cores import cores
 from tune.errors import StudyError
@@ -125,6 +126,14 @@ def test_with_trials_for_all_cores_each_has_one_thread_and_nothing_is_measured(
     )
 
 
+def test_where_little_is_trained_nothing_is_measured(tmp_path: Path) -> None:
+    simulate_dataset(tmp_path / "data", "wide", {"train": 64, "validation": 20, "test": 8}, 1)
+    study = tmp_path / "short.toml"
+    study.write_text('[study]\nspace = "quickstart"\ntrials = 1\nmax_epochs = 78\n[data]\npath = "data"\n')
+    data = Dataset.open(tmp_path / "data").training_data()
+    assert choose_threads(load_study(study), data, check=lambda: None).images_per_s == {}
+
+
 @pytest.mark.slow
 def test_a_search_under_taskset_runs_one_trial_at_a_time_and_says_so(
     quick_study: Callable[..., Path], tmp_path: Path
@@ -152,8 +161,8 @@ def test_one_trial_alone_gets_the_threads_that_were_measured_and_is_repeated_wit
     simulate_dataset(tmp_path / "data", "wide", {"train": 64, "validation": 20, "test": 8}, 1)
     study = tmp_path / "alone.toml"
     study.write_text(
-        '[study]\nspace = "baseline"\ntrials = 1\nmax_epochs = 1\n[data]\npath = "data"\n[asha]\ngrace_epochs = 1\n'
-        '[finals]\nenabled = false\n[fixed]\n"network.dense_units" = 8\n'
+        '[study]\nspace = "quickstart"\ntrials = 1\nmax_epochs = 80\n[data]\npath = "data"\n'
+        '[finals]\nenabled = false\n[baseline]\n"network.family" = "small"\n'
     )
     run = tmp_path / "run"
     done = search(study, run, timeout=300)

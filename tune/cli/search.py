@@ -32,7 +32,8 @@ SEARCH_EPILOG = """examples:
 Start the same command again to continue an interrupted run or to see a finished one; `seti-tune resume` needs the
 run folder alone. A changed space file is accepted where it only widens the space; the trials so far are carried over.
 Where [resources] says neither cpus_per_trial nor max_concurrent, a trial of one thread runs on each core; with trials
-for at most half of the cores some seconds show how many threads each should have. The log has what was chosen.
+for at most half of the cores some seconds show how many threads each should have, unless little is to be trained.
+The log has what was chosen.
 exit codes: 0 finished, 2 a mistake in what was asked for, 3 interrupted and to be continued, 130 Ctrl-C
 """
 RESUME_EPILOG = """examples:
