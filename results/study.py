@@ -126,8 +126,9 @@ class ResourcesSection:
     """What a trial gets. One thread per CPU. `max_concurrent` is by default what fits on the machine or cluster.
 
     A study that gives neither `cpus_per_trial` nor `max_concurrent` has a trial of one thread on each core of the
-    machine. Where half of the cores or more would have no trial, more threads are tried as it begins, those that make
-    the baseline 1.1 times as fast are taken, and the run keeps to them. On a cluster a trial has one thread.
+    machine. Where half of the cores or more would have no trial, and 5000 images or more are trained on in all, more
+    threads are tried as it begins, those that make the baseline 1.1 times as fast are taken, and the run keeps to
+    them. On a cluster a trial has one thread.
 
     A worker of more than `memory_mb` (10**6 bytes) after an epoch is replaced, unless it trains its first trial; by
     default that is a worker's share of its node.

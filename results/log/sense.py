@@ -14,7 +14,7 @@ def require_start(started: StudyStarted) -> None:
     """Refuse what no driver begins with.
 
     Raises:
-        RecordError: No validation images, or as `require_space` and `require_point`.
+        RecordError: No validation images, or as `require_space`.
     """
     if started.validation_images is not None and started.validation_images < 1:
         raise RecordError(f"validation_images: expected at least 1, found {started.validation_images}")
