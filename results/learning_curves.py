@@ -43,7 +43,7 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Searched:
+class _Header:
     """What was searched. `left_out` trials have no curve; `doubts` say where a log was changed after it was written."""
 
     study: StudyRecord
@@ -60,7 +60,7 @@ class Searched:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded(Searched):
+class Recorded(_Header):
     """What was searched, and the curves; of several runs the first one's study."""
 
     curves: tuple[Curve, ...]
@@ -101,7 +101,7 @@ def write_curves(path: Path, recorded: Recorded) -> None:
     from pyarrow import parquet
 
     check_output(path)
-    header = Searched(**{f.name: getattr(recorded, f.name) for f in fields(Searched)})
+    header = _Header(**{f.name: getattr(recorded, f.name) for f in fields(_Header)})
     header = replace(header, study=replace(recorded.study, folder=None, start=()))
     columns = {
         "parameters": pa.array(
@@ -187,7 +187,7 @@ def _from_parquet(path: Path) -> Recorded:
     if cells > _MOST_CELLS:
         raise RecordError(f"{cells} values, at most {_MOST_CELLS} are read; keep fewer curves in one file")
     table = parquet.read_table(path)
-    header = read_json((table.schema.metadata or {})[_HEADER], Searched)
+    header = read_json((table.schema.metadata or {})[_HEADER], _Header)
     curves = tuple(_row(row, header.study.study.max_epochs) for row in table.to_pylist())
     if not curves:
         raise ValueError("no curve in it")

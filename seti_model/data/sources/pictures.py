@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from PIL import Image
 
 from seti_model.data.dataset import MOST_PIXELS, Images
 from seti_model.data.kind import ASINH, GREY, LUMINANCE, PERCENTILE, RANGE, RGB, SIGMA_CLIP, PixelRule
+from seti_model.data.sources.fits_image import read_fits_image
 from seti_model.errors import DatasetError
 from seti_model.files import UNREADABLE, require_file
 
@@ -27,14 +26,6 @@ _CLIPPINGS = 5  # at most, of sigma clipping
 _MODES = {"1": "L", "L": "L", "LA": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA", "I;16": "I;16"}
 _WITH_ALPHA = {"L": "LA", "P": "RGBA", "RGB": "RGBA"}  # to what a mode is converted where a colour is transparent
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "I;16": 1}
-_FITS_MAGIC = b"SIMPLE"
-_SHOWN = 300  # letters of what a reader says
-_CARD, _HEADERS = 80, 2880 * 1024  # bytes of a card, and of what is looked through at once
-_AXES = re.compile(rb"NAXIS   =\s*(\d+)")
-_MOST_AXES = 999  # FITS standard 4.0, section 4.4.1
-# Nothing is unpacked: a damaged picture in tiles ends the process within the library's C code.
-_PLAIN = {"memmap": False, "lazy_load_hdus": True, "disable_image_compression": True, "do_not_scale_image_data": True}
-_SHIFTED = {("u1", -128): np.int8, ("i2", 2**15): np.uint16, ("i4", 2**31): np.uint32}  # by stored type and BZERO
 
 
 @dataclass(frozen=True)
@@ -90,21 +81,6 @@ def require_text(name: str) -> None:
         raise DatasetError(
             f"{name.encode(errors='backslashreplace').decode()}: is no name in UTF-8; rename it"
         ) from error
-
-
-def require_few_axes(chunks: Iterable[bytes]) -> None:
-    """Refuse a FITS file that claims more axes than there can be: its reader would count through them all.
-
-    Args:
-        chunks: Of the file, each a whole number of cards but the last.
-
-    Raises:
-        ValueError: It does.
-    """
-    for chunk in chunks:
-        for found in _AXES.finditer(chunk):
-            if found.start() % _CARD == 0 and int(found[1]) > _MOST_AXES:
-                raise ValueError(f"NAXIS is {int(found[1])}, at most {_MOST_AXES} is possible")
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -182,70 +158,14 @@ def _on_ground(file: Path, pixels: npt.NDArray[Any], rule: PixelRule | None) -> 
 
 
 def _read_fits(file: Path) -> npt.NDArray[Any]:
-    """Return (rows, columns, 1 or 3) in the machine's order of bytes; BZERO, BSCALE and BLANK are applied."""
-    try:
-        from astropy.io import fits
-    except ImportError as error:
-        raise DatasetError(f"{file}: FITS needs astropy; run: pip install 'seti-tune[fits]'") from error
     require_file(file, DatasetError)
     try:
-        with file.open("rb") as opened, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of keywords that break the standard, which this does not look at
-            if opened.read(len(_FITS_MAGIC)) != _FITS_MAGIC:  # compressed files begin with something else
-                raise ValueError("it does not begin with SIMPLE")
-            opened.seek(0)
-            require_few_axes(iter(lambda: opened.read(_HEADERS), b""))
-            opened.seek(0)
-            with fits.open(opened, **_PLAIN) as units:
-                for unit in units:
-                    if type(unit) in (fits.PrimaryHDU, fits.ImageHDU) and (shape := _picture_shape(unit.shape)):
-                        if int(np.prod(shape)) > MOST_PIXELS:
-                            raise DatasetError(_too_large(file, f"{' x '.join(map(str, shape))} values"))
-                        return _in_order(_physical(unit), shape)
+        with file.open("rb") as opened:
+            return read_fits_image(opened, str(file))
     except FileNotFoundError as error:
         raise DatasetError(f"{file}: no such file; check the path") from error
-    except (*UNREADABLE, fits.VerifyError) as error:
-        why = " ".join(str(error).split())[:_SHOWN]
-        raise DatasetError(f"{file}: cannot be read as FITS ({why}); replace it") from error
-    raise DatasetError(
-        f"{file}: no image of two axes, or of three colours; give a file that has one, a packed one unpacked (funpack)"
-    )
-
-
-def _picture_shape(shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return rows, columns, and colours where there are, of an array that is a picture; axes of length 1 are none."""
-    if min(shape, default=0) < 1:
-        return None
-    kept = shape if len(shape) == 2 else tuple(length for length in shape if length != 1)
-    if len(kept) == 2 or (len(kept) == 3 and kept[0] == 3):
-        return kept
-    return None
-
-
-def _physical(unit: Any) -> npt.NDArray[Any]:
-    """Return the values of an image that was not scaled: whole numbers as they are or shifted, else float64 with NaN.
-
-    The library knows no BLANK where BZERO makes a type unsigned, nor one of 0.
-    Source: FITS standard 4.0, sections 4.4.2 and 5.2.5 (BSCALE, BZERO, BLANK; unsigned numbers).
-    """
-    stored = np.ascontiguousarray(unit.data, unit.data.dtype.newbyteorder("="))
-    scale, zero, blank = (
-        unit.header.get(name, default) for name, default in (("BSCALE", 1), ("BZERO", 0), ("BLANK", None))
-    )
-    if stored.dtype.kind == "f":
-        return stored if (scale, zero) == (1, 0) else stored * np.float64(scale) + np.float64(zero)
-    if blank is None and (scale, zero) == (1, 0):
-        return stored
-    if blank is None and scale == 1 and (stored.dtype.str[1:], zero) in _SHIFTED:
-        return (stored.astype(np.int64) + np.int64(zero)).astype(_SHIFTED[stored.dtype.str[1:], zero])
-    values = stored * np.float64(scale) + np.float64(zero)
-    values[stored == blank] = np.nan
-    return values
-
-
-def _in_order(values: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    planes = values.reshape(shape)
-    return planes[..., None] if len(shape) == 2 else np.moveaxis(planes, 0, -1)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{file}: cannot be read as FITS ({error}); replace it") from error
 
 
 def _by_rule(file: Path, values: npt.NDArray[Any], rule: PixelRule) -> Picture:
