@@ -272,6 +272,14 @@ def tear(file):
     file.write_bytes(file.read_bytes()[:4000])
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_signalling_nan_is_a_value_that_is_not_finite(tmp_path):
+    values = np.ones((4, 5), ">f4")
+    values.view(">u4")[1, 2] = 0x7F800001  # IEEE 754: the quiet bit is not set
+    picture = read_picture(write_fits(tmp_path / "a.fits", values), PixelRule(scale="percentile"))
+    assert picture.not_finite == 1
+
+
 def test_without_astropy_one_line_says_how_to_get_it(tmp_path, monkeypatch):
     file = write_fits(tmp_path / "a.fits", ramp())
     png = save(tmp_path, Image.new("L", (3, 2), 9))

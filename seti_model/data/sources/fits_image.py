@@ -98,6 +98,7 @@ def _physical(unit: Any) -> npt.NDArray[Any]:
         unit.header.get(name, default) for name, default in (("BSCALE", 1), ("BZERO", 0), ("BLANK", None))
     )
     if stored.dtype.kind == "f":
+        stored = np.where(np.isnan(stored), np.nan, stored)  # quiet ones: NumPy warns of each use of another
         return stored if (scale, zero) == (1, 0) else stored * np.float64(scale) + np.float64(zero)
     if blank is None and (scale, zero) == (1, 0):
         return stored
