@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from typing import Any, BinaryIO
@@ -50,7 +51,7 @@ def read_fits_image(opened: BinaryIO, name: str, *, forgiving: bool = True) -> n
             with fits.open(opened, **_PLAIN) as units:
                 for unit in units:
                     if type(unit) in (fits.PrimaryHDU, fits.ImageHDU) and (shape := _picture_shape(unit.shape)):
-                        if int(np.prod(shape)) > MOST_PIXELS:
+                        if math.prod(shape) > MOST_PIXELS:
                             raise DatasetError(
                                 f"{name}: {' x '.join(map(str, shape))} values, at most {MOST_PIXELS} values are read; "
                                 "make it smaller"
