@@ -245,6 +245,7 @@ def test_the_first_picture_of_several_units_is_read_and_axes_of_length_one_are_n
         ),
         (lambda p: p.write_bytes(b""), RULE, r"cannot be read as FITS"),
         (lambda p: None, RULE, r"a.fits: no such file; check the path"),
+        (lambda p: p.mkdir(), RULE, r"a.fits: cannot be read as FITS \(.*Is a directory.*\); replace it"),
         (lambda p: claim_axes(p), RULE, r"cannot be read as FITS \(NAXIS is 99999999, at most 999 is possible\)"),
         (lambda p: claim(p), RULE, r"70000 x 70000 values, at most 16777216 values are read; make it smaller"),
         (lambda p: tear(write_fits(p, np.zeros((90, 90), np.uint8))), RULE, r"cannot be read as FITS .*; replace it"),
